@@ -1,0 +1,108 @@
+"""Every check of the project: `nox` runs all of them, `nox -s tests` one."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+RUFF = "ruff==0.17.6"
+PYRIGHT = "pyright[nodejs]==1.1.414"
+
+WHEEL_CHECK = """
+import sys
+from importlib.metadata import files
+from importlib.resources import files as resources
+from pathlib import Path
+
+import gyrax
+
+root, here = Path(sys.argv[1]), Path(gyrax.__file__)
+assert not here.is_relative_to(root / "src"), f"imported from the repository: {here}"
+assert gyrax.__version__ == sys.argv[2], gyrax.__version__
+assert (resources("gyrax") / "py.typed").is_file(), "py.typed is missing"
+shipped = {p.name for p in (resources("gyrax") / "data").iterdir()}
+wanted = {p.name for p in (root / "src/gyrax/data").iterdir() if p.is_file()}
+assert any(n.endswith(".npz") for n in wanted) and wanted <= shipped, f"data: wanted {wanted}, got {shipped}"
+assert any(p.parts[-2:] == ("licenses", "LICENSE") for p in files("gyrax")), "LICENSE is missing"
+print("gyrax", gyrax.__version__, "from", here.parent)
+"""
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite, in float32 and in float64."""
+    session.install("-e", ".[test]")
+    for x64 in ("0", "1"):
+        session.run("pytest", "-n", "auto", *session.posargs, env={"JAX_ENABLE_X64": x64})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    session.install(RUFF)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types of the package."""
+    session.install("-e", ".", PYRIGHT)
+    session.run("pyright", *session.posargs)
+
+
+@nox.session
+def doctest(session: nox.Session) -> None:
+    """The examples in the docstrings."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "--doctest-modules", "src/gyrax", *session.posargs)
+
+
+@nox.session
+def notebooks(session: nox.Session) -> None:
+    """Every notebook, top to bottom in its small form, on copies."""
+    session.install("-e", ".[notebooks]")
+    names = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    if not names:
+        session.error("there are no notebooks")
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [shutil.copy(name, folder) for name in names]
+        with session.chdir(folder):
+            for copy in copies:
+                session.run("jupyter", "execute", "--timeout=600", copy, env={"GYRAX_SMOKE": "1"})
+
+
+@nox.session(reuse_venv=False)
+def package(session: nox.Session) -> None:
+    """The sdist and the wheel made from it, installed and used outside the repository."""
+    session.install("build")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        session.run("python", "-m", "build", "--outdir", folder, str(ROOT))
+        session.install(str(next(out.glob("*.whl"))))
+        version = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["version"]
+        with session.chdir(folder):
+            session.run("python", "-c", WHEEL_CHECK, str(ROOT), version)
+            session.run("gyrax", "fit", "--smoke", "--out", "run")
+        summary = json.loads((out / "run" / "summary.json").read_text(), parse_constant=_no_constant)
+        if not isinstance(summary, dict) or not summary:
+            session.error(f"summary.json holds {summary!r}, not an object with entries")
+        session.log(f"summary.json: {', '.join(summary)}")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"summary.json holds {name}, which is not JSON")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation. It is read from the sources, so the package is not installed."""
+    session.install(*nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]["docs"])
+    session.run("mkdocs", "build", "--strict", *session.posargs)

@@ -1,0 +1,25 @@
+"""gyrax: fit whole-brain network models to brain data by gradient."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from jaxtyping import Array
+
+from . import couplings, datasets, features, losses, models, monitors, noise, plot, solvers
+from .connectome import Connectome
+from .couplings import AbstractCoupling
+from .delays import Delay
+from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
+from .fit import FitResult, fit
+from .filters import Free, Tie, join, per_region, select, split
+from .models import AbstractModel
+from .monitors import AbstractMonitor
+from .network import Network
+from .noise import AbstractNoise
+from .recording import Recording, Run
+from .simulate import Final, simulate
+from .sweep import evaluate, sweep
+
+try:
+    __version__ = version("gyrax")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0"

@@ -1,0 +1,9 @@
+"""Neural masses, one family a file."""
+
+from .base import AbstractModel
+from .hopf import Hopf
+from .jansen_rit import JansenRit
+from .linear import Linear
+from .wong_wang import WongWang
+
+__all__ = ["AbstractModel", "Hopf", "JansenRit", "Linear", "WongWang"]

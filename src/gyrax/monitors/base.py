@@ -1,0 +1,91 @@
+"""What a monitor is: a stream of windows in, samples out, nothing else stored."""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .._types import Sources
+from ..couplings import as_names
+from ..domains import Parametric
+
+
+class Window(eqx.Module):
+    """A stretch of a run as a monitor sees it: some whole strides, or a piece of one; a stride never straddles two.
+
+    Attributes:
+        values: the monitor's sources at the end of every step, `(step, source, node)`.
+        before: the sources at the beginning, `(source, node)`.
+        dt: ms.
+        stride: steps of one of the monitor's strides.
+        ends: whether a stride ends with this window.
+    """
+
+    values: Float[Array, "step source node"]
+    before: Sources
+    ends: Bool[Array, ""] | bool
+    dt: float = eqx.field(static=True)
+    stride: int = eqx.field(static=True)
+
+    @property
+    def whole(self) -> int:
+        """Number of whole strides in this window, 0 if it is a piece of one."""
+        return len(self.values) // self.stride if len(self.values) % self.stride == 0 else 0
+
+    def totals(self, carried: Any, increments: Float[Array, "step ..."]) -> tuple[Any, Float[Array, "stride ..."]]:
+        """Sums over strides of a value a step.
+
+        Args:
+            carried: the sum so far of a stride that began in an earlier window, zeros otherwise.
+            increments: `(step, ...)`.
+
+        Returns:
+            What to carry on, and a total for each stride that ends here. A piece gives one: meaningful if `ends`.
+        """
+        if self.whole:
+            return carried, increments.reshape(self.whole, self.stride, *increments.shape[1:]).sum(1)
+        total = carried + increments.sum(0)
+        return jnp.where(self.ends, jnp.zeros_like(total), total), total[None]
+
+    def averages(self, carried: Any) -> tuple[Any, Float[Array, "stride source node"]]:
+        """Time averages of the sources over strides, by the trapezoidal rule: exact for a ramp."""
+        earlier = jnp.concatenate([self.before[None], self.values[:-1]])
+        carried, totals = self.totals(carried, 0.5 * (earlier + self.values))
+        return carried, totals / self.stride
+
+
+class AbstractMonitor(Parametric):
+    """Turns the activity of a run into samples, window after window.
+
+    Attributes:
+        source: names of the states or outputs it reads; left out, all states.
+        period: ms between samples.
+        dims: what the axes of one sample are, for labels: 'region', 'state' (the sources) or any other name.
+    """
+
+    source: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
+    period: float | None = eqx.field(static=True, kw_only=True)
+    dims: ClassVar[tuple[str, ...]] = ("region",)
+
+    def __check_init__(self):
+        if self.period is not None and not self.period > 0:
+            raise ValueError(f"{type(self).__name__} needs a positive period in ms, got {self.period}")
+
+    def stride(self, dt: float, period: int) -> int:
+        """Steps between updates: `period` (the steps between samples), or a divisor of it."""
+        return period
+
+    @property
+    def stamp(self) -> float:
+        """Where a sample's time lies, in ms before the end of what it covers."""
+        return 0.0
+
+    @abc.abstractmethod
+    def init(self, x: Sources) -> Any:
+        """The monitor's state at the start of a run, from its sources `(source, node)` there."""
+
+    @abc.abstractmethod
+    def update(self, state: Any, window: Window) -> tuple[Any, Float[Array, "stride ..."]]:
+        """The state after a window, and a sample for each stride that ends in it (for a piece: one, used if it ends)."""

@@ -1,0 +1,67 @@
+"""Monitors that hand on the activity itself: every step, every so often, or averaged."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._types import Sources
+from .base import AbstractMonitor, Window
+
+
+class Raw(AbstractMonitor):
+    """Every step: samples `(state, region)` at the end of each.
+
+    Example:
+        >>> Raw(source="S")
+        Raw(source=('S',))
+    """
+
+    period: float | None = eqx.field(default=None, init=False, static=True)
+    dims: ClassVar = ("state", "region")
+
+    def init(self, x: Sources) -> None:
+        return None
+
+    def update(self, state: None, window: Window):
+        return None, window.values
+
+
+class Subsample(AbstractMonitor):
+    """The state every `period` ms, as it is then: samples `(state, region)`, stamped at their own time.
+
+    Example:
+        >>> Subsample(period=10.0)
+        Subsample(period=10.0)
+    """
+
+    period: float = eqx.field(static=True, kw_only=True)
+    dims: ClassVar = ("state", "region")
+
+    def init(self, x: Sources) -> None:
+        return None
+
+    def update(self, state: None, window: Window):
+        return None, window.values[window.stride - 1 :: window.stride] if window.whole else window.values[-1:]
+
+
+class TemporalAverage(AbstractMonitor):
+    """Averages over `period` ms by the trapezoidal rule: samples `(state, region)`, stamped mid-window.
+
+    Example:
+        >>> TemporalAverage(period=10.0).stamp
+        5.0
+    """
+
+    period: float = eqx.field(static=True, kw_only=True)
+    dims: ClassVar = ("state", "region")
+
+    @property
+    def stamp(self) -> float:
+        return self.period / 2
+
+    def init(self, x: Sources) -> Any:
+        return jnp.zeros_like(x)
+
+    def update(self, state: Any, window: Window):
+        return window.averages(state)

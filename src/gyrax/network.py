@@ -1,0 +1,265 @@
+"""The network: one model in every region, couplings over a connectome, delays, noise. It hands out diffrax terms."""
+
+import math
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._types import Features, Inputs, Matrix, State
+from .connectome import Connectome
+from .couplings import AbstractCoupling
+from .delays import Delay
+from .domains import summary
+from .filters import leaf_names
+from .models.base import AbstractModel
+from .noise import AbstractNoise
+
+
+class Afferent(eqx.Module):
+    """What is known of a step before it is taken: its time, and the delayed sums at both ends.
+
+    The engine passes it as `args` to the terms. `instant` holds the weights of connections too short to be delayed. The solver's own time runs from 0 to dt within the step: absolute
+    float32 times lose their digits in long runs.
+    """
+
+    time: Float[Array, ""] | float
+    dt: float = eqx.field(static=True)
+    before: dict[str, Features]
+    after: dict[str, Features]
+    instant: dict[str, Matrix]
+    degree: dict[str, Float[Array, " node"]]
+
+    def delayed(self, name: str, t: Any) -> Features:
+        """Delayed sums at the time t within the step, by linear interpolation."""
+        before, after = self.before[name], self.after[name]
+        if isinstance(t, float | int):  # our solvers' own stage times: no interpolation at the ends
+            if t == 0 or t == self.dt:
+                return before if t == 0 else after
+        return before + (t / self.dt) * (after - before)
+
+
+class Network(eqx.Module):
+    """A whole-brain network, checked when it is built.
+
+    Args:
+        model: the neural mass in every region.
+        coupling: one coupling, or a dict of several, which act side by side.
+        connectome: weights and tract lengths.
+        delay: conduction delays; None for instantaneous coupling.
+        noise: what drives the states at random; None for a deterministic network.
+
+    Raises:
+        ValueError: if a coupling reads or feeds what the model does not have, a parameter is neither one value nor one a
+            region, noise is asked for states that do not exist, or delays for a connectome without lengths.
+
+    Example:
+        >>> import gyrax as gx
+        >>> gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), gx.datasets.load("dk84").connectome)
+        Network of 84 regions
+          model     WongWang(w=0.6, J_N=0.2609 nA, I_o=0.33 nA, a=270 Hz/nA, b=108 Hz, d=0.154 s, gamma=0.000641 1/(Hz ms), tau_S=100 ms)
+          coupling  S -> c: Linear(source=('S',), strength=1)
+          delay     none: instantaneous
+          noise     none
+    """
+
+    model: AbstractModel
+    coupling: AbstractCoupling | dict[str, AbstractCoupling]
+    connectome: Connectome
+    delay: Delay | None
+    noise: AbstractNoise | None
+
+    def __init__(
+        self,
+        model: AbstractModel,
+        coupling: AbstractCoupling | dict[str, AbstractCoupling],
+        connectome: Connectome,
+        delay: Delay | None = None,
+        noise: AbstractNoise | None = None,
+    ):
+        self.model, self.coupling, self.connectome, self.noise = model, coupling, connectome, noise
+        for name, what in self.couplings.items():
+            if what.weights is not None and what.weights.shape != connectome.weights.shape:
+                raise ValueError(
+                    f"{name} has weights of shape {what.weights.shape}, the connectome of {connectome.weights.shape}"
+                )
+        if delay is not None and connectome.lengths is None:
+            raise ValueError("delays need tract lengths: give the connectome lengths= in mm, or the network delay=None")
+        if delay is not None:
+            weights = sum((self.weights(c) != 0 for c in self.couplings.values()), jnp.zeros((), int))
+            delay = delay.bounded(connectome, weights.astype(float))
+        self.delay = delay
+        _check(self)
+
+    @property
+    def n_regions(self) -> int:
+        return len(self.connectome.labels)
+
+    @property
+    def couplings(self) -> dict[str, AbstractCoupling]:
+        """Every coupling by name; a single one is called 'coupling'."""
+        return self.coupling if isinstance(self.coupling, dict) else {"coupling": self.coupling}
+
+    def weights(self, coupling: AbstractCoupling) -> Matrix:
+        """The weights a coupling acts over: its own or the connectome's."""
+        return self.connectome.weights if coupling.weights is None else coupling.weights
+
+    def targets(self, coupling: AbstractCoupling) -> tuple[str, ...]:
+        """The model inputs a coupling feeds."""
+        return self.model.inputs if coupling.target is None else coupling.target
+
+    @property
+    def noisy(self) -> tuple[str, ...]:
+        """Names of the states that noise drives."""
+        if self.noise is None:
+            return ()
+        return self.model.states if self.noise.states is None else self.noise.states
+
+    def start(self) -> State:
+        """The state a run starts from, `(state, node)`."""
+        return self.model.start(self.n_regions)
+
+    def degree(self) -> dict[str, Float[Array, " node"]]:
+        """Sum of the weights that lead to each region, a coupling."""
+        return {name: self.weights(c).sum(1) for name, c in self.couplings.items()}
+
+    def input(self, t: Any, y: State, afferent: Afferent | None = None) -> Inputs:
+        """What every model input receives, `(input, node)`.
+
+        Args:
+            t: time in ms; with `afferent`, time since the start of its step.
+            y: `(state, node)`.
+            afferent: delayed sums; without, every coupling is instantaneous.
+        """
+        rows: dict[str, Any] = {}
+        for name, coupling in self.couplings.items():
+            x = self.model.read(coupling.source, y)
+            if afferent is not None and name in afferent.before:
+                total = afferent.delayed(name, t)
+                if name in afferent.instant:
+                    total = total + jnp.einsum("ts,fs->ft", afferent.instant[name], coupling.encode(x))
+            else:
+                total = jnp.einsum("ts,fs->ft", self.weights(coupling), coupling.encode(x))
+            degree = self.weights(coupling).sum(1) if afferent is None else afferent.degree[name]
+            fed = coupling.decode(total, x, degree)
+            for target, row in zip(self.targets(coupling), fed, strict=True):
+                rows[target] = rows[target] + row if target in rows else row
+        zero = jnp.zeros(y.shape[1:], y.dtype)
+        return jnp.stack([rows.get(name, zero) for name in self.model.inputs]) if self.model.inputs else zero[None][:0]
+
+    def drift(self, t: Any, y: State, afferent: Afferent | None = None) -> State:
+        """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
+        now = t if afferent is None else afferent.time + t
+        return self.model.drift(now, y, self.input(t, y, afferent))
+
+    def terms(self, control: Any = None) -> dfx.AbstractTerm:
+        """Diffrax terms: the drift, and with noise the diffusion against `control` (a path or function of t0, t1).
+
+        Example:
+            >>> import gyrax as gx
+            >>> data = gx.datasets.load("dk84")
+            >>> net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), data.connectome)
+            >>> net.terms().vf(0.0, net.start(), None).shape
+            (1, 84)
+        """
+        drift = dfx.ODETerm(self.drift)
+        if self.noise is None:
+            return drift
+        if control is None:
+            raise ValueError("a network with noise needs a control: Wiener increments of shape (noisy state, region)")
+        return dfx.MultiTerm(drift, dfx.ControlTerm(self._diffusion, control))
+
+    def _diffusion(self, t: Any, y: State, afferent: Afferent | None = None) -> lx.AbstractLinearOperator:
+        assert self.noise is not None
+        rows = np.array([self.model.states.index(name) for name in self.noisy])
+        everywhere = self.noisy == self.model.states
+        noisy = y if everywhere else y[rows]
+        now = t if afferent is None else afferent.time + t
+        amplitude = jnp.broadcast_to(self.noise.diffusion(now, noisy), noisy.shape)
+        if everywhere:
+            return lx.DiagonalLinearOperator(amplitude)
+        spread = lambda dw: jnp.zeros_like(y).at[rows].set(amplitude * dw)  # noqa: E731
+        return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(noisy.shape, noisy.dtype))
+
+    def __repr__(self):
+        lines = [f"Network of {self.n_regions} regions", f"  model     {self.model!r}"]
+        for name, coupling in self.couplings.items():
+            label = "coupling" if name == "coupling" else f"coupling {name}:"
+            lines.append(f"  {label}  {', '.join(coupling.source)} -> {', '.join(self.targets(coupling))}: {coupling!r}")
+        if self.delay is None:
+            lines.append("  delay     none: instantaneous")
+        else:
+            low, high = self.delay.bounds or (math.nan, math.nan)
+            lines.append(f"  delay     {low:.3g} to {high:.3g} ms at {summary(self.delay.speed)} mm/ms")
+        noise = "none" if self.noise is None else f"on {', '.join(self.noisy)}: {self.noise!r}"
+        return "\n".join([*lines, f"  noise     {noise}"])
+
+
+def _check(net: Network) -> None:
+    """Everything that can disagree, found while the names are still known."""
+    model, n = net.model, net.n_regions
+    rows = model.states + model.outputs
+    for name, coupling in net.couplings.items():
+        for source in coupling.source:
+            if source not in rows:
+                raise ValueError(
+                    f"{name} reads '{source}', but {type(model).__name__} has the states {model.states} and the outputs "
+                    f"{model.outputs}"
+                )
+        for target in net.targets(coupling):
+            if target not in model.inputs:
+                raise ValueError(f"{name} feeds '{target}', but the inputs of {type(model).__name__} are {model.inputs}")
+    for name in net.noisy:
+        if name not in model.states:
+            raise ValueError(f"noise drives '{name}', but the states of {type(model).__name__} are {model.states}")
+    _check_shapes(net, n)
+    _check_functions(net, n)
+
+
+def _check_shapes(net: Network, n: int) -> None:
+    """One value or one a region, and finite: XLA would broadcast or carry on with NaN in silence."""
+    k = len(net.noisy)
+    parts = {"model": net.model, **{f"coupling.{c}": v for c, v in net.couplings.items()}, "noise": net.noise}
+    for where, part in parts.items():
+        for name, leaf in zip(leaf_names(part), jax.tree.leaves(part), strict=True):
+            if not eqx.is_inexact_array(leaf) or name == "weights":
+                continue
+            allowed = ((), (n,)) if where != "noise" else ((), (n,), (k, 1), (k, n))
+            if leaf.shape not in allowed and not (where == "model" and leaf.ndim > 1):
+                raise ValueError(
+                    f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
+                    + (f", or ({k}, 1) for one a noisy state" if where == "noise" else "")
+                )
+            if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
+                raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
+
+
+def _check_functions(net: Network, n: int) -> None:
+    """Shapes of what the user's own equations return, found by tracing them once."""
+    model = net.model
+    y = jax.eval_shape(net.start)
+    if y.shape != (len(model.states), n):
+        raise ValueError(f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}")
+    for name, coupling in net.couplings.items():
+        sent = jax.eval_shape(lambda y, c=coupling: c.encode(model.read(c.source, y)), y)
+        if sent.ndim != 2 or sent.shape[1] != n:
+            raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {n})")
+        decode = lambda total, y, c=coupling: c.decode(total, model.read(c.source, y), jnp.zeros(n))  # noqa: E731
+        fed, targets = jax.eval_shape(decode, sent, y), net.targets(coupling)
+        if fed.shape != (len(targets), n):
+            raise ValueError(
+                f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {n}); it returns {fed.shape}. "
+                "Name as many inputs with target= as it has rows"
+            )
+    u = jax.ShapeDtypeStruct((len(model.inputs), n), y.dtype)
+    dy = jax.eval_shape(lambda y, u: model.drift(0.0, y, u), y, u)
+    if getattr(dy, "shape", None) != y.shape:
+        raise ValueError(
+            f"{type(model).__name__}.drift must return an array of the state's shape {y.shape}, one row a state "
+            f"(jnp.stack does it); it returns {dy}"
+        )

@@ -1,0 +1,104 @@
+"""What a run leaves behind: labelled samples, where it ended, and whether it stayed finite."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int
+
+
+class Recording(eqx.Module):
+    """The samples of one monitor.
+
+    Attributes:
+        values: `(time, ...)`.
+        first: step at whose end the first sample lies.
+        period: ms between samples.
+        dt: ms a step.
+        stamp: ms before its end that a sample is stamped.
+        dims: names of the axes.
+        source: names of the states or outputs recorded.
+        labels: names of the regions.
+    """
+
+    values: Float[Array, "time ..."]
+    first: Int[Array, ""]
+    period: float = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    stamp: float = eqx.field(static=True)
+    dims: tuple[str, ...] = eqx.field(static=True)
+    source: tuple[str, ...] = eqx.field(static=True)
+    labels: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def times(self) -> np.ndarray:
+        """Time of every sample in ms since the first run began, in float64 (not to be had inside jit)."""
+        return int(self.first) * self.dt + np.arange(len(self.values)) * self.period - self.stamp
+
+    def to_xarray(self) -> xr.DataArray:
+        """A labelled array with times in ms; axes in front of time (from `vmap`) are called run, run_1, ...
+
+        Example:
+            >>> import gyrax as gx
+            >>> data = gx.datasets.load("dk84")
+            >>> net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), data.connectome)
+            >>> gx.simulate(net, duration=5.0, dt=1.0)["raw"].to_xarray().sizes["region"]
+            84
+        """
+        values = np.asarray(self.values)
+        extra = values.ndim - len(self.dims)
+        dims = tuple(f"run_{i}" if i else "run" for i in range(max(extra, 0))) + self.dims[: values.ndim - max(extra, 0)]
+        time = int(np.ravel(self.first)[0]) * self.dt + np.arange(values.shape[max(extra, 0)]) * self.period - self.stamp
+        coords: dict[str, Any] = {"time": ("time", time, {"units": "ms"})}
+        for name, entries in (("state", self.source), ("region", self.labels)):
+            if name in dims and values.shape[dims.index(name)] == len(entries):
+                coords[name] = list(entries)
+        return xr.DataArray(values, dims=dims, coords=coords, attrs={"period_ms": self.period, "dt_ms": self.dt})
+
+    def __repr__(self):
+        shape = ", ".join(f"{d}: {s}" for d, s in zip(self.dims, self.values.shape, strict=False))
+        return f"Recording({shape}; {', '.join(self.source)} every {self.period:g} ms)"
+
+
+class Run(eqx.Module):
+    """A finished run: `run["bold"]` is a recording, `run.final` continues it."""
+
+    recordings: dict[str, Recording]
+    final: Any
+    failed_at: Int[Array, " node"]
+    dt: float = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    labels: tuple[str, ...] = eqx.field(static=True)
+
+    def __getitem__(self, name: str) -> Recording:
+        if name not in self.recordings:
+            raise KeyError(f"no recording '{name}'; this run has {', '.join(self.recordings) or 'none'}")
+        return self.recordings[name]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all states stayed finite."""
+        return bool((np.asarray(self.failed_at) < 0).all())
+
+    @property
+    def failure(self) -> str:
+        """When and where a state stopped being finite; empty if none did."""
+        failed = np.asarray(self.failed_at)
+        if (failed < 0).all():
+            return ""
+        first = failed[failed >= 0].min()
+        regions = [self.labels[i] for i in np.unique(np.argwhere(failed == first)[:, -1])]
+        named = ", ".join(regions[:5]) + (f" and {len(regions) - 5} more" if len(regions) > 5 else "")
+        return (
+            f"a state is not finite from {first * self.dt:g} ms on, first in {named}: "
+            "take a smaller dt, or look at the parameters there"
+        )
+
+    def __repr__(self):
+        lines = [f"Run of {self.steps * self.dt:g} ms in {self.steps} steps"]
+        lines += [f"  {name:9s} {recording!r}" for name, recording in self.recordings.items()]
+        if not isinstance(self.failed_at, jax.core.Tracer) and not self.finite:
+            lines.append(f"  NOT FINITE: {self.failure}")
+        return "\n".join(lines)
