@@ -69,6 +69,10 @@ class TestConstruction:
             np.array([[0, 1], [1.0, 0]], object),
         ):
             np.testing.assert_array_equal(Connectome(entries).weights, [[0, 1], [1, 0]])
+        for dtype in (jnp.int32, jnp.bool_, jnp.float16, jnp.bfloat16):
+            weights = Connectome(jnp.array([[0, 1], [1, 0]], dtype)).weights
+            assert weights.dtype == jnp.result_type(float)
+            np.testing.assert_array_equal(weights, [[0, 1], [1, 0]])
 
     def test_labels_of_a_dataframe(self):
         frame = pd.DataFrame(WEIGHTS, index=list(LABELS), columns=list(LABELS))
@@ -466,7 +470,7 @@ TABLES = {
     "csv, ids": ("fc.csv", pd.DataFrame(FC, [7, 12, 1003], [7, 12, 1003]).to_csv(), ("7", "12", "1003")),
     "csv, named corner": ("fc.csv", FC_FRAME.to_csv(index_label="region"), LABELS),
     "csv, semicolons": ("fc.csv", FC_FRAME.to_csv(sep=";"), LABELS),
-    "csv, byte order mark": ("fc.csv", "\ufeff" + FC_FRAME.to_csv(), LABELS),
+    "csv, byte order mark": ("fc.csv", "\ufeff" + FC_FRAME.to_csv(index=False, header=False), None),
     "csv, quoted": (
         "fc.csv",
         FC_FRAME.rename(index={"V1": "V,1"}, columns={"V1": "V,1"}).to_csv(),

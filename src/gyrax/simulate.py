@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from ._types import State
 from .delays import DelayedSum
 from .monitors import AbstractMonitor, Raw, Window
-from .network import Afferent, Network
+from .network import Afferent, Network, prepared
 from .noise import increments
 from .recording import Recording, Run
 from .schedule import Segment, divisors, plan
@@ -49,7 +49,7 @@ def simulate(
     solver: dfx.AbstractSolver | None = None,
     monitors: dict[str, AbstractMonitor] | AbstractMonitor | None = None,
     key: Any = None,
-    start: State | Final | None = None,
+    start: State | Float[np.ndarray, "state node"] | Final | None = None,
 ) -> Run:
     """Simulates a network and records it.
 
@@ -237,8 +237,11 @@ class _Engine:
         self.rows = tuple(dict.fromkeys(name for names in sources for name in names))
         self.delayed: dict[str, DelayedSum] = {}
         self.instant: dict[str, Array] = {}
-        if net.delay is not None and net.delay.window(self.dt) == 0:  # some delays round to no step at all
-            self.instant = {name: net.delay.instant(net.connectome, net.weights(c), self.dt) for name, c in net.couplings.items()}
+        for name, coupling in net.couplings.items():
+            if net.delay is None:
+                self.instant[name] = prepared(net.weights(coupling))
+            elif net.delay.window(self.dt) == 0:  # some delays round to no step at all
+                self.instant[name] = prepared(net.delay.instant(net.connectome, net.weights(coupling), self.dt))
 
     def carry(self, begin: Final) -> Final:
         """The start with a history that fits, where there is none yet."""
@@ -304,16 +307,15 @@ class _Engine:
 
     def _tick(self, carry: Any, segment: Segment, phases: dict[str, int], noise: Any) -> tuple[Any, Any]:
         """One tick: its steps, then what every monitor makes of them."""
-        (state, failed_at), before = carry, self.network.model.read(self.rows, carry[0].y) if self.rows else None
+        state, failed_at = carry
         y, history, path = self._steps(state, segment, noise)
         step = state.step + segment.tick
-        bad = ~jnp.isfinite(y).all(0)
-        failed_at = jnp.where(bad & (failed_at < 0), step, failed_at)
+        failed_at = self._failures(failed_at, state.step, segment.tick, y, path)
         states, found = {}, {}
         for name, monitor in self.monitors.items():
             stride, period = self.strides[name], self.periods[name]
             ends = (step - self.first_step + self.first_phases[name]) % stride == 0
-            window = Window(self._pick(path, name), self._pick(before, name), ends, self.dt, stride)
+            window = Window(self._pick(path, name), ends, self.dt, stride)
             states[name], samples = monitor.update(state.monitors[name], window)
             if segment.tick % period == 0 and phases[name] == 0:
                 found[name] = samples[period // stride - 1 :: period // stride]
@@ -322,15 +324,28 @@ class _Engine:
         state = dataclasses.replace(state, y=y, history=history, monitors=states, step=step)
         return (state, failed_at), found
 
+    def _failures(self, failed_at: Array, first: Array, steps: int, y: State, path: Any) -> Array:
+        """The step after which each region's state was first not finite, -1 where it still is."""
+        bad = ~jnp.isfinite(y).all(0) & (failed_at < 0)
+        if path is None:
+            return jnp.where(bad, first + steps, failed_at)
+
+        def locate(path):
+            # What is not finite stays so; by the next step a dense coupling has carried it everywhere.
+            finite = jnp.isfinite(path[1:]).all(1).sum(0)
+            return jnp.where(bad, first + jnp.minimum(finite + 1, steps), failed_at).astype(jnp.int32)
+
+        return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
+
     def _pick(self, rows: Array, monitor: str) -> Array:
         sources = self.sources[monitor]
         return rows if sources == self.rows else rows[..., [self.rows.index(name) for name in sources], :]
 
     def _steps(self, state: Final, segment: Segment, noise: Any) -> tuple[State, dict[str, Array], Any]:
-        """The steps of a tick, window by window where there are delays."""
+        """The steps of a tick, window by window where there are delays; rows at its start and after each step."""
         if not self.delayed:
             (y, _), path = jax.lax.scan(self._step, (state.y, state.step), (noise, {}, {}), length=segment.tick)
-            return y, {}, path
+            return y, {}, self._with_end(path, y)
         windows = segment.tick // segment.window
 
         def window(carry, noise):
@@ -338,13 +353,17 @@ class _Engine:
             heard = {name: d.read(history[name]) for name, d in self.delayed.items()}
             before, after = ({n: h[s] for n, h in heard.items()} for s in (slice(None, -1), slice(1, None)))
             (y, step), path = jax.lax.scan(self._step, (y, step), (noise, before, after))
-            history = {name: d.push(history[name], self._sent(name, path)) for name, d in self.delayed.items()}
+            sent = self._with_end(path, y)[1:]
+            history = {name: d.push(history[name], self._sent(name, sent)) for name, d in self.delayed.items()}
             return (y, history, step), path
 
         if noise is not None:
             noise = noise.reshape(windows, segment.window, *noise.shape[1:])
         (y, history, _), path = jax.lax.scan(window, (state.y, state.history, state.step), noise, length=windows)
-        return y, history, path.reshape(-1, *path.shape[2:])
+        return y, history, self._with_end(path.reshape(-1, *path.shape[2:]), y)
+
+    def _with_end(self, path: Any, y: State) -> Any:
+        return jnp.concatenate([path, self.network.model.read(self.rows, y)[None]]) if self.rows else None
 
     def _sent(self, name: str, path: Float[Array, "step row node"]) -> Float[Array, "step feature node"]:
         coupling = self.network.couplings[name]
@@ -359,9 +378,9 @@ class _Engine:
             terms = self.network.terms(lambda t0, t1: noise)
             state = self.solver.init(terms, 0.0, self.dt, y, args)
             y, *_ = self.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
-            y = self.network.model.limit(y)
-            return y, self.network.model.read(self.rows, y) if self.rows else None
+            return self.network.model.limit(y)
 
+        # What goes out is the state before the step: written out after it, XLA computes the step twice.
         y, n = carry
-        y, out = jax.checkpoint(step, prevent_cse=False)(y, n, known)
-        return (y, n + 1), out
+        out = self.network.model.read(self.rows, y) if self.rows else None
+        return (jax.checkpoint(step, prevent_cse=False)(y, n, known), n + 1), out

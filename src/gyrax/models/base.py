@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from .._types import Inputs, State
+from .._types import Inputs, Sources, State
 from ..domains import Parametric
 
 
@@ -72,7 +72,7 @@ class AbstractModel(Parametric):
         """State `(state, node)` from which a run of `n` regions starts: zeros, unless a model knows better."""
         return jnp.zeros((len(self.states), n))
 
-    def read(self, names: tuple[str, ...], y: State) -> State:
+    def read(self, names: tuple[str, ...], y: State) -> Sources:
         """Rows of the named states and outputs, `(name, node)`."""
         if names == self.states:
             return y

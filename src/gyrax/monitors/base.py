@@ -16,23 +16,27 @@ class Window(eqx.Module):
     """A stretch of a run as a monitor sees it: some whole strides, or a piece of one; a stride never straddles two.
 
     Attributes:
-        values: the monitor's sources at the end of every step, `(step, source, node)`.
-        before: the sources at the beginning, `(source, node)`.
+        path: the monitor's sources at the beginning and at the end of every step, `(step + 1, source, node)`.
         dt: ms.
         stride: steps of one of the monitor's strides.
         ends: whether a stride ends with this window.
     """
 
-    values: Float[Array, "step source node"]
-    before: Sources
+    path: Float[Array, "time source node"]
     ends: Bool[Array, ""] | bool
     dt: float = eqx.field(static=True)
     stride: int = eqx.field(static=True)
 
     @property
+    def values(self) -> Float[Array, "step source node"]:
+        """The sources at the end of every step."""
+        return self.path[1:]
+
+    @property
     def whole(self) -> int:
         """Number of whole strides in this window, 0 if it is a piece of one."""
-        return len(self.values) // self.stride if len(self.values) % self.stride == 0 else 0
+        steps = len(self.path) - 1
+        return steps // self.stride if steps % self.stride == 0 else 0
 
     def totals(self, carried: Any, increments: Float[Array, "step ..."]) -> tuple[Any, Float[Array, "stride ..."]]:
         """Sums over strides of a value a step.
@@ -44,15 +48,16 @@ class Window(eqx.Module):
         Returns:
             What to carry on, and a total for each stride that ends here. A piece gives one: meaningful if `ends`.
         """
+        # Products with ones: XLA's CPU backend is many times slower at sums over a leading axis.
         if self.whole:
-            return carried, increments.reshape(self.whole, self.stride, *increments.shape[1:]).sum(1)
-        total = carried + increments.sum(0)
+            strides = increments.reshape(self.whole, self.stride, *increments.shape[1:])
+            return carried, jnp.einsum("s,ks...->k...", jnp.ones(self.stride, increments.dtype), strides)
+        total = carried + jnp.einsum("s,s...->...", jnp.ones(len(increments), increments.dtype), increments)
         return jnp.where(self.ends, jnp.zeros_like(total), total), total[None]
 
     def averages(self, carried: Any) -> tuple[Any, Float[Array, "stride source node"]]:
         """Time averages of the sources over strides, by the trapezoidal rule: exact for a ramp."""
-        earlier = jnp.concatenate([self.before[None], self.values[:-1]])
-        carried, totals = self.totals(carried, 0.5 * (earlier + self.values))
+        carried, totals = self.totals(carried, 0.5 * (self.path[:-1] + self.path[1:]))
         return carried, totals / self.stride
 
 

@@ -1,0 +1,64 @@
+"""Models to disk and back, by the names of their leaves."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .filters import leaf_names
+
+Model = TypeVar("Model")
+
+
+def save(path: str | os.PathLike[str], model: Any) -> None:
+    """Writes the arrays of a Network or any other Module to an npz, under their dotted names.
+
+    Example:
+        >>> import tempfile, gyrax as gx
+        >>> file = Path(tempfile.mkdtemp()) / "model.npz"
+        >>> gx.io.save(file, gx.models.WongWang(w=0.8))
+        >>> gx.io.load(file, gx.models.WongWang())
+        WongWang(w=0.8, J_N=0.2609 nA, I_o=0.33 nA, a=270 Hz/nA, b=108 Hz, d=0.154 s, gamma=0.000641 1/(Hz ms), tau_S=100 ms)
+    """
+    arrays = _arrays(model)
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
+    os.replace(partial, path)
+
+
+def load(path: str | os.PathLike[str], model: Model) -> Model:
+    """The model with the values that `save` wrote, such as one value a region where `model` has a scalar.
+
+    Args:
+        path: the file.
+        model: a Module of the same structure, with any values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the leaf, if the file and the model do not have the same.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no {path}")
+    arrays = _arrays(model)
+    with np.load(path, allow_pickle=False) as file:
+        if set(file) != set(arrays):
+            odd = sorted(set(file) ^ set(arrays))[0]
+            where = "the file" if odd in file else "the model"
+            raise ValueError(f"{path} holds another model: only {where} has {odd}")
+        saved = {name: file[name] for name in file}
+    leaves, treedef = jax.tree.flatten(model)
+    names = leaf_names(model)
+    dtypes = {name: value.dtype for name, value in arrays.items()}
+    new = [jnp.asarray(saved[n], dtypes[n]) if n in saved else leaf for n, leaf in zip(names, leaves, strict=True)]
+    return jax.tree.unflatten(treedef, new)
+
+
+def _arrays(model: Any) -> dict[str, Any]:
+    named = zip(leaf_names(model), jax.tree.leaves(model), strict=True)
+    return {name: leaf for name, leaf in named if eqx.is_array_like(leaf)}

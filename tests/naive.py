@@ -1,0 +1,75 @@
+"""What the engine is compared with: one plain NumPy loop, no windows, no tiles, no scans."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gyrax as gx
+from gyrax.noise import increments
+
+
+def wiener(net: gx.Network, key, steps: int, dt: float) -> np.ndarray:
+    """The increments the engine draws, for all states: `(step, state, node)`."""
+    dw = np.zeros((steps, len(net.model.states), net.n_regions))
+    if net.noise is not None:
+        rows = [net.model.states.index(name) for name in net.noisy]
+        drawn = np.asarray(increments(key, jnp.array(0), steps, (len(rows), net.n_regions), dt))
+        dw[:, rows] = drawn * np.asarray(jnp.broadcast_to(net.noise.sigma, drawn.shape[1:]))
+    return dw
+
+
+def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun") -> np.ndarray:
+    """States after each step, `(step, state, node)`: delays looked up one pair at a time in the full past."""
+    model, weights = net.model, np.asarray(net.connectome.weights)
+    n, dw = net.n_regions, wiener(net, key, steps, dt)
+    drift = jax.jit(lambda y, u: model.drift(0.0, y, u))
+    encode = {c: jax.jit(lambda y, k=k: k.encode(model.read(k.source, y))) for c, k in net.couplings.items()}
+    decode = {c: jax.jit(lambda s, y, k=k: k.decode(s, model.read(k.source, y), weights.sum(1))) for c, k in net.couplings.items()}
+    lag = None
+    if net.delay is not None:
+        lag = np.round(np.asarray(net.connectome.lengths) / float(net.delay.speed) / dt).astype(int)
+    y = np.asarray(net.start())
+    sent = {c: [np.asarray(f(y))] for c, f in encode.items()}
+
+    def total(c, y, step, ahead):
+        """Weighted sums at the time `step + ahead`, where ahead is 0, 1/2 or 1 of a step."""
+        now = np.asarray(encode[c](y))
+        out = np.zeros(now.shape)
+        for i in range(n):
+            for j in range(n):
+                if weights[i, j] == 0:
+                    continue
+                if lag is None or lag[i, j] == 0:
+                    out[:, i] += weights[i, j] * now[:, j]
+                    continue
+                at = [sent[c][max(step + k - lag[i, j], 0)][:, j] for k in (0, 1)] if ahead else None
+                past = sent[c][max(step - lag[i, j], 0)][:, j] if not ahead else (1 - ahead) * at[0] + ahead * at[1]
+                out[:, i] += weights[i, j] * past
+        return out
+
+    def flow(y, step, ahead):
+        u = np.zeros((len(model.inputs), n))
+        for c, coupling in net.couplings.items():
+            fed = np.asarray(decode[c](total(c, y, step, ahead), y))
+            for name, row in zip(net.targets(coupling), fed, strict=True):
+                u[model.inputs.index(name)] += row
+        return np.asarray(drift(y, u), float)
+
+    path = []
+    for step in range(steps):
+        k1 = flow(y, step, 0) * dt + dw[step]
+        if scheme == "euler":
+            y = y + k1
+        elif scheme == "heun":
+            y = y + (k1 + flow(y + k1, step, 1) * dt + dw[step]) / 2
+        else:
+            k2 = flow(y + k1 / 2, step, 0.5) * dt + dw[step]
+            k3 = flow(y + k2 / 2, step, 0.5) * dt + dw[step]
+            y = y + (k1 + 2 * k2 + 2 * k3 + flow(y + k3, step, 1) * dt + dw[step]) / 6
+        for name, (low, high) in model.limits.items():
+            row = model.states.index(name)
+            y[row] = np.clip(y[row], low, high)
+        for c, f in encode.items():
+            sent[c].append(np.asarray(f(y)))
+        path.append(y.copy())
+    return np.array(path)
