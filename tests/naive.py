@@ -24,7 +24,10 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun")
     n, dw = net.n_regions, wiener(net, key, steps, dt)
     drift = jax.jit(lambda y, u: model.drift(0.0, y, u))
     encode = {c: jax.jit(lambda y, k=k: k.encode(model.read(k.source, y))) for c, k in net.couplings.items()}
-    decode = {c: jax.jit(lambda s, y, k=k: k.decode(s, model.read(k.source, y), weights.sum(1))) for c, k in net.couplings.items()}
+    decode = {
+        c: jax.jit(lambda s, y, k=k: k.decode(s, model.read(k.source, y), weights.sum(1)))
+        for c, k in net.couplings.items()
+    }
     lag = None
     if net.delay is not None:
         lag = np.round(np.asarray(net.connectome.lengths) / float(net.delay.speed) / dt).astype(int)

@@ -32,7 +32,9 @@ def hopf(connectome, delay=None):
         "far": gx.couplings.Difference(source=("x", "y"), strength=0.05),
         "more": gx.couplings.Linear(source="y", target="c_x", strength=0.02),
     }
-    return gx.Network(gx.models.Hopf(a=0.1, omega=0.3), coupling, connectome, delay, gx.noise.White(sigma=0.01, states="x"))
+    return gx.Network(
+        gx.models.Hopf(a=0.1, omega=0.3), coupling, connectome, delay, gx.noise.White(sigma=0.01, states="x")
+    )
 
 
 NETWORKS = {"wong_wang": wong_wang, "jansen_rit": jansen_rit, "hopf": hopf}
@@ -154,7 +156,9 @@ def test_a_linear_delay_equation_has_its_closed_solution():
     assert linear_delay(0.01) < 2e-5
 
 
-@given(st.integers(1, 400), st.lists(st.integers(1, 90), min_size=1, max_size=3), st.integers(0, 200), st.integers(1, 20))
+@given(
+    st.integers(1, 400), st.lists(st.integers(1, 90), min_size=1, max_size=3), st.integers(0, 200), st.integers(1, 20)
+)
 def test_a_plan_covers_the_run_and_straddles_no_period(steps, periods, elapsed, window):
     samplings = [(p, elapsed % p) for p in periods]
     segments = plan(steps, samplings, window)
@@ -239,7 +243,9 @@ def test_forward_mode_agrees_with_reverse(small_connectome, key):
     net = wong_wang(small_connectome, gx.Delay(3.0))
 
     def value(w):
-        return jnp.mean(gx.simulate(eqx.tree_at(lambda n: n.model.w, net, w), duration=40.0, dt=1.0, key=key)["raw"].values ** 2)
+        return jnp.mean(
+            gx.simulate(eqx.tree_at(lambda n: n.model.w, net, w), duration=40.0, dt=1.0, key=key)["raw"].values ** 2
+        )
 
     w = jnp.asarray(0.6)
     np.testing.assert_allclose(jax.jacfwd(value)(w), jax.grad(value)(w), rtol=1e-4)
@@ -252,7 +258,9 @@ def test_renumbering_regions_renumbers_the_result(small_connectome, rounding):
     )
     start = np.linspace(0.05, 0.3, 5)[None]
     one = gx.simulate(quiet(small_connectome), duration=40.0, dt=1.0, start=start)["raw"].values
-    two = gx.simulate(quiet(small_connectome.subset(list(order))), duration=40.0, dt=1.0, start=start[:, order])["raw"].values
+    two = gx.simulate(quiet(small_connectome.subset(list(order))), duration=40.0, dt=1.0, start=start[:, order])[
+        "raw"
+    ].values
     np.testing.assert_allclose(two, one[:, :, order], atol=rounding)
 
 
@@ -283,7 +291,9 @@ def test_a_history_of_another_network_is_refused(small_connectome, key):
     with pytest.raises(ValueError, match="had dt = 1.0 ms"):
         gx.simulate(slow, duration=20.0, dt=0.5, start=final)
     with pytest.raises(ValueError, match="no history for the delayed coupling"):
-        gx.simulate(fast, duration=20.0, dt=1.0, start=gx.simulate(wong_wang(small_connectome), 20.0, 1.0, key=key).final)
+        gx.simulate(
+            fast, duration=20.0, dt=1.0, start=gx.simulate(wong_wang(small_connectome), 20.0, 1.0, key=key).final
+        )
 
 
 def test_a_delay_outside_of_its_bounds_is_named(small_connectome, key):

@@ -4,13 +4,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from jaxtyping import Array
 
-from . import couplings, datasets, features, losses, models, monitors, noise, plot, solvers
+from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers
 from .connectome import Connectome
 from .couplings import AbstractCoupling
 from .delays import Delay
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
-from .fit import FitResult, fit
 from .filters import Free, Tie, join, per_region, select, split
+from .fit import FitResult, fit
 from .models import AbstractModel
 from .monitors import AbstractMonitor
 from .network import Network
@@ -18,6 +18,48 @@ from .noise import AbstractNoise
 from .recording import Recording, Run
 from .simulate import Final, simulate
 from .sweep import evaluate, sweep
+
+__all__ = [
+    "Above",
+    "AbstractCoupling",
+    "AbstractDomain",
+    "AbstractModel",
+    "AbstractMonitor",
+    "AbstractNoise",
+    "Array",
+    "Below",
+    "Connectome",
+    "Delay",
+    "Final",
+    "FitResult",
+    "Free",
+    "Interval",
+    "Network",
+    "Positive",
+    "Real",
+    "Recording",
+    "Run",
+    "Tie",
+    "couplings",
+    "datasets",
+    "evaluate",
+    "features",
+    "fit",
+    "io",
+    "join",
+    "losses",
+    "models",
+    "monitors",
+    "noise",
+    "parameter",
+    "per_region",
+    "plot",
+    "select",
+    "simulate",
+    "solvers",
+    "split",
+    "sweep",
+]
 
 try:
     __version__ = version("gyrax")

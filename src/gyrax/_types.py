@@ -1,7 +1,8 @@
 """Shape aliases, written once: `Float[Array, "state node"]` and friends in words."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 #: One value, or one value a region.
@@ -11,3 +12,8 @@ Inputs: TypeAlias = Float[Array, "input node"]
 Sources: TypeAlias = Float[Array, "source node"]
 Features: TypeAlias = Float[Array, "feature node"]
 Matrix: TypeAlias = Float[Array, "node node"]
+
+
+def is_traced(*values: Any) -> bool:
+    """Whether any of the values is not known yet, because JAX is tracing."""
+    return any(isinstance(value, Tracer) for value in values)

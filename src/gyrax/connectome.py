@@ -12,8 +12,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
+
+from ._types import is_traced
 
 _FIELDS = ("weights", "lengths", "labels", "centres")
 _TABLES = (".tsv", ".csv", ".txt", ".npy")
@@ -159,7 +160,7 @@ class Connectome(eqx.Module):
             scale = spectral_radius(self.weights)[None, None]
         else:
             raise ValueError(f"how={how!r}: expected 'max', 'region' or 'spectral'")
-        if not _is_traced(scale) and (bad := np.flatnonzero(np.asarray(scale) <= 0)).size:
+        if not is_traced(scale) and (bad := np.flatnonzero(np.asarray(scale) <= 0)).size:
             silent = ", ".join(repr(self.labels[i]) for i in bad[:5]) + ", ..." * (bad.size > 5)
             trouble = {
                 "max": "all weights are zero",
@@ -226,7 +227,7 @@ class Connectome(eqx.Module):
 
     def __repr__(self) -> str:
         # a tree of filters, batches or tracers has the same class, but no numbers to tell of
-        if not eqx.is_array(self.weights) or _is_traced(self.weights) or self.weights.ndim != 2:
+        if not eqx.is_array(self.weights) or is_traced(self.weights) or self.weights.ndim != 2:
             return super().__repr__()
         weights = np.asarray(self.weights)
         there = weights != 0
@@ -279,7 +280,7 @@ def _part(field: str, value: Any, name: str) -> _Part:
     labels = None
     if hasattr(value, "columns") and hasattr(value, "index"):
         labels = _table_labels(list(value.index), list(value.columns) if field != "centres" else None, name)
-    if any(_is_traced(leaf) for leaf in jax.tree.leaves(value)):
+    if any(is_traced(leaf) for leaf in jax.tree.leaves(value)):
         value = jnp.asarray(value)
     if not isinstance(value, jax.Array):
         value = _numbers(value, name)
@@ -342,7 +343,7 @@ def _check_square(part: _Part) -> None:
 
 
 def _check_values(part: _Part, rows: _Labels | None, columns: _Labels | None, mend: str, signed: bool) -> None:
-    if _is_traced(part.value):
+    if is_traced(part.value):
         return
     value = np.asarray(part.value, dtype=np.float64)
     good = np.abs(value) <= jnp.finfo(jnp.result_type(float)).max  # a float64 may be infinite as a float32
@@ -444,10 +445,6 @@ def _at(index: Any, rows: _Labels | None = None, columns: _Labels | None = None)
     """Where an entry stands, counted from 0 as in numpy: `[1, 2] (row 'V2', column 'V3')`."""
     text = f"[{', '.join(str(int(i)) for i in index)}]"
     return text if rows is None or columns is None else f"{text} (row {rows[index[0]]!r}, column {columns[index[1]]!r})"
-
-
-def _is_traced(value: Any) -> bool:
-    return isinstance(value, Tracer)
 
 
 def _span(values: np.ndarray) -> str:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._types import Features, Matrix, Parameter
+from ._types import Features, Matrix, Parameter, is_traced
 from .connectome import Connectome
 from .domains import Parametric, Positive, parameter
 
@@ -41,7 +41,7 @@ class Delay(Parametric):
     def __check_init__(self):
         if self.speed.ndim:
             raise ValueError(f"speed is one number in mm/ms, got shape {self.speed.shape}")
-        if not isinstance(self.speed, jax.core.Tracer) and not self.speed > 0:
+        if not is_traced(self.speed) and not self.speed > 0:
             raise ValueError(f"speed is a positive number in mm/ms, got {float(self.speed)}")
         if self.bounds is not None and not 0 <= self.bounds[0] <= self.bounds[1] < math.inf:
             raise ValueError(f"bounds are (shortest, longest) delay in ms, got {self.bounds}")
@@ -50,7 +50,7 @@ class Delay(Parametric):
         """This delay with the bounds that the connectome gives it, where none were given."""
         if self.bounds is not None:
             return self
-        if any(isinstance(x, jax.core.Tracer) for x in (weights, connectome.lengths, self.speed)):
+        if is_traced(weights, connectome.lengths, self.speed):
             raise ValueError("inside jit, a Delay needs its bounds in ms: Delay(speed, bounds=(shortest, longest))")
         delays = _milliseconds(connectome, self.speed)[np.asarray(weights) != 0]
         bounds = (float(delays.min()), float(delays.max())) if delays.size else (0.0, 0.0)
@@ -74,6 +74,7 @@ class Delay(Parametric):
 
     def instant(self, connectome: Connectome, weights: Matrix, dt: float) -> Matrix:
         """The weights of connections whose delay rounds to no step at all."""
+        assert connectome.lengths is not None
         return jnp.where(self.steps(connectome.lengths, dt) == 0, weights, 0.0)
 
     def check(self, connectome: Connectome, weights: Matrix) -> Matrix:
@@ -84,7 +85,8 @@ class Delay(Parametric):
         """
         assert self.bounds is not None
         low, high = (b * (1 + s) for b, s in zip(self.bounds, (-1e-5, 1e-5), strict=True))
-        if any(isinstance(x, jax.core.Tracer) for x in (weights, connectome.lengths, self.speed)):
+        if is_traced(weights, connectome.lengths, self.speed):
+            assert connectome.lengths is not None
             delays = connectome.lengths / self.speed
             outside = (weights != 0) & ((delays < low) | (delays > high))
             return eqx.error_if(weights, outside.any(), f"a conduction delay left its bounds {self.bounds} ms")

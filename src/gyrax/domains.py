@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ._types import is_traced
+
 
 @dataclasses.dataclass(frozen=True)
 class AbstractDomain:
@@ -249,7 +251,7 @@ def summary(value: Any) -> str:
         '[1 … 4] (3)'
     """
     shape = "x".join(map(str, value.shape))
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         return f"<traced {value.dtype}[{shape}]>"
     if isinstance(value, jax.ShapeDtypeStruct) or value.size == 0:
         return f"{value.dtype}[{shape}]"

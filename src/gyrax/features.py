@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._types import is_traced
 from .recording import Recording
 
 
@@ -17,10 +17,14 @@ def _series(x: Any) -> Float[Array, "time channel"]:
     if values.ndim == 3 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 2:
-        raise ValueError(f"expected (time, channel), got shape {values.shape}: choose one state, such as recording.values[:, 0]")
+        raise ValueError(
+            f"expected (time, channel), got shape {values.shape}: choose one state, such as recording.values[:, 0]"
+        )
     if values.shape[0] < 2:
-        raise ValueError(f"correlations need at least two samples, got {values.shape[0]}: simulate longer, or drop fewer")
-    if not isinstance(values, jax.core.Tracer):
+        raise ValueError(
+            f"correlations need at least two samples, got {values.shape[0]}: simulate longer, or drop fewer"
+        )
+    if not is_traced(values):
         spread = np.ptp(np.asarray(values), axis=0)
         for bad, what in ((~np.isfinite(spread), "is not finite"), (spread == 0, "never changes")):
             if bad.any():

@@ -15,6 +15,7 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import PyTree
 
+from ._types import is_traced
 from .domains import AbstractDomain, Real
 
 Model = TypeVar("Model", bound=eqx.Module)
@@ -181,7 +182,7 @@ def _check_tie(names: list[str], leaves: list[Any], first: int, other: int) -> N
     a, b = leaves[first], leaves[other]
     if jnp.shape(a) != jnp.shape(b):
         raise ValueError(f"{names[other]} {jnp.shape(b)} cannot follow {names[first]} {jnp.shape(a)}: shapes differ")
-    if not any(isinstance(x, jax.core.Tracer) for x in (a, b)) and not np.array_equal(a, b):
+    if not is_traced(a, b) and not np.array_equal(a, b):
         raise ValueError(f"{names[other]} is to follow {names[first]} but starts elsewhere: give both one value first")
 
 
@@ -290,7 +291,7 @@ def _broadcast(spec: PyTree, model: PyTree) -> list[Any]:
 
 
 def _check_start(name: str, value: Any, domain: AbstractDomain) -> None:
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         return
     outside = ~np.asarray(domain.contains(value))
     if outside.any():

@@ -57,7 +57,9 @@ class FitResult:
 
     def __repr__(self):
         steps, skipped = len(self.history["loss"]), sum(map(len, self.skipped.values()))
-        text = f"FitResult(loss {self.history['loss'][0]:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {steps}"
+        text = (
+            f"FitResult(loss {self.history['loss'][0]:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {steps}"
+        )
         text += f", {self.seconds:.1f} s" + (f", stopped by {self.stopped}" if self.stopped != "steps" else "")
         return text + (f", {skipped} gradients not finite" if skipped else "") + ")"
 
@@ -129,7 +131,9 @@ def fit(
     zero = jnp.zeros((), jnp.int32)
     inf = jnp.full((), jnp.inf, jnp.result_type(float))
     carry = _Carry(free, opt.init(free), free, inf, zero, zero, zero)
-    record = {name: np.empty(0) for name in ("loss", "gradient", *terms)} | {"nonfinite": np.empty((0, len(names)), bool)}
+    record = {name: np.empty(0) for name in ("loss", "gradient", *terms)} | {
+        "nonfinite": np.empty((0, len(names)), bool)
+    }
     earlier = 0.0
     if checkpoint is not None and Path(checkpoint).exists():
         carry, record, earlier = _load(checkpoint, carry, record, key, names)
@@ -182,7 +186,9 @@ def _terms(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
     shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
     for name, what in shapes.items():
         if getattr(what, "shape", None) != ():
-            raise TypeError(f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}")
+            raise TypeError(
+                f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
+            )
     for name in terms:
         if name in ("loss", "gradient", "nonfinite"):
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
@@ -289,6 +295,8 @@ def _load(path: Any, carry: _Carry, record: dict[str, np.ndarray], key: Any, nam
                 "or of another optimiser, loss or precision: give another file, or delete it"
             )
         if not np.array_equal(file["key"], _key_data(key)):
-            raise ValueError(f"{path} is the checkpoint of a fit with another key: give that key, another file, or delete it")
+            raise ValueError(
+                f"{path} is the checkpoint of a fit with another key: give that key, another file, or delete it"
+            )
         record = {name: file[f"history_{name}"] for name in record}
     return jax.tree.unflatten(treedef, [jnp.asarray(x) for x in saved]), record, float(about["seconds"])

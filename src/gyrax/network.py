@@ -11,7 +11,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._types import Features, Inputs, Matrix, State
+from ._types import Features, Inputs, Matrix, State, is_traced
 from .connectome import Connectome
 from .couplings import AbstractCoupling
 from .delays import Delay
@@ -149,7 +149,7 @@ class Network(eqx.Module):
         rows: dict[str, Any] = {}
         for name, coupling in self.couplings.items():
             x = self.model.read(coupling.source, y)
-            total = 0.0
+            total = jnp.zeros((), y.dtype)
             if afferent is None or name in afferent.instant:
                 weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
                 total = (coupling.encode(x) @ weights)[:, : self.n_regions]
@@ -200,7 +200,9 @@ class Network(eqx.Module):
         lines = [f"Network of {self.n_regions} regions", f"  model     {self.model!r}"]
         for name, coupling in self.couplings.items():
             label = "coupling" if name == "coupling" else f"coupling {name}:"
-            lines.append(f"  {label}  {', '.join(coupling.source)} -> {', '.join(self.targets(coupling))}: {coupling!r}")
+            lines.append(
+                f"  {label}  {', '.join(coupling.source)} -> {', '.join(self.targets(coupling))}: {coupling!r}"
+            )
         if self.delay is None:
             lines.append("  delay     none: instantaneous")
         else:
@@ -223,7 +225,9 @@ def _check(net: Network) -> None:
                 )
         for target in net.targets(coupling):
             if target not in model.inputs:
-                raise ValueError(f"{name} feeds '{target}', but the inputs of {type(model).__name__} are {model.inputs}")
+                raise ValueError(
+                    f"{name} feeds '{target}', but the inputs of {type(model).__name__} are {model.inputs}"
+                )
     for name in net.noisy:
         if name not in model.states:
             raise ValueError(f"noise drives '{name}', but the states of {type(model).__name__} are {model.states}")
@@ -245,7 +249,7 @@ def _check_shapes(net: Network, n: int) -> None:
                     f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
                     + (f", or ({k}, 1) for one a noisy state" if where == "noise" else "")
                 )
-            if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
+            if not is_traced(leaf) and not np.isfinite(leaf).all():
                 raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
 
 
@@ -254,7 +258,9 @@ def _check_functions(net: Network, n: int) -> None:
     model = net.model
     y = jax.eval_shape(net.start)
     if y.shape != (len(model.states), n):
-        raise ValueError(f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}")
+        raise ValueError(
+            f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}"
+        )
     for name, coupling in net.couplings.items():
         sent = jax.eval_shape(lambda y, c=coupling: c.encode(model.read(c.source, y)), y)
         if sent.ndim != 2 or sent.shape[1] != n:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
+
+from ._types import is_traced
 
 
 class Recording(eqx.Module):
@@ -49,8 +50,12 @@ class Recording(eqx.Module):
         """
         values = np.asarray(self.values)
         extra = values.ndim - len(self.dims)
-        dims = tuple(f"run_{i}" if i else "run" for i in range(max(extra, 0))) + self.dims[: values.ndim - max(extra, 0)]
-        time = int(np.ravel(self.first)[0]) * self.dt + np.arange(values.shape[max(extra, 0)]) * self.period - self.stamp
+        dims = (
+            tuple(f"run_{i}" if i else "run" for i in range(max(extra, 0))) + self.dims[: values.ndim - max(extra, 0)]
+        )
+        time = (
+            int(np.ravel(self.first)[0]) * self.dt + np.arange(values.shape[max(extra, 0)]) * self.period - self.stamp
+        )
         coords: dict[str, Any] = {"time": ("time", time, {"units": "ms"})}
         for name, entries in (("state", self.source), ("region", self.labels)):
             if name in dims and values.shape[dims.index(name)] == len(entries):
@@ -99,6 +104,6 @@ class Run(eqx.Module):
     def __repr__(self):
         lines = [f"Run of {self.steps * self.dt:g} ms in {self.steps} steps"]
         lines += [f"  {name:9s} {recording!r}" for name, recording in self.recordings.items()]
-        if not isinstance(self.failed_at, jax.core.Tracer) and not self.finite:
+        if not is_traced(self.failed_at) and not self.finite:
             lines.append(f"  NOT FINITE: {self.failure}")
         return "\n".join(lines)

@@ -66,9 +66,7 @@ def _segment(steps: int, samplings: list[tuple[int, int]], longest_window: int) 
 
     def fits(tick: int) -> bool:
         return all(
-            (period % tick == 0 and phase % tick == 0)
-            or (tick % period == 0 and phase == 0)
-            or phase + steps <= period
+            (period % tick == 0 and phase % tick == 0) or (tick % period == 0 and phase == 0) or phase + steps <= period
             for period, phase in samplings
         )
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._types import State
+from ._types import State, is_traced
 from .delays import DelayedSum
 from .monitors import AbstractMonitor, Raw, Window
 from .network import Afferent, Network, prepared
@@ -21,8 +21,10 @@ from .recording import Recording, Run
 from .schedule import Segment, divisors, plan
 from .solvers import Heun
 
-#: Steps whose noise is drawn, and whose intermediate values a gradient recomputes, at a time.
+#: Steps whose noise is drawn at a time.
 _CHUNK = 1024
+#: Bytes of intermediate values above which a gradient recomputes them chunk by chunk instead of keeping them.
+_KEPT = 128e6
 
 
 class Final(eqx.Module):
@@ -37,7 +39,7 @@ class Final(eqx.Module):
     phases: tuple[tuple[str, int], ...] = eqx.field(static=True)
 
     def __repr__(self):
-        at = "" if isinstance(self.step, jax.core.Tracer) else f" at {int(self.step) * self.dt:g} ms"
+        at = "" if is_traced(self.step) else f" at {int(self.step) * self.dt:g} ms"
         return f"Final(state {self.y.shape}{at}, monitors: {', '.join(self.monitors) or 'none'})"
 
 
@@ -63,8 +65,8 @@ def simulate(
         solver: any diffrax solver of fixed steps; `gx.solvers.Heun()` if left out.
         monitors: what to record, by name; `{"raw": Raw()}` if left out, `{}` for nothing. One alone is called 'monitor'.
         key: `jax.random.key(...)` for the noise. A run that goes on from `run.final` draws on from its key, unless given another.
-        start: `run.final` of an earlier run, to go on exactly; a state `(state, node)`, which then has also been the
-            state at all times before; left out, the model's own start. Monitors that the earlier run had go on too.
+        start: `run.final` of an earlier run, to go on exactly, monitors included; a state `(state, node)`, which then
+            has also been the state at all times before; left out, the model's own start.
 
     Raises:
         ValueError: if duration or a period is no multiple of dt, a key is missing, names do not exist, shapes do not match,
@@ -87,21 +89,28 @@ def simulate(
         _check_monitor(name, monitor, network)
     final = start if isinstance(start, Final) else None
     if final is not None and final.dt != dt:
-        raise ValueError(f"the earlier run had dt = {final.dt} ms and this has {dt}: a history cannot go on with another step")
+        raise ValueError(
+            f"the earlier run had dt = {final.dt} ms and this has {dt}: a history cannot go on with another step"
+        )
     key = final.key if key is None and final is not None else key
     if network.noise is not None and key is None:
         raise ValueError("this network has noise: give simulate a key=jax.random.key(0)")
     network = _check_delays(network)
     steps = _whole(duration, dt, "duration")
     run = _run(network, monitors, solver, _begin(network, monitors, start, dt), key, dt, steps)
-    if not isinstance(run.failed_at, jax.core.Tracer) and not run.finite:
+    if not is_traced(run.failed_at) and not run.finite:
         warnings.warn(run.failure, RuntimeWarning, stacklevel=2)
     return run
 
 
 def _check_solver(solver: dfx.AbstractSolver, network: Network) -> None:
-    if network.noise is not None and getattr(solver, "minimal_levy_area", None) not in (None, dfx.AbstractBrownianIncrement):
-        raise ValueError(f"{type(solver).__name__} needs Levy areas of the noise, which a run does not draw: use gx.solvers.Heun()")
+    if network.noise is not None and getattr(solver, "minimal_levy_area", None) not in (
+        None,
+        dfx.AbstractBrownianIncrement,
+    ):
+        raise ValueError(
+            f"{type(solver).__name__} needs Levy areas of the noise, which a run does not draw: use gx.solvers.Heun()"
+        )
     if isinstance(solver.term_structure, tuple):
         raise ValueError(f"{type(solver).__name__} wants separate terms for parts of the state: a network has one")
 
@@ -120,11 +129,12 @@ def _check_monitor(name: str, monitor: AbstractMonitor, network: Network) -> Non
 
 def _check_delays(network: Network) -> Network:
     """The network, with the runtime check tied to its weights where values are not known yet."""
-    if network.delay is None:
+    delay = network.delay
+    if delay is None:
         return network
     for name, coupling in network.couplings.items():
         weights = network.weights(coupling)
-        checked = network.delay.check(network.connectome, weights)
+        checked = delay.check(network.connectome, weights)
         if checked is not weights:
             where = lambda n, c=name: n.connectome.weights if n.couplings[c].weights is None else n.couplings[c].weights  # noqa: E731
             network = eqx.tree_at(where, network, checked)
@@ -182,7 +192,9 @@ def _run(
     dt: float,
     steps: int,
 ) -> Run:
-    periods = {name: 1 if m.period is None else _whole(m.period, dt, f"the period of '{name}'") for name, m in monitors.items()}
+    periods = {
+        name: 1 if m.period is None else _whole(m.period, dt, f"the period of '{name}'") for name, m in monitors.items()
+    }
     strides = {name: m.stride(dt, periods[name]) for name, m in monitors.items()}
     phases = dict(begin.phases)
     longest = network.delay.window(dt) if network.delay is not None else _CHUNK
@@ -290,7 +302,9 @@ class _Engine:
         ends = phases[name] + segment.tick * np.arange(1, segment.ticks + 1)
         return np.flatnonzero(ends % period == 0)
 
-    def _chunks(self, carry: Any, segment: Segment, per_chunk: int, phases: dict[str, int]) -> tuple[Any, dict[str, Array]]:
+    def _chunks(
+        self, carry: Any, segment: Segment, per_chunk: int, phases: dict[str, int]
+    ) -> tuple[Any, dict[str, Array]]:
         rows = len(self.network.noisy)
 
         def chunk(carry, _):
@@ -302,8 +316,16 @@ class _Engine:
             return jax.lax.scan(lambda c, x: self._tick(c, segment, phases, x), carry, noise, length=per_chunk)
 
         chunks = segment.ticks // per_chunk
-        carry, found = jax.lax.scan(jax.checkpoint(chunk, prevent_cse=False), carry, None, length=chunks)
+        if self._long(segment.steps):
+            chunk = jax.checkpoint(chunk, prevent_cse=False)
+        carry, found = jax.lax.scan(chunk, carry, None, length=chunks)
         return carry, {name: x.reshape(-1, *x.shape[3:]) for name, x in found.items()}
+
+    def _long(self, steps: int) -> bool:
+        """Whether a gradient had better not keep what every step needs: its state, noise and delayed input."""
+        net = self.network
+        rows = len(net.model.states) + len(net.noisy) + 2 * len(self.delayed) + len(self.rows)
+        return steps * rows * net.n_regions * jnp.result_type(float).itemsize > _KEPT
 
     def _tick(self, carry: Any, segment: Segment, phases: dict[str, int], noise: Any) -> tuple[Any, Any]:
         """One tick: its steps, then what every monitor makes of them."""

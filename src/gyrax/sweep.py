@@ -79,7 +79,9 @@ def _axes(model: Any, space: Mapping[str, Any]) -> dict[str, np.ndarray]:
             raise ValueError(f"the values of {path} are a list of numbers, got shape {values.shape}")
         outside = ~np.asarray(declared[index].contains(jnp.asarray(values)))
         if outside.any():
-            raise ValueError(f"{names[index]} = {values[outside][0]:g} does not lie inside its domain {declared[index]!r}")
+            raise ValueError(
+                f"{names[index]} = {values[outside][0]:g} does not lie inside its domain {declared[index]!r}"
+            )
         axes[path] = values
     return axes
 

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -52,18 +53,38 @@ class WongWang(AbstractModel):
         return jnp.full((1, n), 0.1)
 
 
+@jax.custom_jvp
 def threshold_linear(z: Float[Array, "..."]) -> Float[Array, "..."]:
     """z / (1 - exp(-z)), finite with its derivatives everywhere.
 
-    The quotient is 0/0 at z = 0 and overflows far below. Since f(z) = z + f(-z), it is max(z, 0) + r / (exp(r) - 1) with
-    r = |z|, whose second term never overflows; close to r = 0 its series takes over.
+    The quotient is 0/0 at z = 0 and overflows far below. Since f(-z) = f(z) - z, it is max(z, 0) + g(|z|) with
+    g(r) = r exp(-r) / (1 - exp(-r)), which never overflows; close to r = 0 its series takes over. Its derivative is written
+    out too: what autodiff makes of the branches is many small kernels.
 
     Example:
         >>> threshold_linear(jnp.array([-1e4, 0.0, 1e4])).tolist()
         [0.0, 1.0, 10000.0]
+        >>> jax.vmap(jax.grad(threshold_linear))(jnp.array([-1e4, 0.0, 1e4])).tolist()
+        [0.0, 0.5, 1.0]
     """
     r = jnp.abs(z)
     small = r < 0.1
     decay = jnp.exp(-jnp.where(small, 1.0, r))
     series = 1 - r / 2 + r**2 / 12 - r**4 / 720 + r**6 / 30240
     return jnp.maximum(z, 0.0) + jnp.where(small, series, r * decay / (1 - decay))
+
+
+@threshold_linear.defjvp
+def _threshold_linear_jvp(primals, tangents):
+    (z,), (dz,) = primals, tangents
+    return threshold_linear(z), dz * _threshold_linear_slope(z)
+
+
+def _threshold_linear_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:
+    # With s = 1 / (1 - exp(-r)): f = r s and f' = s - f (s - 1), and f'(-r) = 1 - f'(r).
+    r = jnp.abs(z)
+    small = r < 0.1
+    s = 1 / (1 - jnp.exp(-jnp.where(small, 1.0, r)))
+    slope = s - r * s * (s - 1)
+    far = jnp.where(z < 0, 1 - slope, slope)
+    return jnp.where(small, 0.5 + z / 6 - z**3 / 180 + z**5 / 5040, far)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._types import Parameter, Sources
+from .._types import Parameter, Sources, is_traced
 from ..domains import Interval, Positive, parameter
 from .base import AbstractMonitor, Window
 
@@ -152,7 +152,9 @@ class Balloon(_Hemodynamic):
         if self.coefficients == "classic":
             k1, k2, k3 = 7 * self.E_0, 2.0, 2 * self.E_0 - 0.2
         else:
-            assert self.theta_0 is not None and self.r_0 is not None and self.TE is not None and self.epsilon is not None
+            assert (
+                self.theta_0 is not None and self.r_0 is not None and self.TE is not None and self.epsilon is not None
+            )
             k1 = 4.3 * self.theta_0 * self.E_0 * self.TE
             k2 = self.epsilon * self.r_0 * self.E_0 * self.TE
             k3 = 1 - self.epsilon
@@ -180,7 +182,6 @@ class HRFBold(_Hemodynamic):
         HRFBold(source=('S',), period=1000.0, tau_s=0.8 s, tau_f=0.4 s, k_1=5.6, V_0=0.02)
     """
 
-    period: float = eqx.field(static=True, kw_only=True)
     tau_s: Parameter = parameter(0.8, domain=Positive(), unit="s", doc="time constant of signal decay")
     tau_f: Parameter = parameter(0.4, domain=Positive(), unit="s", doc="time constant of feedback regulation")
     k_1: Parameter = parameter(5.6, domain=Positive(), doc="first kernel coefficient")
@@ -188,10 +189,12 @@ class HRFBold(_Hemodynamic):
 
     def __check_init__(self):
         self._check_source()
-        if isinstance(self.tau_s, jax.core.Tracer) or isinstance(self.tau_f, jax.core.Tracer):
+        if is_traced(self.tau_s, self.tau_f):
             return
         if not (np.asarray(self.tau_f) < 4 * np.asarray(self.tau_s) ** 2).all():
-            raise ValueError(f"the kernel oscillates only if tau_f < 4 tau_s^2, got tau_s={self.tau_s}, tau_f={self.tau_f} s")
+            raise ValueError(
+                f"the kernel oscillates only if tau_f < 4 tau_s^2, got tau_s={self.tau_s}, tau_f={self.tau_f} s"
+            )
 
     def init(self, x: Sources) -> tuple[Array, Array]:
         return jnp.zeros((2, x.shape[1]), x.dtype), jnp.zeros_like(x)

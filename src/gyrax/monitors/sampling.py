@@ -35,7 +35,6 @@ class Subsample(AbstractMonitor):
         Subsample(period=10.0)
     """
 
-    period: float = eqx.field(static=True, kw_only=True)
     dims: ClassVar = ("state", "region")
 
     def init(self, x: Sources) -> None:
@@ -53,11 +52,11 @@ class TemporalAverage(AbstractMonitor):
         5.0
     """
 
-    period: float = eqx.field(static=True, kw_only=True)
     dims: ClassVar = ("state", "region")
 
     @property
     def stamp(self) -> float:
+        assert self.period is not None
         return self.period / 2
 
     def init(self, x: Sources) -> Any:
