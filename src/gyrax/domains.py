@@ -94,6 +94,7 @@ class Above(AbstractDomain):
 
     def to_real(self, value):
         ratio = (value - self.lower) / (self.scale or 1.0)
+        ratio = jnp.maximum(ratio, np.finfo(ratio.dtype).tiny)  # what is flushed to zero would be -inf
         return ratio + jnp.log(-jnp.expm1(-ratio))
 
     def from_real(self, real):
@@ -179,11 +180,11 @@ class Interval(AbstractDomain):
         return jnp.clip(value, *ends)
 
 
-def _next(end: float, dtype: Any, *, up: bool) -> np.ndarray:
+def _next(end: float, dtype: Any, *, up: bool) -> np.floating[Any]:
     """The representable number after `end`; XLA flushes subnormals to zero, so beside zero it is the smallest normal."""
     sign = 1 if up else -1
     tiny = sign * np.finfo(dtype).tiny
-    return tiny if end == 0 else np.nextafter(np.asarray(end, dtype), np.asarray(sign * np.inf, dtype))
+    return tiny if end == 0 else np.nextafter(np.dtype(dtype).type(end), np.dtype(dtype).type(sign * np.inf))
 
 
 def as_parameter(value: Any) -> Array | None:
@@ -195,10 +196,10 @@ def as_parameter(value: Any) -> Array | None:
     if value is None:  # a parameter that this instance does not have
         return None
     try:
-        dtype = jnp.result_type(value)
+        dtype = jnp.result_type(str if isinstance(value, str | type) else value)  # 'f4' would be read as a dtype
     except (TypeError, ValueError) as error:
         raise TypeError(f"a parameter is a number or an array of numbers, got {value!r}") from error
-    if dtype == bool or not jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.complexfloating):
+    if not jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError(f"a parameter is a real number or an array of them, got {value!r} of dtype {dtype}")
     return jnp.asarray(value, dtype=jnp.result_type(float))
 
@@ -223,7 +224,7 @@ def parameter(
     domain = Real() if domain is None else domain
     if not isinstance(domain, AbstractDomain):
         raise TypeError(f"domain= takes a domain such as Positive() or Interval(0, 1), got {domain!r}")
-    if default is not dataclasses.MISSING:
+    if default is not dataclasses.MISSING and default is not None:
         domain = domain.scaled_to(float(np.max(np.abs(default))))
     metadata = {"domain": domain, "unit": unit, "doc": doc}
     return eqx.field(default=default, converter=as_parameter, metadata=metadata)  # pyright: ignore[reportCallIssue]

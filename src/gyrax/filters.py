@@ -159,7 +159,9 @@ def select(model: PyTree, *where: Where | Free | Tie) -> PyTree:
 
     for item in where:
         if isinstance(item, Tie):
-            (first,), *others = (_find(model, w, wholes=False) for w in (item.first, *item.others))
+            (first, *more), *others = (_find(model, w, wholes=False) for w in (item.first, *item.others))
+            if more:
+                raise ValueError(f"{item!r}: the first is one leaf, not {1 + len(more)}")
             mark(first, True)
             for index in (i for found in others for i in found):
                 _check_tie(names, leaves, first, index)
@@ -260,7 +262,7 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
             follows.append((i, mark.index))
         elif mark is True or isinstance(mark, Free):
             override = mark if isinstance(mark, Free) else Free("")
-            value = jnp.asarray(leaf, jnp.result_type(float) if isinstance(leaf, float) else None)
+            value = jnp.asarray(leaf, jnp.result_type(float) if isinstance(leaf, float) else leaf.dtype)
             domain = override.domain or declared[i]
             if override.domain is not None:
                 domain = domain.scaled_to(getattr(declared[i], "scale", None) or 0.0)
@@ -309,15 +311,21 @@ def join(free: PyTree, fixed: Fixed) -> Any:
     Raises:
         ValueError: if `free` is not of the split that `fixed` is of.
     """
-    values = jax.tree.leaves(free)
-    if len(values) != len(fixed.rules):
-        raise ValueError(f"`free` has {len(values)} leaves and `fixed` expects {len(fixed.rules)}: not one split's two")
+    values, names = jax.tree.leaves(free), leaf_names(free)
+    expected = [fixed.names[rule.index] for rule in fixed.rules]
+    if names != expected:
+        raise ValueError(f"`free` has {names} and `fixed` expects {expected}: not one split's two")
     leaves: list[Any] = [None] * len(fixed.names)
     for i, leaf in zip(fixed.kept, fixed.leaves, strict=True):
         leaves[i] = leaf
     for rule, real in zip(fixed.rules, values, strict=True):
         value = rule.domain.from_real(real)
         if rule.positions is not None:
+            if jnp.shape(value) != rule.positions.shape:
+                raise ValueError(
+                    f"`free` has {jnp.shape(value)} entries of {fixed.names[rule.index]} and `fixed` expects "
+                    f"{rule.positions.shape}: another mask"
+                )
             value = rule.held.reshape(-1).at[rule.positions].set(value).reshape(rule.held.shape)
         leaves[rule.index] = value
     for i, source in fixed.follows:
@@ -345,5 +353,6 @@ def per_region(network: Model, *where: Where) -> Model:
         shape = jnp.shape(leaves[i])
         if shape not in ((), (1,), (n,)):
             raise ValueError(f"{names[i]} has shape {shape}: only a scalar becomes one value for each of {n} regions")
-        leaves[i] = jnp.broadcast_to(jnp.asarray(leaves[i]), (n,))
+        value = jnp.asarray(leaves[i], jnp.result_type(leaves[i]))  # never weakly typed
+        leaves[i] = jnp.broadcast_to(value, (n,))
     return jax.tree.unflatten(treedef, leaves)

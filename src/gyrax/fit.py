@@ -35,7 +35,8 @@ class FitResult:
         last: the model after the last step.
         best_step, best_loss: where that was.
         history: by name, one value a step: 'loss', 'gradient' (its norm), and the named terms that the loss returns.
-        skipped: for each free leaf, the steps whose gradient was not finite there, and which were not taken.
+        skipped: for each free leaf, the steps whose gradient was not finite there, and which were not taken; under 'loss'
+            those at which only the loss was not finite.
         seconds: wall time, that of interrupted earlier runs included.
         stopped: why it ended: 'steps', 'patience' or 'interrupted'.
     """
@@ -57,9 +58,8 @@ class FitResult:
 
     def __repr__(self):
         steps, skipped = len(self.history["loss"]), sum(map(len, self.skipped.values()))
-        text = (
-            f"FitResult(loss {self.history['loss'][0]:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {steps}"
-        )
+        first = self.history["loss"][0] if steps else np.nan
+        text = f"FitResult(loss {first:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {steps}"
         text += f", {self.seconds:.1f} s" + (f", stopped by {self.stopped}" if self.stopped != "steps" else "")
         return text + (f", {skipped} gradients not finite" if skipped else "") + ")"
 
@@ -127,10 +127,9 @@ def fit(
     free, fixed = split(model, spec)
     names = [fixed.names[rule.index] for rule in fixed.rules]
     terms = _terms(loss, model, key)
-    opt = optax.with_extra_args_support(optimiser)
     zero = jnp.zeros((), jnp.int32)
     inf = jnp.full((), jnp.inf, jnp.result_type(float))
-    carry = _Carry(free, opt.init(free), free, inf, zero, zero, zero)
+    carry = _Carry(free, optimiser.init(free), free, inf, zero, zero, zero)
     record = {name: np.empty(0) for name in ("loss", "gradient", *terms)} | {
         "nonfinite": np.empty((0, len(names)), bool)
     }
@@ -144,9 +143,12 @@ def fit(
         while (done := int(carry.step)) < steps:
             since = time.perf_counter()
             count = min(block, steps - done)
-            carry, new = _advance(carry, fixed, loss, opt, key, realisations, noise == "common", jnp.asarray(count))
-            record = {name: np.concatenate([record[name], np.asarray(new[name])[:count]]) for name in record}
-            took = (time.perf_counter() - since) / count
+            limits = jnp.asarray([count, patience or steps], jnp.int32)
+            later, new = _advance(carry, fixed, loss, optimiser, key, realisations, noise == "common", limits)
+            count = int(later.step) - done
+            new = {name: np.concatenate([record[name], np.asarray(new[name])[:count]]) for name in record}
+            carry, record = later, new  # together, whenever an interruption comes
+            took = (time.perf_counter() - since) / max(count, 1)
             if done > 0 or block > 1:  # the first call compiles
                 block = int(np.clip(_SECONDS / took, 1, _BLOCK))
             if checkpoint is not None:
@@ -154,7 +156,7 @@ def fit(
             bar.update(count)
             bar.set_postfix(loss=f"{record['loss'][-1]:.4g}", best=f"{float(carry.best_loss):.4g}")
             _check_finite(record, names, carry, nonfinite)
-            if patience is not None and int(carry.step) - 1 - int(carry.best_step) >= patience:
+            if patience is not None and _waited(carry) >= patience:
                 stopped = "patience"
                 break
     except KeyboardInterrupt:
@@ -163,9 +165,13 @@ def fit(
         bar.close()
     bad = record.pop("nonfinite")
     skipped = {name: np.flatnonzero(bad[:, i]) for i, name in enumerate(names) if bad[:, i].any()}
+    alone = np.flatnonzero(~np.isfinite(record["loss"]) & ~bad.any(1))
+    skipped |= {"loss": alone} if len(alone) else {}
     if skipped:
         text = ", ".join(f"{name} at {len(at)} steps (first {at[0]})" for name, at in skipped.items())
-        warnings.warn(f"gradients that were not finite, steps not taken: {text}", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"losses or gradients that were not finite, steps not taken: {text}", RuntimeWarning, stacklevel=2
+        )
     seconds = earlier + time.perf_counter() - began
     best, last = join(carry.best, fixed), join(carry.free, fixed)
     return FitResult(best, last, int(carry.best_step), float(carry.best_loss), record, skipped, seconds, stopped)
@@ -207,13 +213,17 @@ def _advance(
     carry: _Carry,
     fixed: Fixed,
     loss: Callable[..., Any],
-    optimiser: optax.GradientTransformationExtraArgs,
+    optimiser: optax.GradientTransformation,
     key: Any,
     realisations: int,
     common: bool,
-    count: jax.Array,
+    limits: jax.Array,
 ) -> tuple[_Carry, dict[str, jax.Array]]:
-    """`count` steps, at most _BLOCK; what happened at each goes into buffers of that length."""
+    """Steps, at most `limits[0]` (and _BLOCK); what happened at each goes into buffers of that length.
+
+    It stops where patience (`limits[1]`) or hope ends, so that how many steps are taken does not depend on the block.
+    """
+    update = optax.with_extra_args_support(optimiser).update
 
     def objective(free: PyTree, step: jax.Array):
         base = key if common else jax.random.fold_in(key, step)
@@ -227,9 +237,7 @@ def _advance(
         bad = jnp.stack([~jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)])
         fine = ~bad.any() & jnp.isfinite(value)
         value_fn = lambda free: objective(free, carry.step)[0]  # noqa: E731
-        updates, state = optimiser.update(
-            gradient, carry.optimiser, carry.free, value=value, grad=gradient, value_fn=value_fn
-        )
+        updates, state = update(gradient, carry.optimiser, carry.free, value=value, grad=gradient, value_fn=value_fn)
         keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, old)  # noqa: E731
         better = fine & (value < carry.best_loss)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), carry.free, carry.best)
@@ -247,12 +255,21 @@ def _advance(
     shapes = jax.eval_shape(step, carry)[1]
     buffers = jax.tree.map(lambda s: jnp.zeros((_BLOCK, *s.shape), s.dtype), shapes)
 
-    def body(i, x):
-        carry, buffers = x
-        carry, new = step(carry)
-        return carry, jax.tree.map(lambda b, n: b.at[i].set(n), buffers, new)
+    def go_on(x):
+        i, carry, _ = x
+        return (i < limits[0]) & (_waited(carry) < limits[1]) & (carry.bad_in_a_row < _HOPELESS)
 
-    return jax.lax.fori_loop(0, count, body, (carry, buffers))
+    def body(x):
+        i, carry, buffers = x
+        carry, new = step(carry)
+        return i + 1, carry, jax.tree.map(lambda b, n: b.at[i].set(n), buffers, new)
+
+    return jax.lax.while_loop(go_on, body, (jnp.zeros((), jnp.int32), carry, buffers))[1:]
+
+
+def _waited(carry: _Carry) -> Any:
+    """Steps since the best one."""
+    return carry.step - 1 - carry.best_step
 
 
 def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: _Carry, policy: str) -> None:

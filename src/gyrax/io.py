@@ -52,11 +52,20 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
             where = "the file" if odd in file else "the model"
             raise ValueError(f"{path} holds another model: only {where} has {odd}")
         saved = {name: file[name] for name in file}
+    for name, value in saved.items():
+        here = jnp.shape(arrays[name])
+        if value.shape != here and value.shape != () and here != ():
+            raise ValueError(f"{name} has shape {value.shape} in {path} and {here} in the model")
     leaves, treedef = jax.tree.flatten(model)
     names = leaf_names(model)
-    dtypes = {name: value.dtype for name, value in arrays.items()}
-    new = [jnp.asarray(saved[n], dtypes[n]) if n in saved else leaf for n, leaf in zip(names, leaves, strict=True)]
+    new = [_as(leaf, saved[n]) if n in saved else leaf for n, leaf in zip(names, leaves, strict=True)]
     return jax.tree.unflatten(treedef, new)
+
+
+def _as(leaf: Any, value: np.ndarray) -> Any:
+    if isinstance(leaf, bool | int | float | complex) and value.shape == ():  # a plain number stays one
+        return type(leaf)(value)
+    return jnp.asarray(value, jnp.result_type(leaf))
 
 
 def _arrays(model: Any) -> dict[str, Any]:

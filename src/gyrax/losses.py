@@ -16,14 +16,16 @@ def _pair(a: Any, b: Any) -> tuple[Array, Array]:
 
 
 def rmse(a: Any, b: Any) -> Float[Array, ""]:
-    """Root of the mean squared difference of two arrays of one shape.
+    """Root of the mean squared difference of two arrays of one shape; where they are equal, its gradient is zero.
 
     Example:
         >>> round(float(rmse(jnp.zeros(2), jnp.array([3.0, 4.0]))) ** 2, 4)
         12.5
     """
     a, b = _pair(a, b)
-    return jnp.sqrt(jnp.mean((a - b) ** 2))
+    square = jnp.mean((a - b) ** 2)
+    equal = square == 0  # the root has no slope there, and a gradient through it would be NaN
+    return jnp.where(equal, 0.0, jnp.sqrt(jnp.where(equal, 1.0, square)))
 
 
 def fc_rmse(a: Any, b: Any) -> Float[Array, ""]:

@@ -14,7 +14,7 @@ def _axes(ax: Any) -> Any:
 
 
 def matrix(values: Any, *, title: str = "", limits: tuple[float, float] | None = None, ax: Any = None) -> Any:
-    """A connectivity matrix as a heat map with a colour bar.
+    """A connectivity matrix as a heat map with a colour bar: of both signs, white is zero unless `limits` say otherwise.
 
     Example:
         >>> matrix(np.eye(3), title="identity").get_title()
@@ -24,6 +24,8 @@ def matrix(values: Any, *, title: str = "", limits: tuple[float, float] | None =
     values = np.array(values, float)
     low, high = limits or (np.nanmin(values), np.nanmax(values))
     diverging = low < 0 < high
+    if diverging and limits is None:
+        low, high = -max(-low, high), max(-low, high)
     image = ax.imshow(values, vmin=low, vmax=high, cmap="RdBu_r" if diverging else "viridis", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
     ax.set(title=title, xlabel="region", ylabel="region")

@@ -34,9 +34,16 @@ class Recording(eqx.Module):
     labels: tuple[str, ...] = eqx.field(static=True)
 
     @property
+    def _axes(self) -> tuple[str, ...]:
+        """Names of the axes of the values, those of `vmap` included."""
+        extra = max(self.values.ndim - len(self.dims), 0)
+        return tuple(f"run_{i}" if i else "run" for i in range(extra)) + self.dims[: self.values.ndim - extra]
+
+    @property
     def times(self) -> np.ndarray:
         """Time of every sample in ms since the first run began, in float64 (not to be had inside jit)."""
-        return int(self.first) * self.dt + np.arange(len(self.values)) * self.period - self.stamp
+        samples = np.arange(self.values.shape[self._axes.index("time")])
+        return int(np.ravel(self.first)[0]) * self.dt + samples * self.period - self.stamp
 
     def to_xarray(self) -> xr.DataArray:
         """A labelled array with times in ms; axes in front of time (from `vmap`) are called run, run_1, ...
@@ -48,22 +55,15 @@ class Recording(eqx.Module):
             >>> gx.simulate(net, duration=5.0, dt=1.0)["raw"].to_xarray().sizes["region"]
             84
         """
-        values = np.asarray(self.values)
-        extra = values.ndim - len(self.dims)
-        dims = (
-            tuple(f"run_{i}" if i else "run" for i in range(max(extra, 0))) + self.dims[: values.ndim - max(extra, 0)]
-        )
-        time = (
-            int(np.ravel(self.first)[0]) * self.dt + np.arange(values.shape[max(extra, 0)]) * self.period - self.stamp
-        )
-        coords: dict[str, Any] = {"time": ("time", time, {"units": "ms"})}
+        values, dims = np.asarray(self.values), self._axes
+        coords: dict[str, Any] = {"time": ("time", self.times, {"units": "ms"})}
         for name, entries in (("state", self.source), ("region", self.labels)):
             if name in dims and values.shape[dims.index(name)] == len(entries):
                 coords[name] = list(entries)
         return xr.DataArray(values, dims=dims, coords=coords, attrs={"period_ms": self.period, "dt_ms": self.dt})
 
     def __repr__(self):
-        shape = ", ".join(f"{d}: {s}" for d, s in zip(self.dims, self.values.shape, strict=False))
+        shape = ", ".join(f"{d}: {s}" for d, s in zip(self._axes, self.values.shape, strict=True))
         return f"Recording({shape}; {', '.join(self.source)} every {self.period:g} ms)"
 
 

@@ -72,11 +72,12 @@ def _axes(model: Any, space: Mapping[str, Any]) -> dict[str, np.ndarray]:
     names, declared, leaves = leaf_names(model), domains(model), jax.tree.leaves(model)
     axes = {}
     for path, values in space.items():
-        (index, *more), values = _find(model, path), np.asarray(values, float)
-        if more or jnp.shape(leaves[index]) != ():
+        found, values = _find(model, path), np.asarray(values, float)
+        if len(found) != 1 or jnp.shape(leaves[found[0]]) != ():
             raise ValueError(f"{path} is no scalar parameter: a sweep goes over scalars")
         if values.ndim != 1 or not len(values):
             raise ValueError(f"the values of {path} are a list of numbers, got shape {values.shape}")
+        index = found[0]
         outside = ~np.asarray(declared[index].contains(jnp.asarray(values)))
         if outside.any():
             raise ValueError(
@@ -93,7 +94,7 @@ def _evaluate_points(model: Any, function: Any, indices: tuple[int, ...], points
     def one(point, key):
         changed = list(leaves)
         for i, index in enumerate(indices):
-            changed[index] = point[i].astype(leaves[index].dtype)
+            changed[index] = point[i].astype(jnp.result_type(leaves[index]))
         out = function(jax.tree.unflatten(treedef, changed), key)
         return out if isinstance(out, dict) else {"value": out}
 

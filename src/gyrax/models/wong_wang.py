@@ -81,10 +81,11 @@ def _threshold_linear_jvp(primals, tangents):
 
 
 def _threshold_linear_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:
-    # With s = 1 / (1 - exp(-r)): f = r s and f' = s - f (s - 1), and f'(-r) = 1 - f'(r).
+    # With e = exp(-r) / (1 - exp(-r)): f'(-r) = e (r (1 + e) - 1), to the last digit far below too, and f'(r) = 1 - f'(-r).
     r = jnp.abs(z)
     small = r < 0.1
-    s = 1 / (1 - jnp.exp(-jnp.where(small, 1.0, r)))
-    slope = s - r * s * (s - 1)
-    far = jnp.where(z < 0, 1 - slope, slope)
+    decay = jnp.exp(-jnp.where(small, 1.0, r))
+    e = decay / (1 - decay)
+    below = e * (r * (1 + e) - 1)
+    far = jnp.where(z < 0, below, 1 - below)
     return jnp.where(small, 0.5 + z / 6 - z**3 / 180 + z**5 / 5040, far)

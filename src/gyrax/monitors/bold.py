@@ -77,7 +77,7 @@ class Balloon(_Hemodynamic):
         overrides: single constants by name: kappa and gamma in 1/s, tau and TE in s.
 
     Raises:
-        ValueError: for unknown constants, or not exactly one source.
+        ValueError: for unknown constants, revised coefficients of constants that have none, or not exactly one source.
 
     Example:
         >>> Balloon(source="S", period=720.0, kappa=0.7).kappa.item() > 0.69
@@ -109,6 +109,8 @@ class Balloon(_Hemodynamic):
         values = values | overrides
         if values["coefficients"] not in ("revised", "classic"):
             raise ValueError(f"coefficients are 'revised' or 'classic', got {values['coefficients']!r}")
+        if values["coefficients"] == "revised" and "theta_0" not in values:
+            raise ValueError(f"'{constants}' has no theta_0, r_0, TE and epsilon for the revised coefficients")
         for name in ("theta_0", "r_0", "TE", "epsilon"):
             setattr(self, name, None)
         for name, value in values.items():

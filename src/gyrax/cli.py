@@ -1,0 +1,117 @@
+"""`gyrax`, the command."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+_DEFAULT_OUT = "gyrax-fit"
+
+
+@click.group()
+@click.version_option(package_name="gyrax")
+def main() -> None:
+    """Fit whole-brain network models to brain data by gradient."""
+
+
+@main.command("fit")
+@click.option(
+    "--connectome", help="A folder with weights.tsv (and lengths.tsv, labels.txt), an npz or a table; dk84 if left out."
+)
+@click.option("--target", help="Functional connectivity to fit: a square tsv, csv or npy; dk84's if left out.")
+@click.option("--model", help="WongWang (if left out) or Hopf.")
+@click.option("--free", multiple=True, help="A free parameter such as model.w; may be given several times.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Gradient steps of the regional stage; the stage before takes a quarter."
+)
+@click.option("--seeds", type=click.IntRange(1), help="Noise seeds never trained on that the fit is judged by.")
+@click.option("--x64", is_flag=True, help="Compute in float64.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help=f"Folder for the results; a new {_DEFAULT_OUT} if left out."
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted fit in --out (the latest one, if left out).")
+@click.option(
+    "--smoke", is_flag=True, help="The same in seconds, to see that everything works; the figures mean nothing."
+)
+def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
+    """Fit a network to functional connectivity, in three stages.
+
+    Explores two parameters coarsely, refines them by gradient, then frees one value a region. Prints and saves how well
+    each stage does on noise it was never trained on.
+    """
+    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    try:
+        folder = _folder(out, resume)
+        settings = _settings(folder, given, resume, smoke)
+        if settings["x64"]:
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        from .study import Interrupted, Settings, prepare
+
+        study = prepare(Settings(**settings), folder)
+    except (OSError, ValueError, TypeError) as error:
+        _fail(error)
+    click.echo(repr(study.network))
+    click.echo(f"free: {', '.join(study.free)}, then one value a region of {', '.join(study.regional) or 'nothing'}")
+    try:
+        study.run()
+    except (Interrupted, KeyboardInterrupt) as stop:
+        click.echo(f"\nstopped {stop or 'between steps'}; go on with: gyrax fit --resume --out {folder}", err=True)
+        sys.exit(130)
+    except FloatingPointError as error:
+        _fail(error)
+    click.echo("\n" + study.table())
+    click.echo(f"\nin {folder}: " + ", ".join(study.files))
+
+
+def _fail(error: Exception) -> Any:
+    """One readable line, no traceback."""
+    click.echo("gyrax: " + " ".join(str(error).split()), err=True)
+    sys.exit(2)
+
+
+def _folder(out: Path | None, resume: bool) -> Path:
+    """Where results go: never into a folder that holds others."""
+    if out is None:
+        taken = sorted(Path().glob(f"{_DEFAULT_OUT}*/config.yaml"), key=lambda p: p.stat().st_mtime)
+        if resume:
+            if not taken:
+                raise ValueError(f"there is no {_DEFAULT_OUT} here to go on with: name its folder with --out")
+            return taken[-1].parent
+        number = 1
+        while Path(f"{_DEFAULT_OUT}-{number}" if number > 1 else _DEFAULT_OUT).exists():
+            number += 1
+        return Path(f"{_DEFAULT_OUT}-{number}" if number > 1 else _DEFAULT_OUT)
+    if resume and not (out / "config.yaml").exists():
+        raise ValueError(f"{out} holds no fit to go on with: leave out --resume to begin one there")
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty: go on with the fit there by --resume, or name another --out")
+    return out
+
+
+def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) -> dict[str, Any]:
+    """The settings of a new fit, or those that the fit to go on with began with."""
+    from .study import Settings
+
+    for name in ("connectome", "target"):
+        if name in given and given[name] != "dk84":
+            given[name] = str(Path(given[name]).absolute())
+    if "connectome" in given and "target" not in given and given["connectome"] != "dk84":
+        raise ValueError(
+            "a connectome of your own needs a target of your own: give --target, a file with its functional connectivity"
+        )
+    if not resume:
+        settings = Settings(**given)
+        return dataclasses.asdict(settings.smaller() if smoke else settings)
+    kept = yaml.safe_load((folder / "config.yaml").read_text())["settings"]
+    kept["free"] = tuple(kept["free"])
+    for name, value in given.items():
+        if kept[name] != value:
+            raise ValueError(
+                f"the fit in {folder} was begun with {name} {kept[name]}, not {value}: leave the option out, or begin another"
+            )
+    return kept
