@@ -1,12 +1,15 @@
 """Bijections that never touch an edge, and parameters that know their domain."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from jaxtyping import Array
 
 import gyrax as gx
@@ -14,15 +17,12 @@ from gyrax.domains import summary
 from gyrax.filters import domains
 
 DOMAINS = {
-    "real": gx.Real(),
-    "real_scaled": gx.Real(scale=50.0),
+    "real": gx.Real(scale=50.0),
     "positive": gx.Positive(),
-    "positive_small": gx.Positive(scale=1e-3),
     "positive_large": gx.Positive(scale=1e3),
     "above": gx.Above(-2.0, scale=0.5),
     "above_far": gx.Above(300.0),
-    "below": gx.Below(0.0, scale=10.0),
-    "below_far": gx.Below(-40.0, scale=3.0),
+    "below": gx.Below(-40.0, scale=3.0),
     "interval": gx.Interval(0.0, 2.0),
     "interval_scaled": gx.Interval(0.0, 2.0, scale=0.01),
     "interval_wide": gx.Interval(-70.0, 1e4, scale=20.0),
@@ -30,88 +30,104 @@ DOMAINS = {
 }
 EVERY = pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS)
 DTYPES = [jnp.float32, jnp.float64] if jnp.result_type(float) == jnp.float64 else [jnp.float32]
+EPS = float(jnp.finfo(jnp.result_type(float)).eps)
 REALS = np.concatenate([-np.logspace(6, -3, 40), [0.0], np.logspace(-3, 6, 40)])
+
+
+@functools.cache
+def compiled(domain):
+    """from_real, to_real, their slopes, and contains."""
+    slopes = (jax.vmap(jax.grad(f)) for f in (domain.from_real, domain.to_real))
+    return tuple(jax.jit(f) for f in (domain.from_real, domain.to_real, *slopes, domain.contains))
 
 
 def ends(domain):
     return getattr(domain, "lower", -np.inf), getattr(domain, "upper", np.inf)
 
 
+def nearest_end(domain, values):
+    """The end beside each value, and how far it is; zero if there is none."""
+    low, high = (np.full(values.shape, end) for end in ends(domain))
+    end = np.where(np.abs(values - low) <= np.abs(high - values), low, high)
+    end = np.where(np.isinf(end), 0.0, end)
+    return end, np.abs(values - end)
+
+
 @EVERY
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_real_lands_inside_and_comes_back_finite(domain, dtype):
+def test_every_real_lands_inside_with_a_finite_slope(domain, dtype):
+    from_real, to_real, slope, *_ = compiled(domain)
     reals = jnp.asarray(REALS, dtype)
-    values = domain.from_real(reals)
+    values = from_real(reals)
     assert values.dtype == dtype
     low, high = ends(domain)
-    assert (np.asarray(values, float) > dtype(low)).all() and (np.asarray(values, float) < dtype(high)).all()
+    assert (np.asarray(values) > dtype(low)).all() and (np.asarray(values) < dtype(high)).all()
     assert domain.contains(values).all()
     assert (np.diff(values) >= 0).all()
-    back = domain.to_real(values)
+    back = to_real(values)
     assert back.dtype == dtype and np.isfinite(back).all()
-    assert domain.contains(domain.from_real(back)).all()
-
-
-@EVERY
-@given(real=st.floats(-6.0, 6.0))
-def test_a_real_comes_back(domain, real):
-    """As exactly as a float beside the end of the domain can tell."""
-    real = jnp.asarray(real, float)
-    value = domain.from_real(real)
-    slope = abs(float(jax.grad(domain.from_real)(real)))
-    digits = float(jnp.finfo(value.dtype).eps) * (
-        abs(float(value)) + sum(abs(e) for e in ends(domain) if np.isfinite(e))
-    )
-    expected = 20 * (digits / slope + float(jnp.finfo(value.dtype).eps) * (1 + abs(float(real))))
-    assert abs(float(domain.to_real(value) - real)) <= expected
-
-
-@EVERY
-@given(decades=st.floats(-30.0, 15.0), upper=st.booleans())
-def test_a_value_comes_back(domain, decades, upper, rounding):
-    """Over many magnitudes of the distance to an end, as close to it as floats go."""
-    low, high = ends(domain)
-    distance = 10.0**decades
-    if np.isinf(low) and np.isinf(high):
-        value = distance if upper else -distance
-    else:
-        value = high - distance if (upper and np.isfinite(high)) or np.isinf(low) else low + distance
-    value = jnp.asarray(value, float)
-    if not domain.contains(value):
-        return
-    back = domain.from_real(domain.to_real(value))
-    assert domain.contains(back)
-    near = min(abs(float(value) - e) for e in (low, high, 0.0) if np.isfinite(e))
-    around = sum(abs(e) for e in (low, high) if np.isfinite(e) and abs(e) < np.inf)
-    eps = float(jnp.finfo(value.dtype).eps)
-    close_to_zero_end = 0.0 in (low, high) and near == abs(float(value))
-    tolerance = rounding * abs(float(value)) * 10 if close_to_zero_end else rounding * near * 10 + 8 * eps * around
-    assert abs(float(back - value)) <= tolerance + (rounding * abs(float(value)) if near == 0 else 0)
-
-
-@EVERY
-def test_strictly_increasing_with_the_gradient_of_finite_differences(domain):
-    reals = jnp.linspace(-4.0, 4.0, 33)
-    values = np.asarray(domain.from_real(reals), float)
-    assert (np.diff(values) > 0).all()
-    exact = np.asarray(jax.vmap(jax.grad(domain.from_real))(reals))
-    h = 1e-2 if reals.dtype == jnp.float32 else 1e-4
-    numeric = (np.asarray(domain.from_real(reals + h)) - np.asarray(domain.from_real(reals - h))) / (2 * h)
-    size = np.abs(exact).max()
-    np.testing.assert_allclose(exact / size, numeric / size, atol=3e-3 if h == 1e-2 else 1e-6)
-    inverse = np.asarray(jax.vmap(jax.grad(domain.to_real))(domain.from_real(reals)))
-    np.testing.assert_allclose(inverse * exact, 1.0, rtol=3e-2 if h == 1e-2 else 1e-9)
-
-
-@EVERY
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients_are_finite_wherever_an_optimiser_goes(domain, dtype):
-    reals = jnp.asarray(REALS, dtype)
-    slopes = jax.vmap(jax.grad(domain.from_real))(reals)
+    assert domain.contains(from_real(back)).all()
+    slopes = slope(reals)
     assert np.isfinite(slopes).all() and (slopes >= 0).all()
 
 
-@pytest.mark.parametrize("scale", [1e-4, 0.3, 70.0])
+def arrays(low, high):
+    return hnp.arrays(float, REALS.size, elements=st.floats(low, high))
+
+
+@given(reals=arrays(-6.0, 6.0))
+def test_a_real_comes_back(reals):
+    """As exactly as a float beside the end of the domain can tell."""
+    for domain in DOMAINS.values():
+        from_real, to_real, slope, *_ = compiled(domain)
+        reals = np.asarray(reals, jnp.result_type(float))
+        values = np.asarray(from_real(reals))
+        spacing = EPS * (np.abs(values) + sum(abs(end) for end in ends(domain) if np.isfinite(end)))
+        allowed = 8 * (spacing / np.asarray(slope(reals)) + EPS * (1 + np.abs(reals)))
+        assert (np.abs(to_real(values) - reals) <= allowed).all(), domain
+
+
+@settings(max_examples=10)
+@given(decades=arrays(-30.0, 15.0), upper=hnp.arrays(bool, REALS.size))
+def test_a_value_comes_back(decades, upper):
+    """Over many magnitudes of the distance to an end, as close to it as floats go."""
+    for domain in DOMAINS.values():
+        from_real, to_real, _, _, contains = compiled(domain)
+        (low, high), distance = ends(domain), 10.0**decades
+        if np.isinf(low) and np.isinf(high):
+            values = np.where(upper, distance, -distance)
+        else:
+            values = np.where((upper & np.isfinite(high)) | np.isinf(low), high - distance, low + distance)
+        values = np.asarray(values, jnp.result_type(float))
+        inside = np.asarray(contains(values))
+        back = np.asarray(from_real(to_real(values)))
+        end, distance = nearest_end(domain, values)
+        wrong = np.abs(back - values) > 400 * EPS * distance + 4 * EPS * np.abs(end)
+        assert not (wrong & inside).any(), (domain, values[wrong & inside], back[wrong & inside])
+        assert np.asarray(contains(back))[inside].all()
+
+
+def test_the_slope_has_its_sign_also_where_a_product_is_flushed_to_zero():
+    domain = gx.Interval(0.0, 2.0, scale=0.01)
+    tiny = jnp.asarray(jnp.finfo(jnp.result_type(float)).tiny)
+    np.testing.assert_allclose(jax.grad(domain.from_real)(-tiny), 0.01, rtol=1e-5)
+
+
+@EVERY
+def test_strictly_increasing_with_the_slope_of_finite_differences(domain):
+    from_real, _, slope, inverse, _ = compiled(domain)
+    reals = jnp.linspace(-4.0, 4.0, REALS.size)
+    values = from_real(reals)
+    assert (np.diff(values) > 0).all()
+    exact = np.asarray(slope(reals))
+    h = 1e-2 if EPS > 1e-10 else 1e-4
+    numeric = (np.asarray(from_real(reals + h)) - np.asarray(from_real(reals - h))) / (2 * h)
+    size = np.abs(exact).max() + EPS * np.abs(values).max() / h / 1e-4
+    np.testing.assert_allclose(exact / size, numeric / size, atol=1e-3 if h == 1e-2 else 1e-6)
+    np.testing.assert_allclose(inverse(values) * exact, 1.0, rtol=3e-2 if h == 1e-2 else 1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 70.0])
 def test_a_unit_step_moves_the_value_by_about_the_scale(scale):
     for domain, value in [
         (gx.Real(scale=scale), 0.0),
@@ -175,8 +191,8 @@ def test_wrong_domains_are_refused(make, message):
 
 
 class Part(eqx.Module):
-    tau: Array = gx.parameter(10.0, domain=gx.Positive(), unit="ms", doc="time constant")
     gain: Array = gx.parameter(domain=gx.Interval(0.0, 4.0))
+    tau: Array = gx.parameter(10.0, domain=gx.Positive(), unit="ms", doc="time constant")
     offset: Array = gx.parameter(-3.0)
     extra: Array | None = gx.parameter(None, domain=gx.Positive())
     bare: Array = eqx.field(default_factory=lambda: jnp.ones(2))
@@ -221,13 +237,13 @@ def test_only_domains_are_domains(domain):
 
 
 def test_domains_are_found_where_they_were_declared():
-    found = dict(zip(["tau", "gain", "offset", "bare", "plain"], domains(Part(gain=1.0)), strict=True))
+    found = dict(zip(["gain", "tau", "offset", "bare", "plain"], domains(Part(gain=1.0)), strict=True))
     assert found["tau"] == gx.Positive(scale=10.0)  # takes the magnitude of its default
     assert found["gain"] == gx.Interval(0.0, 4.0)  # has no default to take it from
     assert found["offset"] == gx.Real(scale=3.0)
     assert found["bare"] == found["plain"] == gx.Real()
     nested = domains({"a": [Part(gain=1.0), jnp.ones(1)], "b": (gx.couplings.Linear(source="S"),)})
-    assert nested[:2] == [gx.Positive(scale=10.0), gx.Interval(0.0, 4.0)]
+    assert nested[:2] == [gx.Interval(0.0, 4.0), gx.Positive(scale=10.0)]
     assert nested[5:] == [gx.Real(), gx.Positive(scale=1.0)]
 
 

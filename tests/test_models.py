@@ -66,7 +66,8 @@ def test_couplings_equal_the_virtual_brains(name):
     total = coupling.encode(x) @ jnp.asarray(weights).T
     value = coupling.decode(total, x, jnp.asarray(weights.sum(1)))
     expected = TVB[f"coupling.{name}.value"]
-    np.testing.assert_allclose(value, expected, rtol=2e-5 if SINGLE else 1e-12, atol=1e-6 if SINGLE else 1e-14)
+    # single precision also there: The Virtual Brain keeps weights and history in float32
+    np.testing.assert_allclose(value, expected, rtol=2e-5 if SINGLE else 1e-6, atol=1e-6)
 
 
 # The transfer function of Wong and Wang

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
@@ -35,28 +35,18 @@ def in_parts(monitors, *durations, dt=DT, net=NET):
     }
 
 
-# Steps of a period, of the parts of a run.
-PARTS = (st.integers(1, 60), st.integers(1, 200), st.integers(1, 200))
-
-
-@settings(max_examples=12)
-@given(*PARTS)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 60), st.integers(1, 200), st.integers(1, 200))
 def test_averages_of_ramps_are_exact_wherever_a_run_is_cut(rounding, period, first, second):
-    """Also of periods that begin in one run and end in the next."""
-    monitors = {"mean": TemporalAverage(period=period * DT)}
-    values, times = in_parts(monitors, first * DT, second * DT)["mean"]
-    expected = (np.arange((first + second) // period) + 0.5) * period * DT
-    np.testing.assert_allclose(times, expected, rtol=1e-12)
-    np.testing.assert_allclose(values, ramps(expected), rtol=rounding)
-
-
-@settings(max_examples=12)
-@given(*PARTS)
-def test_subsamples_are_the_states_of_their_times(period, first, second):
-    values, times = in_parts({"every": Subsample(period=period * DT)}, first * DT, second * DT)["every"]
-    expected = np.arange(1, (first + second) // period + 1) * period * DT
-    np.testing.assert_allclose(times, expected, rtol=1e-12)
-    np.testing.assert_array_equal(values, ramps(expected))
+    """Also of periods that begin in one run and end in the next; subsamples are the states of their times."""
+    monitors = {"mean": TemporalAverage(period=period * DT), "every": Subsample(period=period * DT)}
+    found = in_parts(monitors, first * DT, second * DT)
+    ends = np.arange(1, (first + second) // period + 1) * period * DT
+    middles = ends - period * DT / 2
+    np.testing.assert_allclose(found["mean"][1], middles, rtol=1e-12)
+    np.testing.assert_allclose(found["mean"][0], ramps(middles), rtol=rounding)
+    np.testing.assert_allclose(found["every"][1], ends, rtol=1e-12)
+    np.testing.assert_array_equal(found["every"][0], ramps(ends))
 
 
 def test_a_run_too_short_for_a_sample_keeps_what_it_saw(rounding):
@@ -92,12 +82,11 @@ def test_several_monitors_side_by_side_record_what_each_does_alone(rounding):
     monitors = {
         "a": TemporalAverage(source="ramp", period=3.5),
         "b": Subsample(source=("drive", "t"), period=5.5),
-        "c": TemporalAverage(source=("drive", "ramp"), period=8.0),
-        "d": Raw(source="drive"),
+        "c": Raw(source="drive"),
     }
-    together = gx.simulate(NET, duration=66.0, dt=DT, monitors=monitors)
+    together = gx.simulate(NET, duration=77.0, dt=DT, monitors=monitors)
     for name, monitor in monitors.items():
-        alone = gx.simulate(NET, duration=66.0, dt=DT, monitors=monitor)["monitor"]
+        alone = gx.simulate(NET, duration=77.0, dt=DT, monitors=monitor)["monitor"]
         np.testing.assert_allclose(together[name].values, alone.values, rtol=rounding, atol=rounding)
         np.testing.assert_array_equal(together[name].times, alone.times)
 
@@ -107,8 +96,6 @@ def test_none_one_or_a_dict():
     np.testing.assert_array_equal(gx.simulate(NET, duration=5.0, dt=DT, monitors={}).final.y, ramps([5.0])[0])
     assert list(gx.simulate(NET, duration=5.0, dt=DT).recordings) == ["raw"]
     assert list(gx.simulate(NET, duration=5.0, dt=DT, monitors=Subsample(period=1.0)).recordings) == ["monitor"]
-    with pytest.raises(TypeError, match="monitors\\['x'\\] is no monitor but 3"):
-        gx.simulate(NET, duration=5.0, dt=DT, monitors={"x": 3})
 
 
 def test_an_output_of_jansen_rit_is_the_difference_of_its_states(small_connectome, rounding):
@@ -158,7 +145,7 @@ class Spread(gx.AbstractMonitor):
 class Contrast(gx.AbstractMonitor):
     """A weighted sum over regions, averaged: a parameter of the monitor's own, and samples of one number."""
 
-    weights: gx.Array = gx.parameter([1.0, -2.0, 0.5])
+    weights: gx.Array = gx.parameter()
     dims: ClassVar = ()
 
     def init(self, x):
@@ -172,8 +159,7 @@ class Contrast(gx.AbstractMonitor):
 OWN = {
     "rms": RootMeanSquare(source=("drive", "ramp"), period=21.0),
     "spread": Spread(source=("ramp", "drive"), period=15.0),
-    "contrast": Contrast(source="drive", period=10.5),
-    "mean": TemporalAverage(period=4.0),
+    "contrast": Contrast(source="drive", period=10.5, weights=np.array([1.0, -2.0, 0.5])),
 }
 
 
@@ -187,9 +173,8 @@ def own_expected(steps):
     return {"rms": rms, "spread": spread, "contrast": contrast}
 
 
-@pytest.mark.parametrize("parts", [(420,), (126, 294), (37, 383), (5, 400, 15)], ids=str)
-def test_own_monitors_equal_numpy_wherever_a_run_is_cut(parts, rounding):
-    found = in_parts(OWN, *(DT * steps for steps in parts))
+def test_own_monitors_equal_numpy_wherever_a_run_is_cut(rounding):
+    found = in_parts(OWN, DT * 37, DT * 378, DT * 5)
     for name, expected in own_expected(420).items():
         values, times = found[name]
         np.testing.assert_allclose(values, expected, rtol=5 * rounding, atol=2 * rounding, err_msg=name)
@@ -242,7 +227,7 @@ def test_sources_are_names_that_differ(source):
 
 
 def test_a_source_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="monitor 'x' reads 'drvie', but Clock has the states .* outputs"):
+    with pytest.raises(ValueError, match=r"monitor 'x' reads 'drvie', but Clock has the states .* outputs"):
         gx.simulate(NET, duration=5.0, dt=DT, monitors={"x": Subsample(source=("t", "drvie"), period=1.0)})
 
 

@@ -8,7 +8,7 @@ import gyrax as gx
 LABELS = ("A", "B", "C")
 SLOPES = np.array([1.0, -2.0, 0.25])
 #: Amplitudes `(region, wave)`, frequencies in Hz and phases of the drive.
-AMPLITUDES = np.array([[0.5, 0.2, 0.1], [0.1, 0.4, -0.3], [-0.2, 0.1, 0.3]])
+AMPLITUDES = np.array([[0.15, 0.06, 0.03], [0.03, 0.12, -0.1], [-0.06, 0.03, 0.1]])
 FREQUENCIES = np.array([0.05, 0.13, 0.31])
 PHASES = np.array([0.3, 1.1, 2.0])
 

@@ -173,8 +173,8 @@ class Interval(AbstractDomain):
 
     def from_real(self, real):
         # From the nearer end, so that neither loses digits.
-        width = self.upper - self.lower
-        near = width * jax.nn.sigmoid(-jnp.abs(real * self._slope))
+        width, real = self.upper - self.lower, real * self._slope
+        near = width * jax.nn.sigmoid(-jnp.abs(real))
         value = jnp.where(real < 0, self.lower + near, self.upper - near)
         ends = _next(self.lower, value.dtype, up=True), _next(self.upper, value.dtype, up=False)
         return jnp.clip(value, *ends)

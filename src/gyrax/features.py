@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from ._types import is_traced
 from .recording import Recording
@@ -13,7 +13,7 @@ from .recording import Recording
 def _series(x: Any) -> Float[Array, "time channel"]:
     """Values `(time, channel)` of a recording or an array."""
     labels = x.labels if isinstance(x, Recording) else ()
-    values = jnp.asarray(x.values if isinstance(x, Recording) else x)
+    values = jnp.asarray(x.values if isinstance(x, Recording) else x, jnp.result_type(float))
     if values.ndim == 3 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 2:
@@ -54,7 +54,7 @@ def fc(x: Any) -> Float[Array, "channel channel"]:
     return unit.T @ unit
 
 
-def off_diagonal(matrix: Any) -> Float[Array, " pair"]:
+def off_diagonal(matrix: Any) -> Shaped[Array, " pair"]:
     """The entries off the diagonal of a square matrix, row by row.
 
     Example:

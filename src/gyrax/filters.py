@@ -97,6 +97,16 @@ def _trainable(leaf: Any) -> bool:
     return eqx.is_inexact_array(leaf) or isinstance(leaf, float)
 
 
+class _Token:
+    """Stands for a leaf while a selection runs; nothing can be computed from it."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+_AS_THEY_ARE = "a selection returns leaves of the network as they are, such as lambda n: n.model.w"
+
+
 def _find(tree: PyTree, where: Where, wholes: bool = True) -> list[int]:
     """Indices of the leaves that `where` names."""
     names, leaves = leaf_names(tree), jax.tree.leaves(tree)
@@ -110,16 +120,16 @@ def _find(tree: PyTree, where: Where, wholes: bool = True) -> list[int]:
             hint = f"did you mean '{close[0]}'? " if close else ""
             raise ValueError(f"no parameter '{where}'; {hint}there are: {', '.join(free)}")
     else:
-        tokens = jax.tree.unflatten(jax.tree.structure(tree), range(len(leaves)))
+        tokens = jax.tree.unflatten(jax.tree.structure(tree), [_Token(i) for i in range(len(leaves))])
         try:
-            found = jax.tree.leaves(where(tokens))
+            taken = jax.tree.leaves(where(tokens))
         except AttributeError as error:
             raise ValueError(f"{error}; the leaves are: {', '.join(names)}") from error
-        if not found or not all(type(i) is int for i in found):
-            raise ValueError(
-                "a selection returns leaves of the network as they are, such as lambda n: n.model.w; "
-                f"this one returned {where(tree)!r}"
-            )
+        except TypeError as error:  # arithmetic on a token
+            raise ValueError(f"{_AS_THEY_ARE}; this one raised {error}") from error
+        if not taken or not all(isinstance(token, _Token) for token in taken):
+            raise ValueError(f"{_AS_THEY_ARE}; this one returned {where(tree)!r}")
+        found = [token.index for token in taken]
     if len(found) == 1 or not wholes:
         for i in found:
             if not _trainable(leaves[i]):

@@ -241,10 +241,10 @@ def _check_shapes(net: Network, n: int) -> None:
     parts = {"model": net.model, **{f"coupling.{c}": v for c, v in net.couplings.items()}, "noise": net.noise}
     for where, part in parts.items():
         for name, leaf in zip(leaf_names(part), jax.tree.leaves(part), strict=True):
-            if not eqx.is_inexact_array(leaf) or name == "weights":
+            if not eqx.is_inexact_array(leaf):
                 continue
             allowed = ((), (n,)) if where != "noise" else ((), (n,), (k, 1), (k, n))
-            if leaf.shape not in allowed and not (where == "model" and leaf.ndim > 1):
+            if leaf.shape not in allowed and name != "weights" and not (where == "model" and leaf.ndim > 1):
                 raise ValueError(
                     f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
                     + (f", or ({k}, 1) for one a noisy state" if where == "noise" else "")

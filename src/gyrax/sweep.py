@@ -96,7 +96,11 @@ def _evaluate_points(model: Any, function: Any, indices: tuple[int, ...], points
         for i, index in enumerate(indices):
             changed[index] = point[i].astype(jnp.result_type(leaves[index]))
         out = function(jax.tree.unflatten(treedef, changed), key)
-        return out if isinstance(out, dict) else {"value": out}
+        out = out if isinstance(out, dict) else {"value": out}
+        for name, value in out.items():
+            if jnp.shape(value) != ():
+                raise ValueError(f"the function gives '{name}' of shape {jnp.shape(value)}: a sweep takes scalars")
+        return out
 
     return jax.vmap(lambda point: jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda k: one(point, k))(keys)))(points)
 

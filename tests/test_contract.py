@@ -1,0 +1,238 @@
+"""What every model, coupling and noise promises. A new class joins by an entry in CASES."""
+
+import dataclasses
+import inspect
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gyrax as gx
+
+SINGLE = jnp.result_type(float) == jnp.float32
+N = 3
+WEIGHTS = np.array([[0.0, 1.0, 0.5], [0.3, 0.0, 0.7], [0.9, 0.2, 0.0]])
+
+#: Every public class: an instance, and the lowest and highest state (model), source (coupling) or noisy row (noise).
+CASES = {
+    "models.WongWang": (gx.models.WongWang(), [(0.0, 1.0)]),
+    "models.Hopf": (gx.models.Hopf(), [(-1.0, 1.0)] * 2),
+    "models.JansenRit": (gx.models.JansenRit(), [(0.0, 0.1), (0.0, 30.0), (0.0, 30.0), (-1, 1), (-1, 1), (-1, 1)]),
+    "models.Linear": (gx.models.Linear(), [(-1.0, 1.0)]),
+    "couplings.Linear": (gx.couplings.Linear(source=("x", "y")), [(-1.0, 1.0)] * 2),
+    "couplings.Difference": (gx.couplings.Difference(source=("x", "y")), [(-1.0, 1.0)] * 2),
+    "couplings.SigmoidalJansenRit": (gx.couplings.SigmoidalJansenRit(), [(0.0, 20.0), (0.0, 10.0)]),
+    "noise.White": (gx.noise.White(), [(-1.0, 1.0)] * 2),
+}
+FAMILIES = {
+    "models": (gx.models, gx.AbstractModel),
+    "couplings": (gx.couplings, gx.AbstractCoupling),
+    "noise": (gx.noise, gx.AbstractNoise),
+}
+every = pytest.mark.parametrize("name", CASES)
+
+
+def test_every_public_class_is_here():
+    public = {
+        f"{family}.{name}"
+        for family, (module, kind) in FAMILIES.items()
+        for name, what in vars(module).items()
+        if inspect.isclass(what) and issubclass(what, kind) and not inspect.isabstract(what) and name[0] != "_"
+    }
+    assert public == set(CASES)
+    for name, (case, _) in CASES.items():
+        assert type(case).__name__ == name.split(".")[1]
+
+
+def at(name: str, seed: int = 0) -> jax.Array:
+    """Random values of the rows a class works on, `(row, node)`."""
+    low, high = np.array(CASES[name][1]).T[:, :, None]
+    return jnp.asarray(np.random.default_rng(seed).uniform(low, high, (len(low), N)))
+
+
+def value(case, y):
+    """What the class computes from the rows, and everything it computes with."""
+    if isinstance(case, gx.AbstractModel):
+        u = 0.1 * (1 + jnp.arange(len(case.inputs) * N, dtype=y.dtype).reshape(-1, N))
+        outputs = case.read(case.outputs, y) if case.outputs else y[:0]
+        return jnp.concatenate([case.drift(0.0, y, u), outputs])
+    if isinstance(case, gx.AbstractCoupling):
+        weights = jnp.asarray(WEIGHTS, y.dtype)
+        return case.decode(case.encode(y) @ weights.T, y, weights.sum(1))
+    return jnp.broadcast_to(case.diffusion(0.0, y), y.shape)
+
+
+evaluate = eqx.filter_jit(value)
+
+
+def parameters(case) -> dict:
+    """Domains of the parameters that are there."""
+    domains = {f.name: f.metadata["domain"] for f in dataclasses.fields(case) if "domain" in f.metadata}
+    return {name: domain for name, domain in domains.items() if getattr(case, name) is not None}
+
+
+def replaced(case, values: dict):
+    return eqx.tree_at(lambda c: [getattr(c, k) for k in values], case, [jnp.asarray(v) for v in values.values()])
+
+
+def points(name: str) -> list:
+    """The class with its defaults, and at three random points of its domain, one value a region."""
+    case, rng = CASES[name][0], np.random.default_rng(5)
+    found = [case]
+    for _ in range(3):
+        values = {
+            k: domain.from_real(domain.to_real(getattr(case, k)) + jnp.asarray(rng.normal(0, 0.5, N)))
+            for k, domain in parameters(case).items()
+        }
+        found.append(replaced(case, values))
+    return found
+
+
+@every
+def test_parameters_are_strong_floats_inside_their_domain(name):
+    case, _ = CASES[name]
+    assert parameters(case), "a class without parameters"
+    for key, domain in parameters(case).items():
+        leaf = getattr(case, key)
+        assert leaf.dtype == jnp.result_type(float) and not leaf.weak_type and leaf.shape == (), key
+        assert domain.contains(leaf).all(), key
+        assert getattr(domain, "scale", 1.0) is None or leaf == 0 or np.isclose(domain.scale, abs(leaf)), key
+    assert len(jax.tree.leaves(case)) == len(parameters(case))
+    for point in points(name):
+        assert all(domain.contains(getattr(point, key)).all() for key, domain in parameters(case).items())
+
+
+@every
+def test_jit_and_vmap_change_nothing(name, rounding):
+    case, _ = CASES[name]
+    rows = jnp.stack([at(name, seed) for seed in range(4)])
+    plain = np.stack([value(case, y) for y in rows])
+    scale = np.abs(plain).max()
+    assert np.isfinite(plain).all() and scale > 0
+    jitted = evaluate(case, rows[0])
+    assert jitted.dtype == rows.dtype and not jitted.weak_type and jitted.shape == plain[0].shape
+    np.testing.assert_allclose(jitted, plain[0], rtol=rounding, atol=rounding * scale)
+    over_states = jax.vmap(value, (None, 0))(case, rows)
+    np.testing.assert_allclose(over_states, plain, rtol=rounding, atol=rounding * scale)
+    cases = points(name)[1:]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
+    alone = np.stack([value(c, rows[0]) for c in cases])
+    assert (alone[0] != alone[1]).any()
+    over_cases = jax.vmap(value, (0, None))(stacked, rows[0])
+    np.testing.assert_allclose(over_cases, alone, rtol=rounding, atol=rounding * np.abs(alone).max())
+
+
+@every
+def test_compiles_once_for_all_values(name):
+    """No weak types and no values in the program: a step of an optimiser never compiles anew."""
+    case, count = CASES[name][0], []
+
+    @eqx.filter_jit
+    def counted(case, y):
+        count.append(1)
+        return value(case, y)
+
+    for factor in (1.0, 1.1, 1.2):
+        stepped = jax.tree.map(lambda x, f=factor: x * f, case)
+        counted(stepped, at(name))
+        counted(type(case)(**{"source": case.source} if hasattr(case, "source") else {}), at(name))
+    assert count == [1]
+
+
+@every
+def test_a_value_a_region_means_the_same_as_one_value(name, rounding):
+    case, y = CASES[name][0], at(name)
+    shared = np.asarray(evaluate(case, y))
+    wide = replaced(case, {key: jnp.full(N, getattr(case, key)) for key in parameters(case)})
+    np.testing.assert_allclose(evaluate(wide, y), shared, rtol=rounding, atol=rounding * np.abs(shared).max())
+    for key in parameters(case):
+        # changing the last region's value changes what the last region sends or does, and no other region's own drift
+        one = replaced(wide, {key: getattr(wide, key).at[-1].multiply(1.1).at[-1].add(0.01)})
+        changed = np.asarray(evaluate(one, y)) != np.asarray(evaluate(wide, y))
+        assert changed.any(), f"{key} does nothing"
+        if not isinstance(case, gx.AbstractCoupling):
+            assert not changed[:, :-1].any() and changed[:, -1].any(), key
+
+
+def directional(case, y, rng):
+    """A random direction in parameters and state, as large as they are; seen through random weights of the outputs."""
+    sizes = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype) * jnp.abs(x), (case, y))
+    return sizes, jnp.asarray(rng.normal(size=jax.eval_shape(value, case, y).shape), y.dtype)
+
+
+@every
+def test_gradients_are_finite_and_equal_finite_differences(name):
+    """Every parameter by itself, and the state, at the default and at random points of the domain."""
+    y, rng = at(name, 1), np.random.default_rng(2)
+    h = 3e-3 if SINGLE else 1e-5
+    for point in points(name):
+        direction, seen = directional(point, y, rng)
+        loss = lambda arguments, seen=seen: jnp.vdot(seen, value(*arguments))  # noqa: E731
+        gradient = jax.jit(jax.grad(loss))((point, y))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+        leaves, tree = jax.tree.flatten((point, y))
+        evaluated, size = jax.jit(loss), float(jnp.abs(loss((point, y)))) + 1e-3
+        for i, (leaf, slope, along) in enumerate(
+            zip(leaves, jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
+        ):
+            moved = (
+                lambda s, i=i, leaf=leaf, along=along: evaluated(  # noqa: E731
+                    jax.tree.unflatten(tree, [*leaves[:i], leaf + s * along, *leaves[i + 1 :]])
+                )
+            )
+            numeric = (moved(h) - moved(-h)) / (2 * h)
+            noise = (1e-5 if SINGLE else 1e-11) * size / h
+            np.testing.assert_allclose(jnp.vdot(slope, along), numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
+
+
+@every
+def test_gradients_stay_finite_far_out(name):
+    """States ten times as large, parameters far from the defaults."""
+    case, rng = CASES[name][0], np.random.default_rng(8)
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda case, y: jnp.sum(value(case, y) ** 2)))
+    for factor in (0.0, -10.0, 10.0):
+        values = {
+            k: domain.from_real(domain.to_real(getattr(case, k)) + jnp.asarray(rng.normal(0, 4, N)))
+            for k, domain in parameters(case).items()
+        }
+        for leaf in jax.tree.leaves(gradient(replaced(case, values), factor * at(name))):
+            assert np.isfinite(leaf).all()
+
+
+@every
+def test_repr_tells_name_values_and_units(name):
+    case, _ = CASES[name]
+    text = repr(case)
+    assert text.startswith(type(case).__name__ + "(")
+    units = {f.name: f.metadata.get("unit", "") for f in dataclasses.fields(case)}
+    for key in parameters(case):
+        assert f"{key}={float(getattr(case, key)):.4g}{units[key] and ' '}{units[key]}" in text
+    shown = []
+    jax.jit(lambda c: shown.append(repr(c)))(case)
+    assert "<traced float" in shown[0]
+    assert f"({N})" in repr(points(name)[1])
+
+
+@every
+def test_every_parameter_and_class_is_documented(name):
+    case, _ = CASES[name]
+    assert type(case).__doc__ and "Example:" in type(case).__doc__
+    for field in dataclasses.fields(case):
+        if field.name in parameters(case):
+            assert field.metadata["doc"], field.name
+
+
+@every
+def test_works_in_either_precision(name):
+    """With the other precision switched on too: results agree to single precision, and keep the dtype asked for."""
+    results = []
+    for double in (False, True):
+        with jax.enable_x64(double):
+            dtype = jnp.result_type(float)
+            case = jax.tree.map(lambda x, d=dtype: jnp.asarray(np.asarray(x), d), CASES[name][0])
+            out = value(case, jnp.asarray(np.asarray(at(name, 3)), dtype))
+            assert out.dtype == dtype == (np.float64 if double else np.float32)
+            results.append(np.asarray(out))
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5 * np.abs(results[1]).max())
