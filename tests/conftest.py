@@ -7,7 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from jaxtyping import install_import_hook
 
-hook = install_import_hook("gyrax", "beartype.beartype")
+hook = install_import_hook("gyrax", "typechecker.check")
 import gyrax  # noqa: E402
 
 hook.uninstall()
@@ -22,6 +22,13 @@ hypothesis.settings.register_profile("gyrax", deadline=None, max_examples=25, de
 hypothesis.settings.load_profile("gyrax")
 
 __all__ = ["gyrax"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """What one worker has compiled, the others load: most of the time of the tests is compilation."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.getbasetemp().parent / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 @pytest.fixture

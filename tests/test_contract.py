@@ -108,19 +108,20 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
 def test_jit_and_vmap_change_nothing(name, rounding):
     case, _ = CASES[name]
     rows = jnp.stack([at(name, seed) for seed in range(4)])
-    plain = np.stack([value(case, y) for y in rows])
+    jitted = evaluate(case, rows[0])
+    plain = np.stack([evaluate(case, y) for y in rows])
     scale = np.abs(plain).max()
     assert np.isfinite(plain).all() and scale > 0
-    jitted = evaluate(case, rows[0])
-    assert jitted.dtype == rows.dtype and not jitted.weak_type and jitted.shape == plain[0].shape
-    np.testing.assert_allclose(jitted, plain[0], rtol=rounding, atol=rounding * scale)
-    over_states = jax.vmap(value, (None, 0))(case, rows)
+    eager = value(case, rows[0])
+    assert jitted.dtype == eager.dtype == rows.dtype and not (jitted.weak_type or eager.weak_type)
+    np.testing.assert_allclose(jitted, eager, rtol=rounding, atol=rounding * scale)
+    over_states = jax.jit(jax.vmap(value, (None, 0)))(case, rows)
     np.testing.assert_allclose(over_states, plain, rtol=rounding, atol=rounding * scale)
     cases = points(name)[1:]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
-    alone = np.stack([value(c, rows[0]) for c in cases])
+    alone = np.stack([evaluate(c, rows[0]) for c in cases])
     assert (alone[0] != alone[1]).any()
-    over_cases = jax.vmap(value, (0, None))(stacked, rows[0])
+    over_cases = jax.jit(jax.vmap(value, (0, None)))(stacked, rows[0])
     np.testing.assert_allclose(over_cases, alone, rtol=rounding, atol=rounding * np.abs(alone).max())
 
 
@@ -167,24 +168,25 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
     """Every parameter by itself, and the state, at the default and at random points of the domain."""
     y, rng = at(name, 1), np.random.default_rng(2)
     h = 3e-3 if SINGLE else 1e-5
+
+    def loss(arguments, seen):
+        return jnp.vdot(seen, value(*arguments))
+
+    evaluated, differentiated = jax.jit(loss), jax.jit(jax.grad(loss))
     for point in points(name):
         direction, seen = directional(point, y, rng)
-        loss = lambda arguments, seen=seen: jnp.vdot(seen, value(*arguments))  # noqa: E731
-        gradient = jax.jit(jax.grad(loss))((point, y))
+        gradient = differentiated((point, y), seen)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
         leaves, tree = jax.tree.flatten((point, y))
-        evaluated, size = jax.jit(loss), float(jnp.abs(loss((point, y)))) + 1e-3
-        for i, (leaf, slope, along) in enumerate(
-            zip(leaves, jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
-        ):
-            moved = (
-                lambda s, i=i, leaf=leaf, along=along: evaluated(  # noqa: E731
-                    jax.tree.unflatten(tree, [*leaves[:i], leaf + s * along, *leaves[i + 1 :]])
-                )
-            )
-            numeric = (moved(h) - moved(-h)) / (2 * h)
-            noise = (1e-5 if SINGLE else 1e-11) * size / h
-            np.testing.assert_allclose(jnp.vdot(slope, along), numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
+        slopes, directions = jax.tree.leaves(gradient), jax.tree.leaves(direction)
+        noise = (1e-5 if SINGLE else 1e-11) * (float(jnp.abs(evaluated((point, y), seen))) + 1e-3) / h
+        for i in range(len(leaves)):
+            ends = []
+            for step in (h, -h):
+                moved = [*leaves[:i], leaves[i] + step * directions[i], *leaves[i + 1 :]]
+                ends.append(evaluated(jax.tree.unflatten(tree, moved), seen))
+            numeric, exact = (ends[0] - ends[1]) / (2 * h), jnp.vdot(slopes[i], directions[i])
+            np.testing.assert_allclose(exact, numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
 
 
 @every
@@ -232,7 +234,7 @@ def test_works_in_either_precision(name):
         with jax.enable_x64(double):
             dtype = jnp.result_type(float)
             case = jax.tree.map(lambda x, d=dtype: jnp.asarray(np.asarray(x), d), CASES[name][0])
-            out = value(case, jnp.asarray(np.asarray(at(name, 3)), dtype))
+            out = evaluate(case, jnp.asarray(np.asarray(at(name, 3)), dtype))
             assert out.dtype == dtype == (np.float64 if double else np.float32)
             results.append(np.asarray(out))
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5 * np.abs(results[1]).max())

@@ -1,0 +1,126 @@
+"""The command, from outside: what it writes, what it says of wrong input, and that it goes on."""
+
+import json
+import sys
+
+import click.testing
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+import gyrax as gx
+from gyrax import cli, study
+
+SMALL = ("--smoke", "--seeds", "2", "--steps", "4")
+
+
+def run(*arguments):
+    return click.testing.CliRunner().invoke(cli.main, ["fit", *map(str, arguments)])
+
+
+@pytest.fixture
+def files(tmp_path, small_connectome, monkeypatch):
+    """A connectome of five regions and a target for it, in files; and a coarse exploration."""
+    small_connectome.save(tmp_path / "brain")
+    target = np.corrcoef(np.random.default_rng(1).normal(size=(5, 20)) + np.linspace(0, 2, 20))
+    np.savetxt(tmp_path / "fc.tsv", target, delimiter="\t")
+    recipe = study.RECIPES["WongWang"]
+    coarse = {name: (low, high, 2) for name, (low, high, _) in recipe.space.items()}
+    monkeypatch.setitem(study.RECIPES, "WongWang", study.dataclasses.replace(recipe, space=coarse))
+    return tmp_path
+
+
+def data(files):
+    return ("--connectome", files / "brain", "--target", files / "fc.tsv")
+
+
+def test_a_fit_leaves_everything_to_repeat_it(files):
+    done = run(*data(files), *SMALL, "--out", files / "out")
+    assert done.exit_code == 0, done.output
+    assert "Network of 5 regions" in done.output and "unseen: 2 noise seeds never trained on" in done.output
+    summary = json.loads((files / "out" / "summary.json").read_text())
+    assert [(s["name"], s["n_free"]) for s in summary["stages"]] == [("explore", 2), ("refine", 2), ("regional", 5)]
+    for stage in summary["stages"]:
+        assert stage["seconds"] > 0 and stage["unseen"]["seeds"] == 2 and stage["unseen"]["r_sd"] >= 0
+        assert all(np.isfinite(stage[kind][term]) for kind in ("train", "unseen") for term in ("r", "rmse"))
+    settings = yaml.safe_load((files / "out" / "config.yaml").read_text())["settings"]
+    assert settings["connectome"] == str(files / "brain") and settings["steps"] == 3
+    with xr.open_dataset(files / "out" / "recordings.nc", engine="scipy") as recordings:
+        assert dict(recordings.sizes) == {"seed": 2, "time": 20, "region": 5, "source": 5}
+        np.testing.assert_allclose(recordings["fc"][0], np.corrcoef(recordings["bold"][0].T), atol=1e-4)
+    assert (files / "out" / "figure.png").stat().st_size > 10_000
+    network = study.prepare(study.Settings(**settings | {"free": ()}), files / "out").network
+    fitted = gx.io.load(files / "out" / "model.npz", gx.per_region(network, "model.w"))
+    assert np.ptp(fitted.model.w) > 0
+
+
+def test_an_interrupted_fit_goes_on_and_ends_the_same(files, monkeypatch):
+    whole = run(*data(files), *SMALL, "--out", files / "whole")
+    assert whole.exit_code == 0, whole.output
+    fitting = sys.modules["gyrax.fit"]
+    calls, save = [], fitting._save
+
+    def interrupt(*arguments):
+        save(*arguments)
+        calls.append(1)
+        if len(calls) == 2:  # in the middle of the regional stage
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_save", interrupt)
+    stopped = run(*data(files), *SMALL, "--out", files / "out")
+    assert stopped.exit_code == 130 and "go on with: gyrax fit --resume --out" in stopped.output
+    assert (files / "out" / "stages" / "refine.json").exists()
+    resumed = run("--resume", "--out", files / "out")
+    assert resumed.exit_code == 0, resumed.output
+    models = [np.load(files / name / "model.npz")["model.w"] for name in ("whole", "out")]
+    np.testing.assert_array_equal(*models)
+    again = run("--resume", "--out", files / "out", "--steps", "9")
+    assert again.exit_code == 2 and "was begun with steps 3, not 9" in again.output
+
+
+def wrong(files, name, matrix):
+    np.savetxt(files / name, matrix, delimiter="\t")
+    return files / name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda f: ("--connectome", f / "nowhere", "--target", f / "fc.tsv"), "nowhere"),
+        (lambda f: ("--connectome", f / "brain"), "needs a target of your own"),
+        (lambda f: ("--connectome", f / "brain", "--target", f / "no.tsv"), "no.tsv"),
+        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.eye(4))), "is 4 x 4 but the connectome has 5"),
+        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", 2 * np.ones((5, 5)))), "outside of [-1, 1]"),
+        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.full((5, 5), np.nan))), "x.tsv"),
+        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.tri(5))), "is not symmetric"),
+        (lambda f: (*data(f), "--free", "model.ww"), "no parameter 'model.ww'; did you mean 'model.w'?"),
+        (lambda f: (*data(f), "--free", "connectome.weights"), "connectome.weights is no scalar"),
+        (lambda f: (*data(f), "--model", "WongWong"), "no model 'WongWong' here; there are WongWang, Hopf"),
+        (lambda f: (*data(f), "--out", f / "brain"), "is not empty"),
+        (lambda f: ("--resume", "--out", f / "brain"), "holds no fit to go on with"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, files):
+    given = arguments(files)
+    done = run(*given) if "--out" in given else run(*given, "--out", files / "out")
+    assert done.exit_code == 2, done.output
+    assert message in done.output and done.output.count("\n") == 1 and "Traceback" not in done.output
+    assert not (files / "out").exists()
+
+
+def test_a_second_fit_never_overwrites_the_first(files, monkeypatch):
+    monkeypatch.chdir(files)
+    (files / "gyrax-fit").mkdir()
+    assert cli._folder(None, False).name == "gyrax-fit-2"
+    with pytest.raises(ValueError, match="there is no gyrax-fit here"):
+        cli._folder(None, True)
+
+
+def test_the_other_model_is_ready_to_fit(files):
+    settings = study.Settings(str(files / "brain"), str(files / "fc.tsv"), model="Hopf").smaller()
+    prepared = study.prepare(settings, files / "out")
+    value, terms = prepared.loss(settings.duration)(prepared.network, jax.random.key(0))
+    assert np.isfinite(value) and prepared.free == ("coupling.strength", "model.a") and prepared.regional == ("model.a",)
+    np.testing.assert_allclose(value, 1 - terms["r"] + 2 * terms["rmse"], rtol=1e-5)
