@@ -288,7 +288,7 @@ def test_a_history_of_another_network_is_refused(small_connectome, key):
     final = gx.simulate(slow, duration=20.0, dt=1.0, key=key).final
     with pytest.raises(ValueError, match="a network with other delays"):
         gx.simulate(fast, duration=20.0, dt=1.0, start=final)
-    with pytest.raises(ValueError, match="had dt = 1.0 ms"):
+    with pytest.raises(ValueError, match=r"had dt = 1.0 ms"):
         gx.simulate(slow, duration=20.0, dt=0.5, start=final)
     with pytest.raises(ValueError, match="no history for the delayed coupling"):
         gx.simulate(

@@ -50,7 +50,7 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
             import jax
 
             jax.config.update("jax_enable_x64", True)
-        from .study import Interrupted, Settings, prepare
+        from .study import Settings, StudyInterrupted, prepare
 
         study = prepare(Settings(**settings), folder)
     except (OSError, ValueError, TypeError) as error:
@@ -59,7 +59,7 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     click.echo(f"free: {', '.join(study.free)}, then one value a region of {', '.join(study.regional) or 'nothing'}")
     try:
         study.run()
-    except (Interrupted, KeyboardInterrupt) as stop:
+    except (StudyInterrupted, KeyboardInterrupt) as stop:
         click.echo(f"\nstopped {stop or 'between steps'}; go on with: gyrax fit --resume --out {folder}", err=True)
         sys.exit(130)
     except FloatingPointError as error:

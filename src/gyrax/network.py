@@ -38,9 +38,8 @@ class Afferent(eqx.Module):
     def delayed(self, name: str, t: Any) -> Features:
         """Delayed sums at the time t within the step, by linear interpolation."""
         before, after = self.before[name], self.after[name]
-        if isinstance(t, float | int):  # our solvers' own stage times: no interpolation at the ends
-            if t == 0 or t == self.dt:
-                return before if t == 0 else after
+        if isinstance(t, float | int) and t in (0, self.dt):  # our solvers' own stage times: nothing to interpolate
+            return before if t == 0 else after
         return before + (t / self.dt) * (after - before)
 
 

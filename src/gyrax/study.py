@@ -62,7 +62,7 @@ RECIPES = {
     "Hopf": Recipe(
         _hopf,
         lambda period: monitors.TemporalAverage(source="x", period=period),
-        100.0,
+        20.0,
         {"coupling.strength": (5e-6, 4e-4, 12), "model.a": (-2e-4, 0.0, 11)},
         ("model.a",),
     ),
@@ -126,7 +126,7 @@ class FCMismatch(eqx.Module):
         return 1 - terms["r"] + 2 * terms["rmse"], terms
 
 
-class Interrupted(Exception):
+class StudyInterrupted(Exception):  # noqa: N818
     """The user stopped the study; what was finished is on disk."""
 
 
@@ -261,7 +261,7 @@ class Study:
                 progress=name if self.progress else False,
             )
             if result.stopped == "interrupted":
-                raise Interrupted(f"in stage '{name}' after {len(result.history['loss'])} of {steps} steps")
+                raise StudyInterrupted(f"in stage '{name}' after {len(result.history['loss'])} of {steps} steps")
             self.results[name] = result
             np.savez(self.out / "stages" / f"{name}.history.npz", allow_pickle=False, **result.history)
             return result.model, jax.random.split(jax.random.fold_in(key, result.best_step), s.realisations)
