@@ -393,16 +393,11 @@ class _Engine:
         return jax.vmap(coupling.encode)(path if coupling.source == self.rows else path[:, rows])
 
     def _step(self, carry: tuple[State, Array], known: Any) -> tuple[tuple[State, Array], Any]:
-        def step(y, n, known):
-            noise, before, after = known
-            time = n * jnp.asarray(self.dt, y.dtype)
-            args = Afferent(time, self.dt, before, after, self.instant, self.degree)
-            terms = self.network.terms(lambda t0, t1: noise)
-            state = self.solver.init(terms, 0.0, self.dt, y, args)
-            y, *_ = self.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
-            return self.network.model.limit(y)
-
-        # What goes out is the state before the step: written out after it, XLA computes the step twice.
-        y, n = carry
+        """One step. What it puts out is the state before it: written out after it, XLA computes the step twice."""
+        (y, n), (noise, before, after) = carry, known
+        args = Afferent(n * jnp.asarray(self.dt, y.dtype), self.dt, before, after, self.instant, self.degree)
+        terms = self.network.terms(lambda t0, t1: noise)
+        state = self.solver.init(terms, 0.0, self.dt, y, args)
+        new, *_ = self.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
         out = self.network.model.read(self.rows, y) if self.rows else None
-        return (jax.checkpoint(step, prevent_cse=False)(y, n, known), n + 1), out
+        return (self.network.model.limit(new), n + 1), out

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -54,7 +54,7 @@ def _hopf(connectome: Connectome) -> Network:
 RECIPES = {
     "WongWang": Recipe(
         _wong_wang,
-        lambda period: monitors.Balloon(source="S", period=period),
+        lambda period: monitors.HRFBold(source="S", period=period),
         10.0,
         {"coupling.strength": (0.1, 0.7, 13), "model.w": (0.1, 0.8, 15)},
         ("model.w",),
@@ -173,10 +173,10 @@ class Study:
         (self.out / "stages").mkdir(parents=True, exist_ok=True)
         (self.out / "config.yaml").write_text(yaml.safe_dump(self.config(), sort_keys=False))
         network = self._stage("explore", self.free, keys[0], self._explore)
-        network = self._stage("refine", self.free, keys[1], self._descend(network, 0.03, s.steps // 4 or 1))
+        network = self._stage("refine", self.free, keys[1], self._descend(network, 0.03, s.steps // 4 or 1, "common"))
         if self.regional:
             network = per_region(network, *self.regional)
-            network = self._stage("regional", self.regional, keys[2], self._descend(network, 0.05, s.steps))
+            network = self._stage("regional", self.regional, keys[2], self._descend(network, 0.05, s.steps, "new"))
         self._write(network)
         return network
 
@@ -244,8 +244,11 @@ class Study:
         value = float(_leaf(path)(self.network))
         return value * np.linspace(0.5, 1.5, 11)
 
-    def _descend(self, start: Network, rate: float, steps: int) -> Callable[..., tuple[Network, Any]]:
-        """Gradient steps whose length falls to nothing; near an instability single gradients are large, so they are cut."""
+    def _descend(self, start: Network, rate: float, steps: int, noise: Literal["new", "common"]) -> Callable[..., tuple[Network, Any]]:
+        """Gradient steps whose length falls to nothing; near an instability single gradients are large, so they are cut.
+
+        Two parameters cannot learn a noise by heart: common noise gives them a smooth way down. Regional ones could.
+        """
 
         def work(name: str, free: tuple[str, ...], key: Any) -> tuple[Network, Any]:
             s = self.settings
@@ -257,6 +260,7 @@ class Study:
                 steps=steps,
                 key=key,
                 realisations=s.realisations,
+                noise=noise,
                 checkpoint=self.out / "stages" / f"{name}.checkpoint.npz",
                 progress=name if self.progress else False,
             )
@@ -264,7 +268,8 @@ class Study:
                 raise StudyInterrupted(f"in stage '{name}' after {len(result.history['loss'])} of {steps} steps")
             self.results[name] = result
             np.savez(self.out / "stages" / f"{name}.history.npz", allow_pickle=False, **result.history)
-            return result.model, jax.random.split(jax.random.fold_in(key, result.best_step), s.realisations)
+            base = key if noise == "common" else jax.random.fold_in(key, result.best_step)
+            return result.model, jax.random.split(base, s.realisations)
 
         return work
 
