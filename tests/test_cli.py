@@ -91,8 +91,14 @@ def wrong(files, name, matrix):
         (lambda f: ("--connectome", f / "nowhere", "--target", f / "fc.tsv"), "nowhere"),
         (lambda f: ("--connectome", f / "brain"), "needs a target of your own"),
         (lambda f: ("--connectome", f / "brain", "--target", f / "no.tsv"), "no.tsv"),
-        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.eye(4))), "is 4 x 4 but the connectome has 5"),
-        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", 2 * np.ones((5, 5)))), "outside of [-1, 1]"),
+        (
+            lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.eye(4))),
+            "is 4 x 4 but the connectome has 5",
+        ),
+        (
+            lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", 2 * np.ones((5, 5)))),
+            "outside of [-1, 1]",
+        ),
         (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.full((5, 5), np.nan))), "x.tsv"),
         (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.tri(5))), "is not symmetric"),
         (lambda f: (*data(f), "--free", "model.ww"), "no parameter 'model.ww'; did you mean 'model.w'?"),
@@ -122,5 +128,7 @@ def test_the_other_model_is_ready_to_fit(files):
     settings = study.Settings(str(files / "brain"), str(files / "fc.tsv"), model="Hopf").smaller()
     prepared = study.prepare(settings, files / "out")
     value, terms = prepared.loss(settings.duration)(prepared.network, jax.random.key(0))
-    assert np.isfinite(value) and prepared.free == ("coupling.strength", "model.a") and prepared.regional == ("model.a",)
+    assert (
+        np.isfinite(value) and prepared.free == ("coupling.strength", "model.a") and prepared.regional == ("model.a",)
+    )
     np.testing.assert_allclose(value, 1 - terms["r"] + 2 * terms["rmse"], rtol=1e-5)

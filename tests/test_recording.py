@@ -36,7 +36,9 @@ def test_times_of_long_runs_keep_their_digits():
 
 def test_times_of_a_run_that_goes_on_late():
     start = gx.simulate(NET, duration=0.1, dt=0.1, monitors={"every": Subsample(period=0.5)}).final
-    start = gx.Final(start.y, start.history, start.monitors, jnp.array(600_001, jnp.int32), None, 0.1, start.phases)
+    start = gx.Final(
+        start.y, start.history, start.monitors, jnp.array(600_001, jnp.int32), None, 0.1, start.phases, start.kinds
+    )
     run = gx.simulate(NET, duration=2.4, dt=0.1, monitors={"every": Subsample(period=0.5)}, start=start)
     np.testing.assert_allclose(run["every"].times, 60_000.5 + 0.5 * np.arange(5), rtol=0, atol=1e-9)
     assert int(run.final.step) == 600_025

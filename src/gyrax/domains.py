@@ -196,6 +196,7 @@ def as_parameter(value: Any) -> Array | None:
     if value is None:  # a parameter that this instance does not have
         return None
     try:
+        value = np.asarray(value) if isinstance(value, list | tuple) else value
         dtype = jnp.result_type(str if isinstance(value, str | type) else value)  # 'f4' would be read as a dtype
     except (TypeError, ValueError) as error:
         raise TypeError(f"a parameter is a number or an array of numbers, got {value!r}") from error

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PyTree
-from tqdm.auto import tqdm
 
+from ._progress import tqdm
 from .filters import Fixed, join, split
 
 #: Steps that one call into XLA may take, and seconds that it should.

@@ -37,6 +37,7 @@ class Final(eqx.Module):
     key: Any
     dt: float = eqx.field(static=True)
     phases: tuple[tuple[str, int], ...] = eqx.field(static=True)
+    kinds: tuple[tuple[str, str], ...] = eqx.field(static=True)
 
     def __repr__(self):
         at = "" if is_traced(self.step) else f" at {int(self.step) * self.dt:g} ms"
@@ -141,12 +142,24 @@ def _check_delays(network: Network) -> Network:
     return network
 
 
+def _check_samples(name: str, monitor: AbstractMonitor, samples: Any, expected: int) -> None:
+    shape = jnp.shape(samples)
+    if len(shape) != 1 + len(monitor.dims) or shape[0] != expected:
+        raise ValueError(
+            f"the update of monitor '{name}' must return one sample {monitor.dims} for each stride that ends in the window "
+            f"(window.whole, or one for a piece): expected {expected} along the first of {1 + len(monitor.dims)} axes, "
+            f"got shape {shape}; what the axes of a sample are is said by its dims"
+        )
+
+
 def _sources(monitor: AbstractMonitor, network: Network) -> tuple[str, ...]:
     return network.model.states if monitor.source is None else monitor.source
 
 
 def _whole(duration: float, dt: float, what: str) -> int:
     """Number of steps in a duration, which must be whole."""
+    if not (math.isfinite(duration) and duration > 0):
+        raise ValueError(f"{what} is a positive number of ms, got {duration}")
     steps = round(duration / dt)
     if steps < 1 or abs(steps * dt - duration) > 1e-6 * dt * max(1, math.sqrt(steps)):
         near = sorted({max(1, math.floor(duration / dt)) * dt, math.ceil(duration / dt) * dt})
@@ -164,6 +177,13 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
         if missing:
             raise ValueError(f"the run that start= comes from kept no history for the delayed coupling {missing[0]}")
         states = {name: start.monitors[name] for name in monitors if name in start.monitors}
+        kinds = dict(start.kinds)
+        for name in states:
+            if kinds[name] != _kind(monitors[name], network):
+                raise ValueError(
+                    f"monitor '{name}' was {kinds[name]} in the run that start= comes from and is now "
+                    f"{_kind(monitors[name], network)}: leave it as it was, or give it another name"
+                )
     else:
         y = network.start() if start is None else jnp.asarray(start, jnp.result_type(float))
         history, step, phases, states = None, jnp.zeros((), jnp.int32), {}, {}
@@ -175,7 +195,13 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
             states[name] = monitor.init(network.model.read(_sources(monitor, network), y))
     if history is None:
         history = {name: jnp.zeros(()) for name in _delayed(network)}  # filled in by the engine, which knows its shape
-    return Final(y, history, states, step, None, dt, tuple((name, phases.get(name, 0)) for name in monitors))
+    kinds = tuple((name, _kind(monitor, network)) for name, monitor in monitors.items())
+    return Final(y, history, states, step, None, dt, tuple((name, phases.get(name, 0)) for name in monitors), kinds)
+
+
+def _kind(monitor: AbstractMonitor, network: Network) -> str:
+    every = "" if monitor.period is None else f" every {monitor.period:g} ms"
+    return f"{type(monitor).__name__} of {', '.join(_sources(monitor, network))}{every}"
 
 
 def _delayed(network: Network) -> list[str]:
@@ -339,6 +365,7 @@ class _Engine:
             ends = (step - self.first_step + self.first_phases[name]) % stride == 0
             window = Window(self._pick(path, name), ends, self.dt, stride)
             states[name], samples = monitor.update(state.monitors[name], window)
+            _check_samples(name, monitor, samples, max(1, window.whole))
             if segment.tick % period == 0 and phases[name] == 0:
                 found[name] = samples[period // stride - 1 :: period // stride]
             else:

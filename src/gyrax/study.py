@@ -173,7 +173,7 @@ class Study:
         (self.out / "stages").mkdir(parents=True, exist_ok=True)
         (self.out / "config.yaml").write_text(yaml.safe_dump(self.config(), sort_keys=False))
         network = self._stage("explore", self.free, keys[0], self._explore)
-        network = self._stage("refine", self.free, keys[1], self._descend(network, 0.03, s.steps // 4 or 1, "common"))
+        network = self._stage("refine", self.free, keys[1], self._descend(network, 0.01, s.steps // 4 or 1, "common"))
         if self.regional:
             network = per_region(network, *self.regional)
             network = self._stage("regional", self.regional, keys[2], self._descend(network, 0.05, s.steps, "new"))
@@ -244,7 +244,9 @@ class Study:
         value = float(_leaf(path)(self.network))
         return value * np.linspace(0.5, 1.5, 11)
 
-    def _descend(self, start: Network, rate: float, steps: int, noise: Literal["new", "common"]) -> Callable[..., tuple[Network, Any]]:
+    def _descend(
+        self, start: Network, rate: float, steps: int, noise: Literal["new", "common"]
+    ) -> Callable[..., tuple[Network, Any]]:
         """Gradient steps whose length falls to nothing; near an instability single gradients are large, so they are cut.
 
         Two parameters cannot learn a noise by heart: common noise gives them a smooth way down. Regional ones could.

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
+from ._progress import tqdm
 from .filters import _find, domains, leaf_names
 
 

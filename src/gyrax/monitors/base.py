@@ -1,6 +1,7 @@
 """What a monitor is: a stream of windows in, samples out, nothing else stored."""
 
 import abc
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -73,9 +74,10 @@ class AbstractMonitor(Parametric):
     source: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
     period: float | None = eqx.field(static=True, kw_only=True)
     dims: ClassVar[tuple[str, ...]] = ("region",)
+    every_step: ClassVar[bool] = False  # True for a monitor that samples every step and has no period
 
     def __check_init__(self):
-        if self.period is not None and not self.period > 0:
+        if self.every_step != (self.period is None) or (self.period is not None and not 0 < self.period < math.inf):
             raise ValueError(f"{type(self).__name__} needs a positive period in ms, got {self.period}")
 
     def stride(self, dt: float, period: int) -> int:

@@ -164,11 +164,11 @@ class Balloon(_Hemodynamic):
 
 
 class HRFBold(_Hemodynamic):
-    r"""BOLD by the first-order Volterra kernel of the Balloon model, Friston et al. (2000), NeuroImage 12, as in The
-    Virtual Brain: $y = k_1 V_0 (g * z - 1)$ with
+    r"""BOLD by the first-order Volterra kernel of the Balloon model, Friston et al. (2000), NeuroImage 12: $y = k_1 V_0 (g * z - 1)$ with
 
     $$g(t) = e^{-t / 2\tau_s} \sin(\omega t) / \omega, \quad \omega^2 = 1/\tau_f - 1/(4 \tau_s^2)$$
 
+    The form is The Virtual Brain's, which scales its kernel by 1/3 and sums it without its step: amplitudes differ.
     The kernel is the response of a damped oscillator, so the convolution is two numbers a region, advanced exactly from one
     step of at most 20 ms to the next: nothing is stored and nothing truncated. Samples `(region,)` at the end of a period.
 

@@ -18,6 +18,7 @@ class Raw(AbstractMonitor):
     """
 
     period: float | None = eqx.field(default=None, init=False, static=True)
+    every_step: ClassVar = True
     dims: ClassVar = ("state", "region")
 
     def init(self, x: Sources) -> None:
