@@ -1,12 +1,15 @@
 """Shape aliases, written once: `Float[Array, "state node"]` and friends in words."""
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-#: One value, or one value a region.
-Parameter: TypeAlias = Float[Array, "..."]
+if TYPE_CHECKING:  # fields convert what they are given: numbers, lists and arrays are all welcome
+    Parameter: TypeAlias = Any
+else:
+    #: One value, or one value a region.
+    Parameter: TypeAlias = Float[Array, "..."]
 State: TypeAlias = Float[Array, "state node"]
 Inputs: TypeAlias = Float[Array, "input node"]
 Sources: TypeAlias = Float[Array, "source node"]

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import yaml
@@ -68,7 +68,7 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     click.echo(f"\nin {folder}: " + ", ".join(study.files))
 
 
-def _fail(error: Exception) -> Any:
+def _fail(error: Exception) -> NoReturn:
     """One readable line, no traceback."""
     click.echo("gyrax: " + " ".join(str(error).split()), err=True)
     sys.exit(2)

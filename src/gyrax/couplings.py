@@ -11,8 +11,8 @@ from ._types import Features, Matrix, Parameter, Sources
 from .domains import Parametric, Positive, Real, as_parameter, parameter
 
 
-def as_names(names: Any) -> tuple[str, ...] | None:
-    """One name or several, as a tuple.
+def as_names(names: Any) -> Any:
+    """One name or several, as a tuple; None stays None.
 
     Example:
         >>> as_names("S")

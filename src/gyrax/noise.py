@@ -87,8 +87,10 @@ def threefry(key_0: Array, key_1: Array, x_0: Array, x_1: Array) -> tuple[Array,
     the time (docs/design.md).
 
     Args:
-        key_0, key_1: the two words of the key, uint32.
-        x_0, x_1: the two words of the counter, uint32; all four broadcast.
+        key_0: first word of the key, uint32.
+        key_1: second word of the key, uint32.
+        x_0: first word of the counter, uint32; all four broadcast.
+        x_1: second word of the counter, uint32.
 
     Example:
         >>> zero = jnp.uint32(0)
