@@ -55,7 +55,7 @@ def watch(monitor, path, dt):
     period = round(monitor.period / dt)
     assert abs(period * dt - monitor.period) < 1e-6
     stride = monitor.stride(dt, period)
-    monitor_state, samples = monitor.update(monitor_state, Window(path, True, dt, stride))
+    monitor_state, samples = monitor.update(monitor_state, Window(path[:-1], path[-1], True, dt, stride))
     return samples[period // stride - 1 :: period // stride], monitor_state
 
 

@@ -71,7 +71,7 @@ def test_join_is_the_inverse_of_split(name, data):
         elif low is not None:
             value = low + scale * 10.0 ** data.draw(st.floats(-6, 4))
         else:
-            value = scale * data.draw(st.floats(-1e3, 1e3))
+            value = scale * round(data.draw(st.floats(-1e3, 1e3)), 9)  # XLA flushes subnormals to zero
         values.append(jnp.asarray(value, float))
     model = jax.tree.unflatten(jax.tree.structure(model), values)
     free, fixed = gx.split(model, gx.select(model, lambda m: m))

@@ -140,8 +140,7 @@ class Spread(gx.AbstractMonitor):
         return None
 
     def update(self, state, window):
-        at = window.path[window.stride :: window.stride] if window.whole else window.path[-1:]
-        return None, at.std(-1)
+        return None, window.last.std(-1)
 
 
 class Contrast(gx.AbstractMonitor):

@@ -359,11 +359,12 @@ class _Engine:
         y, history, path = self._steps(state, segment, noise)
         step = state.step + segment.tick
         failed_at = self._failures(failed_at, state.step, segment.tick, y, path)
+        end: Any = self.network.model.read(self.rows, y) if self.rows else None
         states, found = {}, {}
         for name, monitor in self.monitors.items():
             stride, period = self.strides[name], self.periods[name]
             ends = (step - self.first_step + self.first_phases[name]) % stride == 0
-            window = Window(self._pick(path, name), ends, self.dt, stride)
+            window = Window(self._pick(path, name), self._pick(end, name), ends, self.dt, stride)
             states[name], samples = monitor.update(state.monitors[name], window)
             _check_samples(name, monitor, samples, max(1, window.whole))
             if segment.tick % period == 0 and phases[name] == 0:
@@ -381,8 +382,8 @@ class _Engine:
 
         def locate(path):
             # What is not finite stays so; by the next step a dense coupling has carried it everywhere.
-            finite = jnp.isfinite(path[1:]).all(1).sum(0)
-            return jnp.where(bad, first + jnp.minimum(finite + 1, steps), failed_at).astype(jnp.int32)
+            finite = jnp.isfinite(path).all(1).sum(0)
+            return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
 
         return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
 
@@ -391,10 +392,10 @@ class _Engine:
         return rows if sources == self.rows else rows[..., [self.rows.index(name) for name in sources], :]
 
     def _steps(self, state: Final, segment: Segment, noise: Any) -> tuple[State, dict[str, Array], Any]:
-        """The steps of a tick, window by window where there are delays; rows at its start and after each step."""
+        """The steps of a tick, window by window where there are delays, and the rows before each."""
         if not self.delayed:
             (y, _), path = jax.lax.scan(self._step, (state.y, state.step), (noise, {}, {}), length=segment.tick)
-            return y, {}, self._with_end(path, y)
+            return y, {}, path
         windows = segment.tick // segment.window
 
         def window(carry, noise):
@@ -402,17 +403,14 @@ class _Engine:
             heard = {name: d.read(history[name]) for name, d in self.delayed.items()}
             before, after = ({n: h[s] for n, h in heard.items()} for s in (slice(None, -1), slice(1, None)))
             (y, step), path = jax.lax.scan(self._step, (y, step), (noise, before, after))
-            sent = self._with_end(path, y)[1:]
+            sent = jnp.concatenate([path[1:], self.network.model.read(self.rows, y)[None]])
             history = {name: d.push(history[name], self._sent(name, sent)) for name, d in self.delayed.items()}
             return (y, history, step), path
 
         if noise is not None:
             noise = noise.reshape(windows, segment.window, *noise.shape[1:])
         (y, history, _), path = jax.lax.scan(window, (state.y, state.history, state.step), noise, length=windows)
-        return y, history, self._with_end(path.reshape(-1, *path.shape[2:]), y)
-
-    def _with_end(self, path: Any, y: State) -> Any:
-        return jnp.concatenate([path, self.network.model.read(self.rows, y)[None]]) if self.rows else None
+        return y, history, path.reshape(-1, *path.shape[2:])
 
     def _sent(self, name: str, path: Float[Array, "step row node"]) -> Float[Array, "step feature node"]:
         coupling = self.network.couplings[name]

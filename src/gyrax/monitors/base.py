@@ -17,13 +17,15 @@ class Window(eqx.Module):
     """A stretch of a run as a monitor sees it: some whole strides, or a piece of one; a stride never straddles two.
 
     Attributes:
-        path: the monitor's sources at the beginning and at the end of every step, `(step + 1, source, node)`.
+        path: the monitor's sources at the beginning of every step, `(step, source, node)`.
+        end: the sources at the end of the last, `(source, node)`.
         dt: ms.
         stride: steps of one of the monitor's strides.
         ends: whether a stride ends with this window.
     """
 
-    path: Float[Array, "time source node"]
+    path: Float[Array, "step source node"]
+    end: Sources
     ends: Bool[Array, ""] | bool
     dt: float = eqx.field(static=True)
     stride: int = eqx.field(static=True)
@@ -31,13 +33,21 @@ class Window(eqx.Module):
     @property
     def values(self) -> Float[Array, "step source node"]:
         """The sources at the end of every step."""
-        return self.path[1:]
+        return jnp.concatenate([self.path[1:], self.end[None]])
 
     @property
     def whole(self) -> int:
         """Number of whole strides in this window, 0 if it is a piece of one."""
-        steps = len(self.path) - 1
-        return steps // self.stride if steps % self.stride == 0 else 0
+        return len(self.path) // self.stride if len(self.path) % self.stride == 0 else 0
+
+    @property
+    def last(self) -> Float[Array, "stride source node"]:
+        """The sources at the end of every stride (of a piece: at its own end)."""
+        return jnp.concatenate([self._first[1:], self.end[None]])
+
+    @property
+    def _first(self) -> Float[Array, "stride source node"]:
+        return self.path[:: self.stride] if self.whole else self.path[:1]
 
     def totals(self, carried: Any, increments: Float[Array, "step ..."]) -> tuple[Any, Float[Array, "stride ..."]]:
         """Sums over strides of a value a step.
@@ -49,17 +59,23 @@ class Window(eqx.Module):
         Returns:
             What to carry on, and a total for each stride that ends here. A piece gives one: meaningful if `ends`.
         """
-        # Products with ones: XLA's CPU backend is many times slower at sums over a leading axis.
-        if self.whole:
-            strides = increments.reshape(self.whole, self.stride, *increments.shape[1:])
-            return carried, jnp.einsum("s,ks...->k...", jnp.ones(self.stride, increments.dtype), strides)
-        total = carried + jnp.einsum("s,s...->...", jnp.ones(len(increments), increments.dtype), increments)
-        return jnp.where(self.ends, jnp.zeros_like(total), total), total[None]
+        return self._add(carried, self._sums(increments))
 
     def averages(self, carried: Any) -> tuple[Any, Float[Array, "stride source node"]]:
         """Time averages of the sources over strides, by the trapezoidal rule: exact for a ramp."""
-        carried, totals = self.totals(carried, 0.5 * (self.path[:-1] + self.path[1:]))
+        carried, totals = self._add(carried, self._sums(self.path) + 0.5 * (self.last - self._first))
         return carried, totals / self.stride
+
+    def _sums(self, increments: Float[Array, "step ..."]) -> Float[Array, "stride ..."]:
+        # Products with ones: XLA's CPU backend is many times slower at sums over a leading axis.
+        strides = increments.reshape(max(1, self.whole), -1, *increments.shape[1:])
+        return jnp.einsum("s,ks...->k...", jnp.ones(strides.shape[1], increments.dtype), strides)
+
+    def _add(self, carried: Any, sums: Float[Array, "stride ..."]) -> tuple[Any, Float[Array, "stride ..."]]:
+        if self.whole:
+            return carried, sums
+        total = carried + sums[0]
+        return jnp.where(self.ends, jnp.zeros_like(total), total), total[None]
 
 
 class AbstractMonitor(Parametric):

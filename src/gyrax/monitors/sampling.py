@@ -42,7 +42,7 @@ class Subsample(AbstractMonitor):
         return None
 
     def update(self, state: None, window: Window):
-        return None, window.values[window.stride - 1 :: window.stride] if window.whole else window.values[-1:]
+        return None, window.last
 
 
 class TemporalAverage(AbstractMonitor):
