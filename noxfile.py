@@ -106,3 +106,14 @@ def docs(session: nox.Session) -> None:
     """The documentation. It is read from the sources, so the package is not installed."""
     session.install(*nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]["docs"])
     session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Speed beside tvboptim, which gets an environment of its own; minutes of a quiet machine."""
+    session.install("-e", ".")
+    peer = Path(session.create_tmp()) / "tvboptim"
+    if not peer.exists():
+        session.run("python", "-m", "venv", str(peer))
+        session.run(str(peer / "bin" / "pip"), "install", "--quiet", "tvboptim==0.4.0", external=True)
+    session.run("python", "benchmarks/speed.py", "--peer", str(peer / "bin" / "python"), *session.posargs)

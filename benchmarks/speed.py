@@ -1,11 +1,11 @@
 """Microseconds a step: gyrax, and tvboptim beside it in the same run.
 
-    python benchmarks/speed.py [--peer PYTHON] [--data DK84_FOLDER]
+    python benchmarks/speed.py [--peer PYTHON]
 
 84 regions (dk84), Wong-Wang, Heun, noise 0.01, dt 1 ms, 60 000 steps, float32, all states recorded: forward, and the
 gradient of their mean square with respect to the coupling strength, without delays and with (3 mm/ms). gyrax evaluates
 the coupling at both stages of Heun; tvboptim does so only if told, and is measured both ways. PYTHON is the
-interpreter of an environment with tvboptim 0.4.0, DK84_FOLDER a folder with weights.tsv and lengths.tsv for it.
+interpreter of an environment with tvboptim 0.4.0; `nox -s bench` makes one.
 """
 
 import argparse
@@ -56,10 +56,11 @@ def ours():
     return found
 
 
-def theirs(python, data):
+def theirs(python):
     script = Path(__file__).parent / "peers" / "tvboptim_speed.py"
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "peer.json"
+        data, out = Path(folder) / "dk84", Path(folder) / "peer.json"
+        gx.datasets.load("dk84").connectome.save(data)
         subprocess.run([python, script, "--data", data, "--out", out], check=True, stdout=sys.stderr)
         return json.loads(out.read_text())
 
@@ -67,11 +68,8 @@ def theirs(python, data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="Python of an environment with tvboptim 0.4.0")
-    parser.add_argument("--data", help="folder with dk84's weights.tsv and lengths.tsv, for the peer")
     arguments = parser.parse_args()
-    if arguments.peer and not arguments.data:
-        parser.error("the peer needs --data")
-    peer = theirs(arguments.peer, arguments.data) if arguments.peer else None
+    peer = theirs(arguments.peer) if arguments.peer else None
     print(f"jax {jax.__version__}, numpy {np.__version__}, microseconds a step, median of {REPEATS}")
     for name, (took, first) in ours().items():
         line = f"{name:22s} gyrax {took:6.2f} (first call {first:.1f} s)"
