@@ -194,7 +194,8 @@ class Study:
             return io.load(kept, shaped)
         began = time.perf_counter()
         network, train_keys = work(name, free, key)
-        seconds = time.perf_counter() - began
+        # a fit that went on from disk counts what it had taken before
+        seconds = self.results[name].seconds if name in self.results else time.perf_counter() - began
         if name == "explore":
             n_free = len(free)
         else:
