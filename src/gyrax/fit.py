@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 
 from ._progress import tqdm
 from .filters import Fixed, join, split
+from .io import write_npz
 
 #: Steps that one call into XLA may take, and seconds that it should.
 _BLOCK = 64
@@ -284,15 +285,11 @@ def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: _Carry
 
 
 def _save(path: Any, carry: _Carry, record: dict[str, np.ndarray], key: Any, names: list[str], seconds: float) -> None:
-    """All of the fit's state into one npz, in one move: an interruption leaves the old file or the new one."""
+    """All of the fit's state into one file."""
     leaves = {f"carry_{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))}
     history = {f"history_{name}": values for name, values in record.items()}
     about = json.dumps({"names": names, "seconds": seconds})
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, about=np.array(about), key=_key_data(key), **leaves, **history)
-    os.replace(partial, path)
+    write_npz(path, {"about": np.array(about), "key": _key_data(key), **leaves, **history})
 
 
 def _key_data(key: Any) -> np.ndarray:

@@ -24,11 +24,15 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
         >>> gx.io.load(file, gx.models.WongWang())
         WongWang(w=0.8, J_N=0.2609 nA, I_o=0.33 nA, a=270 Hz/nA, b=108 Hz, d=0.154 s, gamma=0.000641 1/(Hz ms), tau_S=100 ms)
     """
-    arrays = _arrays(model)
+    write_npz(path, {name: np.asarray(value) for name, value in _arrays(model).items()})
+
+
+def write_npz(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
+    """An npz in one move: an interruption leaves the old file or the new one."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
+        np.savez(file, allow_pickle=False, **arrays)
     os.replace(partial, path)
 
 

@@ -89,12 +89,15 @@ class Settings:
 
     def smaller(self) -> "Settings":
         """The same study in seconds, to see that everything works."""
-        return dataclasses.replace(self, steps=min(self.steps, 3), seeds=min(self.seeds, 2), realisations=2) | dict(
-            warm_up=5_000.0, duration=20_000.0, judged=20_000.0
+        return dataclasses.replace(
+            self,
+            steps=min(self.steps, 3),
+            seeds=min(self.seeds, 2),
+            realisations=2,
+            warm_up=5_000.0,
+            duration=20_000.0,
+            judged=20_000.0,
         )
-
-    def __or__(self, changes: dict[str, Any]) -> "Settings":
-        return dataclasses.replace(self, **changes)
 
 
 class FCMismatch(eqx.Module):
@@ -163,6 +166,11 @@ class Study:
         chosen = tuple(name for name in self.recipe.regional if name in self.free)
         return chosen or tuple(name for name in self.free if name.startswith("model."))
 
+    @property
+    def unseen(self) -> Array:
+        """The keys of the noise that fits are judged on, and nothing else."""
+        return jax.random.split(jax.random.key(self.settings.seed + 1_000_003), self.settings.seeds)
+
     def loss(self, duration: float) -> FCMismatch:
         s = self.settings
         return FCMismatch(jnp.asarray(self.target), self.recipe.monitor(s.period), duration, s.warm_up, self.recipe.dt)
@@ -200,9 +208,8 @@ class Study:
             n_free = len(free)
         else:
             n_free = int(sum(np.size(leaf) for leaf in jax.tree.leaves(eqx.filter(network, select(network, *free)))))
-        unseen = jax.random.split(jax.random.key(self.settings.seed + 1_000_003), self.settings.seeds)
         loss = self.loss(self.settings.judged)
-        train, judged = (evaluate(network, _terms(loss), keys) for keys in (train_keys, unseen))
+        train, judged = (evaluate(network, loss.terms, keys) for keys in (train_keys, self.unseen))
         stage = {
             "name": name,
             "n_free": n_free,
@@ -224,9 +231,7 @@ class Study:
         """A grid over the free parameters, all candidates side by side; the best one."""
         loss = self.loss(self.settings.duration)
         space = {path: self._values(path) for path in free[:2]}
-        grid = sweep(
-            self.network, lambda n, k: dict(zip(("loss", "terms"), loss(n, k), strict=True))["loss"], space, key=key
-        )
+        grid = sweep(self.network, lambda n, k: loss(n, k)[0], space, key=key)
         values = grid["value"]
         if not np.isfinite(values).any():
             raise FloatingPointError("no candidate of the exploration stayed finite: look at --model and --free")
@@ -280,8 +285,7 @@ class Study:
         """What the user takes home."""
         s, labels = self.settings, network.connectome.labels
         loss = self.loss(s.judged)
-        keys = jax.random.split(jax.random.key(s.seed + 1_000_003), s.seeds)
-        bold = np.asarray(evaluate(network, loss.record, keys))
+        bold = np.asarray(evaluate(network, loss.record, self.unseen))
         fcs = np.stack([np.asarray(features.fc(values)) for values in bold])
         io.save(self.out / "model.npz", network)
         (self.out / "summary.json").write_text(json.dumps({"stages": self.stages}, indent=1))
@@ -343,10 +347,6 @@ class Study:
             )
         seeds, judged = self.settings.seeds, self.settings.judged / 1000
         return "\n".join([*lines, f"unseen: {seeds} noise seeds never trained on, {judged:g} s of BOLD each"])
-
-
-def _terms(loss: FCMismatch) -> Callable[[Network, Any], dict[str, Array]]:
-    return loss.terms
 
 
 def _leaf(path: str) -> Callable[[Any], Any]:
