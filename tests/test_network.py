@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gyrax as gx
+from gyrax.engine import assemble
 
 RNG = np.random.default_rng(11)
 N = 4
@@ -337,16 +338,19 @@ def test_window_and_depth_hold_every_delay_however_it_is_rounded(tenths, speed, 
     lengths[0, 1:] = np.array(tenths) / 10
     connectome = gx.Connectome((lengths > 0).astype(float), lengths)
     net = gx.Network(Scalar(), linear(), connectome, gx.Delay(speed))
-    steps = np.asarray(net.delay.steps(connectome.lengths, dt))[0, 1:]
+    steps = np.asarray(net.delay.steps(connectome, dt)[0])[0, 1:]
     exact = np.array(tenths) / 10 / speed / dt
     assert np.abs(steps - exact).max() <= 0.5 + 1e-4
-    window, depth = net.delay.window(dt), net.delay.depth(dt)
-    assert window <= steps.min() and steps.max() <= depth - 1
-    assert window >= min(steps.min() - 1, 64) and depth <= steps.max() + 2  # and waste no more than the tie
+    fewest, most = (x[0, 1:] for x in net.delay.reach(dt))
+    assert (fewest <= steps).all() and (steps <= most).all()
+    assert (most - fewest <= 1).all()  # and waste no more than the tie
+    assert net.delay.depth(dt) == most.max() + 1
 
 
 def test_what_rounds_to_no_step_is_instantaneous():
     lengths = np.array([[0.0, 1.0, 3.0], [1.6, 0.0, 9.0], [0.5, 0.0, 0.0]])
     connectome = gx.Connectome(np.where(lengths > 0, 2.0, 0.0), lengths)
-    instant = gx.Delay(1.0).instant(connectome, connectome.weights, 3.0)
-    np.testing.assert_array_equal(instant, [[0, 2, 0], [0, 0, 0], [2, 0, 0]])
+    net = gx.Network(Scalar(), linear(), connectome, gx.Delay(1.0))
+    parts = assemble(net, {}, None, 3.0, jnp.zeros((), int))
+    np.testing.assert_array_equal(parts.instant["coupling"].T[:3], [[0, 2, 0], [0, 0, 0], [2, 0, 0]])
+    np.testing.assert_array_equal(parts.delayed["coupling"][0], [[0, 0, 2], [2, 0, 2], [0, 0, 0]])

@@ -246,7 +246,10 @@ def test_forward_mode_agrees_with_reverse(small_connectome, key):
 
     def value(w):
         return jnp.mean(
-            gx.simulate(eqx.tree_at(lambda n: n.model.w, net, w), duration=40.0, dt=1.0, key=key)["raw"].values ** 2
+            gx.simulate(eqx.tree_at(lambda n: n.model.w, net, w), duration=40.0, dt=1.0, key=key, autodiff="forward")[
+                "raw"
+            ].values
+            ** 2
         )
 
     w = jnp.asarray(0.6)

@@ -1,34 +1,54 @@
-"""Conduction delays: what every region hears during a window, read from the history in one go.
-
-A window is at most as long as the shortest delay, so all its delayed input is known when it starts. Per pair of regions
-one contiguous slice along time is read; the sum over sources runs in tiles small enough for XLA to fuse.
-"""
+"""Conduction delays: how long each connection takes, within which bounds, and in which steps of a run."""
 
 import math
-from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._types import Features, Matrix, Parameter, is_traced
+from ._types import Matrix, Parameter, is_traced
 from .connectome import Connectome
 from .domains import Parametric, Positive, parameter
 
-#: Numbers (sources x targets x window) up to which XLA's CPU backend fuses gather, product and sum (docs/design.md).
-_TILE = 4096
-_LONGEST_WINDOW = 64
+#: Share of all pairs from which on the rest is given a place too, so that their weights may grow from zero.
+_DENSE = 0.5
+
+
+class Spans:
+    """The shortest and the longest delay in ms that each connection may take; static, for they fix how delays are read.
+
+    `low` and `high` are `(target, source)`, infinite and minus infinite where there is no connection.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray):
+        self.low, self.high = low, high
+        self._key = (low.shape, low.tobytes(), high.tobytes())
+        self._hash = hash(self._key)
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        return isinstance(other, Spans) and self._key == other._key
+
+    def __repr__(self):
+        return f"Spans of {int(np.isfinite(self.low).sum())} connections"
+
+    @property
+    def connected(self) -> np.ndarray:
+        return np.isfinite(self.low)
 
 
 class Delay(Parametric):
-    """Conduction delays of tract length / speed, rounded to whole steps.
+    """Conduction delays of tract length / speed.
 
     Args:
         speed: conduction speed in mm/ms (= m/s).
         bounds: shortest and longest delay in ms that a run may meet. They fix array shapes, so they are static; left
-            out, the network takes them from its connectome and this speed.
+            out, the network takes them from its connectome and this speed, and another speed needs another network.
+        interpolate: delays as they are, by linear interpolation between steps, with gradients for speed and lengths. Left
+            out, delays round to whole steps, which is faster.
 
     Example:
         >>> Delay(speed=3.0)
@@ -37,6 +57,8 @@ class Delay(Parametric):
 
     speed: Parameter = parameter(3.0, domain=Positive(), unit="mm/ms", doc="conduction speed")
     bounds: tuple[float, float] | None = eqx.field(default=None, static=True)
+    interpolate: bool = eqx.field(default=False, static=True, kw_only=True)
+    spans: Spans | None = eqx.field(default=None, static=True, kw_only=True, repr=False)
 
     def __check_init__(self):
         if self.speed.ndim:
@@ -46,36 +68,70 @@ class Delay(Parametric):
         if self.bounds is not None and not 0 <= self.bounds[0] <= self.bounds[1] < math.inf:
             raise ValueError(f"bounds are (shortest, longest) delay in ms, got {self.bounds}")
 
+    def times(self, connectome: Connectome) -> Matrix:
+        """Delays in ms, `(target, source)`."""
+        assert connectome.lengths is not None
+        return connectome.lengths / self.speed
+
     def bounded(self, connectome: Connectome, weights: Matrix) -> "Delay":
         """This delay with the bounds that the connectome gives it, where none were given."""
-        if self.bounds is not None:
-            return self
-        if is_traced(weights, connectome.lengths, self.speed):
+        traced = is_traced(weights, connectome.lengths)
+        if self.bounds is None and (traced or is_traced(self.speed)):
             raise ValueError("inside jit, a Delay needs its bounds in ms: Delay(speed, bounds=(shortest, longest))")
-        delays = _milliseconds(connectome, self.speed)[np.asarray(weights) != 0]
-        bounds = (float(delays.min()), float(delays.max())) if delays.size else (0.0, 0.0)
-        return Delay(self.speed, bounds)
+        if traced:
+            assert self.bounds is not None
+            low, high = (np.full(weights.shape, bound) for bound in self.bounds)
+            return Delay(self.speed, self.bounds, interpolate=self.interpolate, spans=Spans(low, high))
+        connected = np.asarray(weights) != 0
+        if self.bounds is None:
+            low = high = self._milliseconds(connectome)
+            bounds = (float(low[connected].min()), float(low[connected].max())) if connected.any() else (0.0, 0.0)
+        else:
+            bounds = self.bounds
+            low, high = self._range(np.asarray(connectome.lengths, float), connected)
+        if connected.mean() > _DENSE:
+            connected = connected | ((low >= bounds[0]) & (high <= bounds[1]))
+        low, high = np.where(connected, low, math.inf), np.where(connected, high, -math.inf)
+        return Delay(self.speed, bounds, interpolate=self.interpolate, spans=Spans(low, high))
 
-    def window(self, dt: float) -> int:
-        """Steps of delayed input that can be read at once: the shortest delay that can come of rounding."""
+    def _range(self, lengths: np.ndarray, connected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The delays each connection takes at the speeds for which all stay within the bounds."""
         assert self.bounds is not None
-        shortest = self.bounds[0] / dt
-        return min(max(math.ceil(shortest - 0.5 - _slack(shortest)), 0), _LONGEST_WINDOW)
+        shortest, longest = self.bounds
+        if not connected.any() or lengths[connected].min() == 0:  # no speed changes a delay of zero
+            return np.full(lengths.shape, shortest), np.full(lengths.shape, longest)
+        fastest = lengths[connected].min() / shortest if shortest else math.inf
+        slowest = lengths[connected].max() / longest if longest else math.inf
+        low = np.clip(lengths / fastest, shortest, longest)
+        return low, np.clip(lengths / slowest, low, longest)
+
+    def _milliseconds(self, connectome: Connectome) -> np.ndarray:
+        return np.asarray(connectome.lengths, float) / float(self.speed)
+
+    def reach(self, dt: float) -> tuple[np.ndarray, np.ndarray]:
+        """Fewest and most whole steps back that each connection may read, `(target, source)`; 0 and 0 where there is none."""
+        assert self.spans is not None
+        connected = self.spans.connected
+        low, high = (np.where(connected, x, 0.0) / dt for x in (self.spans.low, self.spans.high))
+        slack = lambda steps: 1e-5 + 1e-6 * steps  # noqa: E731  (float32 rounding of length / speed / dt at a tie)
+        if self.interpolate:
+            fewest, most = np.floor(low - slack(low)), np.floor(high + slack(high)) + 1
+        else:
+            fewest, most = np.ceil(low - 0.5 - slack(low)), np.floor(high + 0.5 + slack(high))
+        return np.where(connected, np.maximum(fewest, 0), 0).astype(int), np.where(connected, most, 0).astype(int)
 
     def depth(self, dt: float) -> int:
         """Samples of history to keep, the present one included."""
-        assert self.bounds is not None
-        longest = self.bounds[1] / dt
-        return math.floor(longest + 0.5 + _slack(longest)) + 1
+        return int(self.reach(dt)[1].max()) + 1
 
-    def steps(self, lengths: Matrix, dt: float) -> Int[Array, "node node"]:
-        """Delays in whole steps."""
-        return jnp.round(lengths / self.speed / dt).astype(int)
-
-    def instant(self, connectome: Connectome, weights: Matrix, dt: float) -> Matrix:
-        """The weights of connections whose delay rounds to no step at all."""
-        assert connectome.lengths is not None
-        return jnp.where(self.steps(connectome.lengths, dt) == 0, weights, 0.0)
+    def steps(self, connectome: Connectome, dt: float) -> tuple[Int[Array, "node node"], Float[Array, "node node"]]:
+        """Whole steps back to the sample that each connection reads, and the share of the sample before it."""
+        exact = self.times(connectome) / dt
+        if not self.interpolate:
+            whole = jnp.round(exact).astype(int)
+            return whole, jnp.zeros_like(exact)
+        whole = jnp.floor(exact)
+        return whole.astype(int), exact - whole
 
     def check(self, connectome: Connectome, weights: Matrix) -> Matrix:
         """The weights, after a check that every connection's delay lies within the bounds.
@@ -83,105 +139,24 @@ class Delay(Parametric):
         Raises:
             ValueError: naming the pair of regions and the delay (inside jit: a runtime error, without the names).
         """
-        assert self.bounds is not None
-        low, high = (b * (1 + s) for b, s in zip(self.bounds, (-1e-5, 1e-5), strict=True))
+        assert self.bounds is not None and self.spans is not None
+        low, high = self.spans.low * (1 - 1e-5), self.spans.high * (1 + 1e-5)
         if is_traced(weights, connectome.lengths, self.speed):
-            assert connectome.lengths is not None
-            delays = connectome.lengths / self.speed
+            delays = self.times(connectome)
             outside = (weights != 0) & ((delays < low) | (delays > high))
-            return eqx.error_if(weights, outside.any(), f"a conduction delay left its bounds {self.bounds} ms")
-        delays = _milliseconds(connectome, self.speed)
+            message = f"a conduction delay left its bounds {self.bounds} ms, or there is a weight where there was none"
+            return eqx.error_if(weights, outside.any(), message)
+        delays = self._milliseconds(connectome)
         outside = (np.asarray(weights) != 0) & ((delays < low) | (delays > high))
         if outside.any():
             i, j = np.argwhere(outside)[0]
+            pair = f"from {connectome.labels[j]} to {connectome.labels[i]}"
+            if not self.spans.connected[i, j]:
+                raise ValueError(
+                    f"this network was built without a connection {pair}: build it anew with these weights"
+                )
             raise ValueError(
-                f"the delay from {connectome.labels[j]} to {connectome.labels[i]} is {delays[i, j]:.4g} ms, outside of the "
-                f"bounds {self.bounds} ms that this network was built with: build it anew, or with Delay(speed, bounds=...)"
+                f"the delay {pair} is {delays[i, j]:.4g} ms, outside of the bounds {self.bounds} ms that this network was "
+                "built with: build it anew, or with Delay(speed, bounds=...)"
             )
         return weights
-
-
-def _milliseconds(connectome: Connectome, speed: Any) -> np.ndarray:
-    return np.asarray(connectome.lengths, float) / float(speed)
-
-
-def _slack(steps: float) -> float:
-    """Room for float32 rounding of length / speed / dt at a tie."""
-    return 1e-5 + 1e-6 * steps
-
-
-class DelayedSum(eqx.Module):
-    """The weighted sum over sources of a history, for a whole window at once. Prepared once a run.
-
-    The history is `(node, depth * feature)`, oldest first: a slice over time is contiguous whatever the number of features.
-    """
-
-    first: Int[Array, "target_tile source_tile source target"]
-    weights: Float[Array, "target_tile source_tile source target"]
-    nodes: int = eqx.field(static=True)
-    features: int = eqx.field(static=True)
-    window: int = eqx.field(static=True)
-    depth: int = eqx.field(static=True)
-
-    @classmethod
-    def prepare(
-        cls, weights: Matrix, lengths: Matrix, delay: Delay, *, dt: float, window: int, features: int
-    ) -> "DelayedSum":
-        """Tiles of weights and of slice starts for windows of `window` steps (at most `delay.window(dt)`)."""
-        nodes, depth = len(weights), delay.depth(dt)
-        steps = delay.steps(lengths, dt)
-        weights = jnp.where(steps == 0, 0.0, weights)  # heard at once, not through the history
-        # A pair without weight may be given any delay; one that fits makes the gradient of its weight right.
-        steps = jnp.where(weights != 0, steps, jnp.clip(steps, window, depth - 1))
-        sources, targets = _tile_shape(nodes, (window + 1) * features)
-        tile = lambda matrix: _tiles(matrix, sources, targets)  # noqa: E731
-        return cls(tile((depth - 1 - steps) * features), tile(weights), nodes, features, window, depth)
-
-    def read(self, history: Float[Array, "node samples"]) -> Float[Array, "time feature node"]:
-        """Delayed input on the window's grid points, both ends included: `(window + 1, feature, node)`."""
-        n_source_tiles, sources, targets = self.first.shape[1:]
-        length = (self.window + 1) * self.features
-        padding = n_source_tiles * sources - self.nodes
-        rows = jnp.pad(history, ((0, padding), (0, 0))).reshape(n_source_tiles, sources, -1)
-
-        def slices(row, firsts):
-            return jax.vmap(lambda first: jax.lax.dynamic_slice(row, (first,), (length,)))(firsts)
-
-        def source_tile(total, tile):
-            rows, first, weights = tile
-            return total + jnp.sum(weights[:, :, None] * jax.vmap(slices)(rows, first), 0), None
-
-        def target_tile(_, tile):
-            zero = jnp.zeros((targets, length), history.dtype)
-            return None, jax.lax.scan(source_tile, zero, (rows, *tile))[0]
-
-        total = jax.lax.scan(target_tile, None, (self.first, self.weights))[1]
-        total = total.reshape(-1, self.window + 1, self.features)[: self.nodes]
-        return total.transpose(1, 2, 0)
-
-    def push(
-        self, history: Float[Array, "node samples"], sent: Float[Array, "step feature node"]
-    ) -> Float[Array, "node samples"]:
-        """The history after a window in which the regions sent `sent`."""
-        new = sent.transpose(2, 0, 1).reshape(self.nodes, -1)
-        return jnp.concatenate([history, new], axis=1)[:, new.shape[1] :]
-
-    def constant(self, sent: Features) -> Float[Array, "node samples"]:
-        """A history in which the regions have always sent the same."""
-        return jnp.tile(sent.T, (1, self.depth))
-
-
-def _tile_shape(nodes: int, length: int) -> tuple[int, int]:
-    """Sources and targets a tile: two sources at least, padding as small as it can be."""
-    targets = min(nodes, max(1, _TILE // (2 * length)))
-    targets = math.ceil(nodes / math.ceil(nodes / targets))
-    sources = min(nodes, max(2, _TILE // (targets * length)))
-    return math.ceil(nodes / math.ceil(nodes / sources)), targets
-
-
-def _tiles(matrix: Array, sources: int, targets: int) -> Array:
-    """`(target, source)` to `(target tile, source tile, source, target)`, padded with zeros."""
-    n_targets, n_sources = (math.ceil(len(matrix) / size) for size in (targets, sources))
-    padding = ((0, n_targets * targets - len(matrix)), (0, n_sources * sources - len(matrix)))
-    tiles = jnp.pad(matrix, padding).reshape(n_targets, targets, n_sources, sources)
-    return tiles.transpose(0, 2, 3, 1)

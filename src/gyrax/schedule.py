@@ -32,13 +32,16 @@ def divisors(n: int) -> list[int]:
     return small + [n // k for k in reversed(small) if k * k != n]
 
 
-def plan(steps: int, samplings: list[tuple[int, int]], longest_window: int) -> list[Segment]:
+def plan(
+    steps: int, samplings: list[tuple[int, int]], longest_window: int, horizon: int | None = None
+) -> list[Segment]:
     """Cuts a run into segments whose ticks never straddle the end of a period.
 
     Args:
         steps: of the run.
         samplings: `(period, phase)` in steps for all that must not be straddled; a phase is how much of a period has passed.
         longest_window: steps of delayed input that can be known at once.
+        horizon: steps after which gradients are cut: a multiple of the ticks.
 
     Example:
         >>> plan(60_000, [(720, 0)], 4)
@@ -46,26 +49,26 @@ def plan(steps: int, samplings: list[tuple[int, int]], longest_window: int) -> l
     """
     longest_window = max(longest_window, 1)
     samplings = sorted({(period, phase % period) for period, phase in samplings})
-    whole = _segment(steps, samplings, longest_window)
+    whole = _segment(steps, samplings, longest_window, horizon)
     if whole.tick >= min(_SHORT, steps):
         return [whole]
     # An awkward number of steps: a longer first part that is not, then the rest with what then has passed.
     heads = {period - phase for period, phase in samplings}
     for unit in {period for period, _ in samplings} | {math.lcm(*(period for period, _ in samplings)), _TICK}:
         heads.add(steps - steps % unit)
-    options = [_segment(head, samplings, longest_window) for head in sorted(heads) if 0 < head < steps]
+    options = [_segment(head, samplings, longest_window, horizon) for head in sorted(heads) if 0 < head < steps]
     best = max(options, key=lambda s: (min(s.tick, _SHORT), s.steps), default=whole)
     if best.tick <= whole.tick:
         return [whole]
     rest = [(period, (phase + best.steps) % period) for period, phase in samplings]
-    return [best, *plan(steps - best.steps, rest, longest_window)]
+    return [best, *plan(steps - best.steps, rest, longest_window, horizon)]
 
 
-def _segment(steps: int, samplings: list[tuple[int, int]], longest_window: int) -> Segment:
+def _segment(steps: int, samplings: list[tuple[int, int]], longest_window: int, horizon: int | None) -> Segment:
     """All the steps in equal ticks, the best length that no sampling forbids."""
 
     def fits(tick: int) -> bool:
-        return all(
+        return (horizon is None or horizon % tick == 0) and all(
             (period % tick == 0 and phase % tick == 0) or (tick % period == 0 and phase == 0) or phase + steps <= period
             for period, phase in samplings
         )

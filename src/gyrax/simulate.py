@@ -1,9 +1,9 @@
-"""Runs a network: steps in windows (delays), windows in ticks (monitors), ticks in chunks (noise, checkpoints)."""
+"""Runs a network: checks what was asked for, lays out the loops, puts their samples in order."""
 
 import dataclasses
 import math
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import diffrax as dfx
 import equinox as eqx
@@ -13,17 +13,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._types import State, is_traced
-from .delays import DelayedSum
-from .monitors import AbstractMonitor, Raw, Window
-from .network import Afferent, Network, prepared
-from .noise import increments
+from .adjoint import plain_segment, run_segment
+from .engine import Carry, Engine, Sampling, assemble
+from .monitors import AbstractMonitor, Raw
+from .network import Network
+from .reading import windows
 from .recording import Recording, Run
 from .schedule import Segment, divisors, plan
 from .solvers import Heun
 
 #: Steps whose noise is drawn at a time.
 _CHUNK = 1024
-#: Bytes of intermediate values above which a gradient recomputes them chunk by chunk instead of keeping them.
+#: Bytes of a run's path above which a gradient recomputes it chunk by chunk instead of keeping it.
 _KEPT = 128e6
 
 
@@ -53,6 +54,8 @@ def simulate(
     monitors: dict[str, AbstractMonitor] | AbstractMonitor | None = None,
     key: Any = None,
     start: State | Float[np.ndarray, "state node"] | Final | None = None,
+    autodiff: Literal["reverse", "forward"] = "reverse",
+    gradient_horizon: float | None = None,
 ) -> Run:
     """Simulates a network and records it.
 
@@ -68,6 +71,9 @@ def simulate(
         key: `jax.random.key(...)` for the noise. A run that goes on from `run.final` draws on from its key, unless given another.
         start: `run.final` of an earlier run, to go on exactly, monitors included; a state `(state, node)`, which then
             has also been the state at all times before; left out, the model's own start.
+        autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients of delays.
+        gradient_horizon: ms over which gradients look back: at its multiples the network's state counts as given, which
+            tames them where the activity is chaotic. Left out, they look back to the start.
 
     Raises:
         ValueError: if duration or a period is no multiple of dt, a key is missing, names do not exist, shapes do not match,
@@ -98,7 +104,10 @@ def simulate(
         raise ValueError("this network has noise: give simulate a key=jax.random.key(0)")
     network = _check_delays(network)
     steps = _whole(duration, dt, "duration")
-    run = _run(network, monitors, solver, _begin(network, monitors, start, dt), key, dt, steps)
+    horizon = None if gradient_horizon is None else _whole(gradient_horizon, dt, "gradient_horizon")
+    if autodiff not in ("reverse", "forward"):
+        raise ValueError(f"autodiff is 'reverse' or 'forward', got {autodiff!r}")
+    run = _run(network, monitors, solver, _begin(network, monitors, start, dt), key, dt, steps, autodiff, horizon)
     if not is_traced(run.failed_at) and not run.finite:
         warnings.warn(run.failure, RuntimeWarning, stacklevel=2)
     return run
@@ -140,16 +149,6 @@ def _check_delays(network: Network) -> Network:
             where = lambda n, c=name: n.connectome.weights if n.couplings[c].weights is None else n.couplings[c].weights  # noqa: E731
             network = eqx.tree_at(where, network, checked)
     return network
-
-
-def _check_samples(name: str, monitor: AbstractMonitor, samples: Any, expected: int) -> None:
-    shape = jnp.shape(samples)
-    if len(shape) != 1 + len(monitor.dims) or shape[0] != expected:
-        raise ValueError(
-            f"the update of monitor '{name}' must return one sample {monitor.dims} for each stride that ends in the window "
-            f"(window.whole, or one for a piece): expected {expected} along the first of {1 + len(monitor.dims)} axes, "
-            f"got shape {shape}; what the axes of a sample are is said by its dims"
-        )
 
 
 def _sources(monitor: AbstractMonitor, network: Network) -> tuple[str, ...]:
@@ -217,29 +216,44 @@ def _run(
     key: Any,
     dt: float,
     steps: int,
+    autodiff: str,
+    horizon: int | None,
 ) -> Run:
     periods = {
         name: 1 if m.period is None else _whole(m.period, dt, f"the period of '{name}'") for name, m in monitors.items()
     }
     strides = {name: m.stride(dt, periods[name]) for name, m in monitors.items()}
-    phases = dict(begin.phases)
-    longest = network.delay.window(dt) if network.delay is not None else _CHUNK
-    segments = plan(steps, [(p[name], phases[name]) for p in (periods, strides) for name in monitors], longest)
-    engine = _Engine(network, monitors, solver, key, dt, periods, strides, begin.step, dict(begin.phases))
-    carry = engine.carry(begin)
-    failed_at = jnp.full(network.n_regions, -1, jnp.int32)
+    first, phases = dict(begin.phases), dict(begin.phases)
+    lags = None
+    if network.delay is not None:
+        assert network.delay.spans is not None
+        lags = network.delay.reach(dt)[0], network.delay.spans.connected
+    samplings = [(p[name], phases[name]) for p in (periods, strides) for name in monitors]
+    segments = plan(steps, samplings, _CHUNK if lags is None else windows(*lags), horizon)
+    parts = assemble(network, monitors, solver, dt, begin.step)
+    carry = _carry(network, parts, begin, dt)
     samples: dict[str, list[Array]] = {name: [] for name in monitors}
     for segment in segments:
-        (carry, failed_at), found = engine.run((carry, failed_at), segment, phases)
+        sampling = Sampling(periods, strides, first, phases)
+        engine = _engine(network, monitors, dt, segment, sampling, lags, horizon)
+        carry, found = _segment(engine, parts, carry, key, autodiff)
         for name, values in found.items():
-            samples[name].append(values)
+            samples[name].append(values[_due(engine, name)])
         phases = {name: (phases[name] + segment.steps) % periods[name] for name in monitors}
-    final = dataclasses.replace(carry, key=key, phases=tuple(phases.items()))
+    final = dataclasses.replace(
+        begin,
+        y=carry.y,
+        history=carry.history,
+        monitors=carry.monitors,
+        step=begin.step + steps,
+        key=key,
+        phases=tuple(phases.items()),
+    )
     recordings = {
         name: Recording(
             jnp.concatenate(samples[name]),
             # the first sample's step: what is left of a period that an earlier run began
-            begin.step + periods[name] - dict(begin.phases)[name],
+            begin.step + periods[name] - first[name],
             periods[name] * dt,
             dt,
             monitor.stamp,
@@ -249,180 +263,100 @@ def _run(
         )
         for name, monitor in monitors.items()
     }
-    return Run(recordings, final, failed_at, dt, steps, network.connectome.labels)
+    return Run(recordings, final, carry.failed_at, dt, steps, network.connectome.labels)
 
 
-@dataclasses.dataclass
-class _Engine:
-    """The nested scans. Lives while a run is traced."""
+def _features(network: Network) -> dict[str, int]:
+    """Rows that each delayed coupling sends."""
+    sent = lambda c: jax.eval_shape(lambda: c.encode(network.model.read(c.source, network.start())))  # noqa: E731
+    return {name: sent(network.couplings[name]).shape[0] for name in _delayed(network)}
 
-    network: Network
-    monitors: dict[str, AbstractMonitor]
-    solver: dfx.AbstractSolver
-    key: Any
-    dt: float
-    periods: dict[str, int]
-    strides: dict[str, int]
-    first_step: Array
-    first_phases: dict[str, int]
 
-    def __post_init__(self):
-        net = self.network
-        self.degree = net.degree()
-        sources = [c.source for c in net.couplings.values()] if net.delay is not None else []
-        self.sources = {name: _sources(m, net) for name, m in self.monitors.items()}
-        sources += list(self.sources.values())
-        self.rows = tuple(dict.fromkeys(name for names in sources for name in names))
-        self.delayed: dict[str, DelayedSum] = {}
-        self.instant: dict[str, Array] = {}
-        for name, coupling in net.couplings.items():
-            if net.delay is None:
-                self.instant[name] = prepared(net.weights(coupling))
-            elif net.delay.window(self.dt) == 0:  # some delays round to no step at all
-                self.instant[name] = prepared(net.delay.instant(net.connectome, net.weights(coupling), self.dt))
+def _carry(network: Network, parts: Any, begin: Final, dt: float) -> Carry:
+    """The start with a history that fits, where there is none yet, and what is heard of it."""
+    history, heard = {}, {}
+    for name in _delayed(network):
+        assert network.delay is not None
+        coupling, given, depth = network.couplings[name], begin.history[name], network.delay.depth(dt)
+        sent = coupling.encode(network.model.read(coupling.source, begin.y))
+        history[name] = jnp.tile(sent.T, (1, depth)) if given.ndim == 0 else given
+        expected = (network.n_regions, depth * len(sent))
+        if history[name].shape != expected:
+            raise ValueError(
+                f"the history of '{name}' has shape {given.shape}, expected {expected}: start= comes from a network with "
+                "other delays"
+            )
+        heard[name] = _heard(history[name], parts.steps, parts.delayed[name], depth, len(sent))
+    failed_at = jnp.full(network.n_regions, -1, jnp.int32)
+    return Carry(begin.y, history, heard, begin.monitors, failed_at, jnp.zeros((), jnp.int32))
 
-    def carry(self, begin: Final) -> Final:
-        """The start with a history that fits, where there is none yet."""
-        net = self.network
-        history = {}
-        for name in _delayed(net):
-            coupling, given = net.couplings[name], begin.history[name]
-            sent = coupling.encode(net.model.read(coupling.source, begin.y))
-            reader = self._reader(name, 1)
-            history[name] = reader.constant(sent) if given.ndim == 0 else given
-            if history[name].shape != (net.n_regions, reader.depth * reader.features):
-                raise ValueError(
-                    f"the history of '{name}' has shape {given.shape}, expected {(net.n_regions, reader.depth * reader.features)}: "
-                    "start= comes from a network with other delays"
-                )
-        return dataclasses.replace(begin, history=history)
 
-    def _reader(self, name: str, window: int) -> DelayedSum:
-        net, coupling = self.network, self.network.couplings[name]
-        assert net.delay is not None and net.connectome.lengths is not None
-        x = jax.eval_shape(lambda: coupling.encode(net.model.read(coupling.source, net.start())))
-        return DelayedSum.prepare(
-            net.weights(coupling), net.connectome.lengths, net.delay, dt=self.dt, window=window, features=x.shape[0]
-        )
+def _heard(history: Array, steps: Array, weights: tuple[Array, ...], depth: int, features: int) -> Array:
+    """Delayed sums now, one connection at a time: `(feature, node)`."""
+    sources, total = jnp.arange(len(history))[None], 0.0
+    past = history.reshape(len(history), depth, features)
+    for back, w in enumerate(weights):
+        read = past[sources, jnp.clip(depth - 1 - steps - back, 0)]
+        total = total + jnp.einsum("ts,tsf->ft", w, read)
+    return jnp.asarray(total)
 
-    def run(self, carry: Any, segment: Segment, phases: dict[str, int]) -> tuple[Any, dict[str, Array]]:
-        """A stretch of equal ticks: chunks of ticks, then the ticks that are left."""
-        self.delayed = {name: self._reader(name, segment.window) for name in _delayed(self.network)}
-        per_chunk = max(1, _CHUNK // segment.tick)
-        fitting = max(k for k in divisors(segment.ticks) if k <= per_chunk)
-        if fitting * 4 < per_chunk and segment.ticks > per_chunk:
-            first = dataclasses.replace(segment, ticks=segment.ticks // per_chunk * per_chunk)
-            rest = dataclasses.replace(segment, ticks=segment.ticks % per_chunk)
-            carry, found = self._chunks(carry, first, per_chunk, phases)
-            carry, more = self._chunks(carry, rest, rest.ticks, phases)
-            found = {name: jnp.concatenate([found[name], more[name]]) for name in found}
-        else:
-            carry, found = self._chunks(carry, segment, fitting, phases)
-        return carry, {name: found[name][self._due(name, segment, phases)] for name in found}
 
-    def _due(self, name: str, segment: Segment, phases: dict[str, int]) -> Any:
-        """Which of the candidate samples of a segment lie at the end of a period."""
-        period = self.periods[name]
-        if segment.tick % period == 0 and phases[name] == 0:
-            return slice(None)
-        ends = phases[name] + segment.tick * np.arange(1, segment.ticks + 1)
-        return np.flatnonzero(ends % period == 0)
+def _engine(
+    network: Network,
+    monitors: dict[str, AbstractMonitor],
+    dt: float,
+    segment: Segment,
+    sampling: Sampling,
+    lags: Any,
+    horizon: int | None,
+) -> Engine:
+    features = _features(network)
+    depth = network.delay.depth(dt) if network.delay is not None else 0
+    states, n = len(network.model.states), network.n_regions
+    # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
+    ahead = states + depth * sum(features.values())
+    path = 3 * (states + len(network.noisy) + sum(features.values()))
+    best = max(_CHUNK // 4, min(8 * _CHUNK, math.isqrt(segment.steps * ahead // path)))
+    return Engine(
+        dt,
+        segment,
+        sampling,
+        max(1, best // segment.tick),
+        {name: _sources(m, network) for name, m in monitors.items()},
+        lags,
+        depth,
+        features,
+        (states, n),
+        horizon,
+    )
 
-    def _chunks(
-        self, carry: Any, segment: Segment, per_chunk: int, phases: dict[str, int]
-    ) -> tuple[Any, dict[str, Array]]:
-        rows = len(self.network.noisy)
 
-        def chunk(carry, _):
-            noise = None
-            if rows:
-                shape = (rows, self.network.n_regions)
-                noise = increments(self.key, carry[0].step, per_chunk * segment.tick, shape, self.dt)
-                noise = noise.reshape(per_chunk, segment.tick, *shape)
-            return jax.lax.scan(lambda c, x: self._tick(c, segment, phases, x), carry, noise, length=per_chunk)
+def _segment(engine: Engine, parts: Any, carry: Carry, key: Any, autodiff: str) -> tuple[Carry, dict[str, Array]]:
+    """All ticks: chunks of equal length, then the ticks that are left; samples by tick."""
+    segment = engine.segment
+    per_chunk = min(engine.per_chunk, segment.ticks)
+    fitting = max(k for k in divisors(segment.ticks) if k <= per_chunk)
+    if fitting * 4 >= per_chunk:
+        per_chunk = fitting
+    lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
+    rows = sum(engine.features.values()) + engine.shape[0]
+    keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
+    # Without delays there is nothing for the adjoint to win (docs/design.md).
+    run = run_segment if autodiff == "reverse" and engine.features else plain_segment
+    pieces = []
+    for chunks, ticks in lengths:
+        if chunks * ticks:
+            step = carry.step + chunks * ticks * segment.tick
+            carry, found = run(dataclasses.replace(engine, per_chunk=ticks), parts, carry, key, chunks, keep)
+            carry = dataclasses.replace(carry, step=step)
+            pieces.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), found))
+    return carry, jax.tree.map(lambda *x: jnp.concatenate(x), *pieces)
 
-        chunks = segment.ticks // per_chunk
-        if self._long(segment.steps):
-            chunk = jax.checkpoint(chunk, prevent_cse=False)
-        carry, found = jax.lax.scan(chunk, carry, None, length=chunks)
-        return carry, {name: x.reshape(-1, *x.shape[3:]) for name, x in found.items()}
 
-    def _long(self, steps: int) -> bool:
-        """Whether a gradient had better not keep what every step needs: its state, noise and delayed input."""
-        net = self.network
-        rows = len(net.model.states) + len(net.noisy) + 2 * len(self.delayed) + len(self.rows)
-        return steps * rows * net.n_regions * jnp.result_type(float).itemsize > _KEPT
-
-    def _tick(self, carry: Any, segment: Segment, phases: dict[str, int], noise: Any) -> tuple[Any, Any]:
-        """One tick: its steps, then what every monitor makes of them."""
-        state, failed_at = carry
-        y, history, path = self._steps(state, segment, noise)
-        step = state.step + segment.tick
-        failed_at = self._failures(failed_at, state.step, segment.tick, y, path)
-        end: Any = self.network.model.read(self.rows, y) if self.rows else None
-        states, found = {}, {}
-        for name, monitor in self.monitors.items():
-            stride, period = self.strides[name], self.periods[name]
-            ends = (step - self.first_step + self.first_phases[name]) % stride == 0
-            window = Window(self._pick(path, name), self._pick(end, name), ends, self.dt, stride)
-            states[name], samples = monitor.update(state.monitors[name], window)
-            _check_samples(name, monitor, samples, max(1, window.whole))
-            if segment.tick % period == 0 and phases[name] == 0:
-                found[name] = samples[period // stride - 1 :: period // stride]
-            else:
-                found[name] = samples[-1:]
-        state = dataclasses.replace(state, y=y, history=history, monitors=states, step=step)
-        return (state, failed_at), found
-
-    def _failures(self, failed_at: Array, first: Array, steps: int, y: State, path: Any) -> Array:
-        """The step after which each region's state was first not finite, -1 where it still is."""
-        bad = ~jnp.isfinite(y).all(0) & (failed_at < 0)
-        if path is None:
-            return jnp.where(bad, first + steps, failed_at)
-
-        def locate(path):
-            # What is not finite stays so; by the next step a dense coupling has carried it everywhere.
-            finite = jnp.isfinite(path).all(1).sum(0)
-            return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
-
-        return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
-
-    def _pick(self, rows: Array, monitor: str) -> Array:
-        sources = self.sources[monitor]
-        return rows if sources == self.rows else rows[..., [self.rows.index(name) for name in sources], :]
-
-    def _steps(self, state: Final, segment: Segment, noise: Any) -> tuple[State, dict[str, Array], Any]:
-        """The steps of a tick, window by window where there are delays, and the rows before each."""
-        if not self.delayed:
-            (y, _), path = jax.lax.scan(self._step, (state.y, state.step), (noise, {}, {}), length=segment.tick)
-            return y, {}, path
-        windows = segment.tick // segment.window
-
-        def window(carry, noise):
-            y, history, step = carry
-            heard = {name: d.read(history[name]) for name, d in self.delayed.items()}
-            before, after = ({n: h[s] for n, h in heard.items()} for s in (slice(None, -1), slice(1, None)))
-            (y, step), path = jax.lax.scan(self._step, (y, step), (noise, before, after))
-            sent = jnp.concatenate([path[1:], self.network.model.read(self.rows, y)[None]])
-            history = {name: d.push(history[name], self._sent(name, sent)) for name, d in self.delayed.items()}
-            return (y, history, step), path
-
-        if noise is not None:
-            noise = noise.reshape(windows, segment.window, *noise.shape[1:])
-        (y, history, _), path = jax.lax.scan(window, (state.y, state.history, state.step), noise, length=windows)
-        return y, history, path.reshape(-1, *path.shape[2:])
-
-    def _sent(self, name: str, path: Float[Array, "step row node"]) -> Float[Array, "step feature node"]:
-        coupling = self.network.couplings[name]
-        rows = [self.rows.index(s) for s in coupling.source]
-        return jax.vmap(coupling.encode)(path if coupling.source == self.rows else path[:, rows])
-
-    def _step(self, carry: tuple[State, Array], known: Any) -> tuple[tuple[State, Array], Any]:
-        """One step. What it puts out is the state before it: written out after it, XLA computes the step twice."""
-        (y, n), (noise, before, after) = carry, known
-        args = Afferent(n * jnp.asarray(self.dt, y.dtype), self.dt, before, after, self.instant, self.degree)
-        terms = self.network.terms(lambda t0, t1: noise)
-        state = self.solver.init(terms, 0.0, self.dt, y, args)
-        new, *_ = self.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
-        out = self.network.model.read(self.rows, y) if self.rows else None
-        return (self.network.model.limit(new), n + 1), out
+def _due(engine: Engine, name: str) -> Any:
+    """Which of the candidate samples of a segment lie at the end of a period."""
+    period, phase, segment = engine.sampling.periods[name], engine.sampling.now[name], engine.segment
+    if segment.tick % period == 0 and phase == 0:
+        return slice(None)
+    ends = phase + segment.tick * np.arange(1, segment.ticks + 1)
+    return np.flatnonzero(ends % period == 0)

@@ -1,0 +1,435 @@
+"""The loops backwards: gradients by hand-written adjoint, and ensembles with the batch as the last axis.
+
+What the regions of the future make of what a region sends comes back by the same windowed reads, with sources and
+targets exchanged and time reversed. The steps of a tick are linearised together, for their path is known by then; only
+the transposed linear steps run one after another. Parameters get their share of the whole tick at once.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Literal
+
+from .engine import Carry, Engine, Parts, Saved
+
+
+def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
+    """Chunks one after another, with the adjoint: `(carry, samples)`, samples by chunk and tick.
+
+    `keep`: whether a gradient keeps the path of the whole run, or recomputes it chunk by chunk.
+    """
+
+    @eqx.filter_custom_vjp
+    def run(arguments, key):
+        job = lambda e, *args: _forward(e, *args, chunks)  # noqa: E731
+        return _ensemble(engine, job, (*arguments, key))[0]
+
+    @run.def_fwd
+    def forward(perturbed, arguments, key):
+        wanted = jax.tree.map(lambda x, p: bool(p) and eqx.is_inexact_array(x), arguments, perturbed)
+        histories = any(jax.tree.leaves(wanted[0].delayed))
+        job = lambda e, *args: _forward(e, *args, chunks, "path" if keep else "chunks", histories)  # noqa: E731
+        out, saved = _ensemble(engine, job, (*arguments, key))
+        return out, (saved, wanted)
+
+    @run.def_bwd
+    def backward(residuals, bars, perturbed, arguments, key):
+        saved, wanted = residuals
+        job = lambda e, *args: _Backward(e, *args[:3], wanted, keep).run(*args[3:])  # noqa: E731
+        return _ensemble(engine, job, (*arguments, key, saved, bars))
+
+    return run((parts, carry), key)
+
+
+def plain_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
+    """The same for plain autodiff, forward mode included."""
+    sums = engine.sums(parts)
+
+    def chunk(carry, _):
+        carry, (found, _) = engine.chunk(parts, sums, carry, key, False)
+        return carry, found
+
+    if not keep:
+        chunk = jax.checkpoint(chunk, prevent_cse=False)
+    return jax.lax.scan(chunk, carry, None, length=chunks)
+
+
+def _forward(
+    engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, save: str | None = None, histories: bool = False
+) -> Any:
+    sums = engine.sums(parts)
+
+    def chunk(carry, _):
+        new, (found, saved) = engine.chunk(parts, sums, carry, key, save == "path", histories)
+        kept = dataclasses.replace(carry, step=None) if save == "chunks" else saved
+        return new, (found, kept)
+
+    carry, (found, saved) = jax.lax.scan(chunk, carry, None, length=chunks)
+    return (dataclasses.replace(carry, step=None), found), saved
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backward:
+    """The way back through one segment."""
+
+    engine: Engine
+    parts: Parts
+    first: Carry
+    key: Any
+    wanted: Any
+    keep: bool
+
+    def run(self, saved: Any, bars: Any) -> Any:
+        """Cotangents of parts and first carry from those of last carry and samples."""
+        engine = self.engine
+        end, found = bars
+        end = _filled(end, dataclasses.replace(self.first, step=None))
+        direct = bars[0].history if any(h is not None for h in bars[0].history.values()) else None
+        room = lambda h: jnp.zeros((h.shape[0], self._columns(h), *h.shape[2:]), h.dtype)  # noqa: E731
+        to_come = {name: room(h) for name, h in self.first.history.items()}
+        if direct is not None:
+            direct = end.history
+        state = (end.y, end.heard, to_come, direct, end.monitors, self._no_gradient())
+        chunks = jax.tree.leaves(saved)[0].shape[0]
+        size = engine.per_chunk
+        sums = None if self.keep else engine.sums(self.parts)
+        back = engine.sums(self.parts, transposed=True)
+
+        def chunk(state, x):
+            number, found, kept = x
+            step = self.first.step + number * size * engine.segment.tick
+            if not self.keep:
+                carry = dataclasses.replace(kept, step=step)
+                _, (_, kept) = engine.chunk(self.parts, sums, carry, self.key, True, self._weigh)
+            steps = engine.segment.tick * jnp.arange(size)
+            x = (steps, found, kept)
+            return jax.lax.scan(lambda s, x: self._tick(s, back, step + x[0], *x[1:]), state, x, reverse=True)
+
+        state, _ = jax.lax.scan(chunk, state, (jnp.arange(chunks), found, saved), reverse=True)
+        y, heard, to_come, direct, monitors, gradient = state
+        history = self._before(back, to_come, direct)
+        return self._parts_bar(gradient), Carry(y, history, heard, monitors, None, None)  # type: ignore[arg-type]
+
+    @property
+    def _weigh(self) -> bool:
+        return any(jax.tree.leaves(self.wanted[0].delayed))
+
+    def _columns(self, history: Any) -> int:
+        return history.shape[1] // self.engine.depth * (self.engine.depth + self.engine.segment.tick)
+
+    # One tick
+
+    def _tick(self, state: Any, back: Any, step: Any, found: Any, saved: Saved) -> Any:
+        engine, parts, tick = self.engine, self.parts, self.engine.segment.tick
+        y, pending, to_come, direct, monitors, gradient = state
+        noise = engine.draw(parts, self.key, step, tick)
+        (shared, path_bar, end_bar, monitors) = self._observe(saved, step, monitors, found)
+        y = y + end_bar
+        after = jnp.concatenate([saved.path[1:], saved.end[None]])
+        before = {n: jnp.concatenate([saved.start[n][None], h[:-1]]) for n, h in saved.heard.items()}
+        numbers = step + jnp.arange(tick)
+        known = (saved.path, before, saved.heard, noise, numbers)
+        direct, given = self._given(direct)
+        y, pending, to_come, bars, sent = self._steps(y, pending, to_come, back, known, after, path_bar, given)
+        shared = _add(shared, self._shares(known, after, bars, sent))
+        taps = self._taps(saved, after, to_come) if self._weigh else None
+        to_come = {name: self._earlier(name, x) for name, x in to_come.items()}
+        if engine.horizon is not None:
+            keep = lambda x: jnp.where(step % engine.horizon == 0, jnp.zeros_like(x), x)  # noqa: E731
+            y, pending, to_come, direct = jax.tree.map(keep, (y, pending, to_come, direct))
+        return (y, pending, to_come, direct, monitors, _add(gradient, (shared, taps))), None
+
+    def _observe(self, saved: Saved, step: Any, bar: Any, found: Any) -> Any:
+        """Back through the monitors of a tick."""
+        engine = self._per_run
+        floats, rest = eqx.partition(saved.monitors, eqx.is_inexact_array)
+        observe = engine.each(engine.observe, "parts", -1, -1, -1, None)
+
+        def run(shared, floats, path, end):
+            out = observe(self._with(shared), eqx.combine(floats, rest), path, end, step + engine.segment.tick)
+            return eqx.filter(out, eqx.is_inexact_array)
+
+        out, pull = jax.vjp(run, self._shared, floats, saved.path, saved.end)
+        shared, floats, path, end = pull(_filled((bar, found), out))
+        return shared, path, end, floats
+
+    def _given(self, direct: Any) -> tuple[Any, Any]:
+        """Cotangents of a history from outside: what is left for earlier ticks, and `(step, feature, node)` for this one."""
+        if direct is None:
+            return None, None
+        tick, left, given = self.engine.segment.tick, {}, {}
+        for name, bar in direct.items():
+            features = self.engine.features[name]
+            wide = jnp.concatenate([jnp.zeros_like(bar, shape=(bar.shape[0], tick * features, *bar.shape[2:])), bar], 1)
+            left[name], given[name] = wide[:, : bar.shape[1]], self._rows(name, wide[:, bar.shape[1] :])
+        return left, given
+
+    def _rows(self, name: str, columns: Any) -> Any:
+        """Columns of a buffer as `(step, feature, node)`."""
+        apart = columns.reshape(columns.shape[0], -1, self.engine.features[name], *self.engine.tail)
+        return jnp.moveaxis(apart, 0, 2)
+
+    def _steps(self, y: Any, pending: Any, to_come: Any, back: Any, known: Any, after: Any, path_bar: Any, given: Any):
+        """Back through the steps, the last first: linear by now."""
+        engine, parts = self.engine, self.parts
+        tick, window, inner = engine.segment.tick, engine.segment.window, engine.inner
+        step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
+        send = engine.each(engine.send, "parts", -1)
+
+        def linear_step(y, before, after, noise, n):
+            return jax.vjp(lambda y, before, after: step(parts, y, n, before, after, noise), y, before, after)[1]
+
+        steps, pull_step = _over_time(linear_step, *known)
+        sends, pull_send = _over_time(lambda y: jax.vjp(lambda y: send(parts, y), y)[1], after)
+
+        def one(y, x):
+            pull, sent, direct = x
+            y = y + sent
+            before_y, before, after = pull_step(pull)(y)
+            return before_y + direct, (y, before, after)
+
+        def several(carry, x):
+            y, pending, to_come = carry
+            at, steps, sends, direct, given, long = x
+            sent = {}
+            for name in engine.features:
+                short = back[name][1]
+                sent[name] = long[name] if short is None else long[name] + short.read(to_come[name], at)
+                if given is not None:
+                    sent[name] = sent[name] + given[name]
+            returned = (
+                jax.vmap(lambda pull, bar: pull_send(pull)(bar)[0])(sends, sent) if engine.features else 0 * direct
+            )
+            y, (bars, before, heard) = jax.lax.scan(one, y, (steps, returned, direct), reverse=True)
+            for name in engine.features:
+                heard[name] = heard[name] + jnp.concatenate([before[name][1:], pending[name][None]])
+                to_come[name] = engine.write(to_come[name], heard[name], at)
+            return (y, {n: before[n][0] for n in engine.features}, to_come), (bars, sent)
+
+        def outer(carry, x):
+            at, *rest = x
+            long = {}
+            for name in engine.features:
+                far = back[name][0]
+                long[name] = engine.zeros(name, window) if far is None else far.read(carry[2][name], at)
+            if inner == window:
+                return several(carry, (at, *rest, long))
+            parted = jax.tree.map(lambda x: x.reshape(window // inner, inner, *x.shape[1:]), (*rest, long))
+            carry, found = jax.lax.scan(
+                several, carry, (at + inner * jnp.arange(window // inner), *parted), reverse=True
+            )
+            return carry, jax.tree.map(lambda x: x.reshape(window, *x.shape[2:]), found)
+
+        carry, xs = (y, pending, to_come), (steps, sends, path_bar, given)
+        if not engine.features:
+            carry, found = several(carry, (0, *xs, {}))
+            return *carry, *found
+        xs = jax.tree.map(lambda x: x.reshape(tick // window, window, *x.shape[1:]), xs)
+        carry, found = jax.lax.scan(outer, carry, (window * jnp.arange(tick // window), *xs), reverse=True)
+        bars, sent = jax.tree.map(lambda x: x.reshape(tick, *x.shape[2:]), found)
+        return *carry, bars, sent
+
+    def _shares(self, known: Any, after: Any, bars: Any, sent: Any) -> Any:
+        """What the steps of a tick say about the parameters."""
+        if not jax.tree.leaves(self._shared):
+            return self._shared
+        engine = self._per_run
+        step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
+        send = engine.each(engine.send, "parts", -1)
+
+        def run(shared):
+            parts = self._with(shared)
+            new = jax.vmap(lambda y, before, heard, noise, n: step(parts, y, n, before, heard, noise))(*known)
+            return new, jax.vmap(lambda y: send(parts, y))(after)
+
+        return jax.vjp(run, self._shared)[1]((bars, sent))[0]
+
+    def _taps(self, saved: Saved, after: Any, to_come: Any) -> Any:
+        """What a tick says about every weight: what it carried, times what its target wanted."""
+        engine, found = self.engine, {}
+        sent = jax.vmap(lambda y: engine.each(engine.send, "parts", -1)(self.parts, y))(after)
+        for name, sums in engine.sums(self.parts).items():
+            assert saved.history is not None
+            features = engine.features[name]
+            buffer = jnp.concatenate([saved.history[name], engine.columns(sent[name])], 1)
+            heard = self._rows(name, to_come[name][:, : engine.segment.tick * features])
+            found[name] = tuple(None if s is None else s.correlate(buffer, heard) for s in sums)
+        return found
+
+    # Buffers
+
+    def _earlier(self, name: str, to_come: Any) -> Any:
+        """The cotangents to come as the tick before counts them."""
+        shift = self.engine.segment.tick * self.engine.features[name]
+        return jnp.concatenate([jnp.zeros_like(to_come[:, :shift]), to_come[:, :-shift]], 1)
+
+    def _before(self, back: Any, to_come: Any, direct: Any) -> dict[str, Any] | None:
+        """Cotangents of the history that the segment began with."""
+        engine, found = self.engine, {}
+        tick, window, inner = engine.segment.tick, engine.segment.window, engine.inner
+        for name, buffer in to_come.items():
+            if not self.wanted[1].history[name]:
+                found[name] = None
+                continue
+            pieces = []
+            for _ in range(-(-engine.depth // tick)):
+                total = jnp.zeros((tick, engine.features[name], engine.shape[1], *engine.tail), buffer.dtype)
+                for sums, length in zip(back[name], (window, inner), strict=True):
+                    if sums is not None:
+                        read = jax.lax.map(
+                            lambda at, s=sums, b=buffer: s.read(b, at), length * jnp.arange(tick // length)
+                        )
+                        total = total + read.reshape(total.shape)
+                pieces.append(engine.columns(total))
+                buffer = self._earlier(name, buffer)
+            bar = jnp.concatenate(pieces[::-1], 1)[:, -engine.depth * engine.features[name] :]
+            found[name] = bar if direct is None else bar + direct[name]
+        return found
+
+    # Parameters: of a batch, each simulation has its own
+
+    @property
+    def _shared(self) -> Any:
+        """The wanted leaves of the parts, without the delayed weights; in a batch, one a simulation."""
+        wanted = dataclasses.replace(self.wanted[0], delayed=None)
+        shared = jax.tree.map(lambda w, x: x if w else None, wanted, dataclasses.replace(self.parts, delayed=None))
+        if self.engine.batch is None:
+            return shared
+        spread = lambda x, axis: x if axis == 0 else jnp.broadcast_to(x, (self.engine.batch, *x.shape))  # noqa: E731
+        axes = jax.tree.map(lambda w, a: a if w else None, wanted, self._axes(None), is_leaf=lambda x: x is None)
+        return jax.tree.map(spread, shared, axes)
+
+    def _axes(self, delayed: Any) -> Any:
+        return dataclasses.replace(self.engine.axes[0], delayed=delayed)
+
+    def _with(self, shared: Any) -> Parts:
+        return eqx.combine(shared, self.parts)
+
+    @property
+    def _per_run(self) -> Engine:
+        """The engine in which the wanted leaves come one a simulation."""
+        engine = self.engine
+        if engine.batch is None:
+            return engine
+        axes = jax.tree.map(lambda w, a: 0 if w else a, self.wanted[0], engine.axes[0], is_leaf=lambda x: x is None)
+        return dataclasses.replace(engine, axes=(axes, engine.axes[1]))
+
+    def _no_gradient(self) -> Any:
+        shared = jax.tree.map(jnp.zeros_like, self._shared)
+        if not self._weigh:
+            return shared, None
+        weights = {
+            n: tuple(None if s is None else s.weights for s in sums) for n, sums in self.engine.sums(self.parts).items()
+        }
+        tail = self.engine.tail
+        zeros = lambda w: jnp.zeros((*w.shape[:4], *tail), w.dtype)  # noqa: E731
+        return shared, jax.tree.map(zeros, weights)
+
+    def _parts_bar(self, gradient: Any) -> Any:
+        shared, taps = gradient
+        if self.engine.batch is not None:
+            shared = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), shared)
+        if taps is None:
+            return dataclasses.replace(shared, delayed=jax.tree.map(lambda _: None, self.parts.delayed))
+        engine = self._per_run
+
+        def weights(delayed):
+            sums = engine.sums(dataclasses.replace(self.parts, delayed=delayed))
+            return {n: tuple(None if s is None else s.weights for s in each) for n, each in sums.items()}
+
+        delayed = self.parts.delayed
+        if engine.batch is not None:
+            spread = lambda x, a: x if a == 0 else jnp.broadcast_to(x, (engine.batch, *x.shape))  # noqa: E731
+            delayed = jax.tree.map(spread, delayed, self.engine.axes[0].delayed)
+        bar = jax.vjp(weights, delayed)[1](taps)[0]
+        if engine.batch is not None:
+            bar = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), bar)
+        bar = jax.tree.map(lambda w, x: x if w else None, self.wanted[0].delayed, bar)
+        return dataclasses.replace(shared, delayed=bar)
+
+
+def _filled(bars: Any, like: Any) -> Any:
+    """Cotangents with zeros where there are none."""
+    fill = lambda bar, x: jnp.zeros_like(x) if bar is None and x is not None else bar  # noqa: E731
+    return jax.tree.map(fill, bars, like, is_leaf=lambda x: x is None)
+
+
+def _add(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def _over_time(function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
+    """`vmap(function)(*xs)`, but what of its result does not depend on `xs` is made once: the weights of a product, say.
+
+    Returns:
+        What varies, one an x, for a scan to go over; and a function that makes of one of them what `function` returned.
+    """
+    trees = []
+
+    def leaves(*x):
+        flat, tree = jax.tree.flatten(function(*x))
+        trees.append(tree)
+        return flat
+
+    first = jax.tree.map(lambda x: x[0], xs)
+    jaxpr = jax.make_jaxpr(leaves)(*first).jaxpr
+    varying = set(jaxpr.invars)
+    for equation in jaxpr.eqns:
+        if any(not isinstance(v, Literal) and v in varying for v in equation.invars):
+            varying.update(equation.outvars)
+    varies = [not isinstance(v, Literal) and v in varying for v in jaxpr.outvars]
+    pick = lambda flat, which: [leaf for leaf, v in zip(flat, varies, strict=True) if v is which]  # noqa: E731
+    moving = jax.vmap(lambda *x: pick(leaves(*x), True))(*xs)
+    fixed = pick(leaves(*first), False)
+
+    def restore(moving):
+        moving, rest = iter(moving), iter(fixed)
+        return jax.tree.unflatten(trees[-1], [next(moving if v else rest) for v in varies])
+
+    return moving, restore
+
+
+def _ensemble(engine: Engine, job: Callable, arguments: tuple) -> Any:
+    """The job for one simulation; under vmap, for all of them together, with the batch as the last axis."""
+    arrays, static = eqx.partition(arguments, eqx.is_array)
+    leaves, tree = jax.tree.flatten(arrays)
+    other: list[Any] = []
+
+    def do(engine, arrays):
+        out, rest = eqx.partition(job(engine, *eqx.combine(arrays, static)), eqx.is_array)
+        other[:] = [rest]
+        return out
+
+    @jax.custom_batching.custom_vmap
+    def one(*leaves):
+        return do(engine, jax.tree.unflatten(tree, leaves))
+
+    @one.def_vmap
+    def many(size, batched, *leaves):
+        flags, arrays = jax.tree.unflatten(tree, batched), jax.tree.unflatten(tree, leaves)
+        if flags[0].steps:  # delays of their own: no slices in common
+            axes = tuple(0 if b else None for b in batched)
+            out = jax.vmap(lambda *x: do(engine, jax.tree.unflatten(tree, x)), in_axes=axes, axis_size=size)(*leaves)
+        else:
+            out = do(*_together(engine, size, flags, arrays))
+            out = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), out)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return eqx.combine(one(*leaves), other[0])
+
+
+def _together(engine: Engine, size: int, flags: Any, arrays: Any) -> tuple[Engine, Any]:
+    """The engine for a batch, and its arguments with the batch where it wants it."""
+    parts, carry, key, *rest = arrays
+    axes = (jax.tree.map(lambda b: 0 if b else None, flags[0]), flags[2])
+    engine = dataclasses.replace(engine, batch=size, axes=axes)
+
+    def last(batched, x):
+        return jnp.moveaxis(x, 0, -1) if batched else jnp.broadcast_to(x[..., None], (*x.shape, size))
+
+    moved = jax.tree.map(last, (flags[1], *flags[3:]), (carry, *rest))
+    return engine, (parts, dataclasses.replace(moved[0], step=carry.step), key, *moved[1:])

@@ -1,0 +1,396 @@
+"""The nested loops of a run: steps in windows (delays), windows in ticks (monitors), ticks in chunks (noise, memory).
+
+Everything here takes its arrays as arguments and may carry a batch as the last axis, so that `adjoint.py` can run it
+backwards and for ensembles.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ._types import State
+from .monitors import AbstractMonitor, Window
+from .network import Afferent, Network, prepared
+from .noise import increments
+from .reading import WindowedSum, inner_window
+from .schedule import Segment
+
+
+class Parts(eqx.Module):
+    """What a run consists of and what is derived from it once, all that a gradient may ask for; or flags, leaf by leaf.
+
+    Attributes:
+        network: without its matrices.
+        instant: weights that act at once, as `prepared`.
+        degree: sums of the weights that lead to each region.
+        delayed: weights of the sample `steps` back and, with interpolation, of the one before it, `(target, source)`.
+        steps: whole steps of every delay.
+        origin: number of the run's first step; within the run they are counted from 0.
+    """
+
+    network: Any
+    monitors: dict[str, Any]
+    solver: Any
+    instant: dict[str, Any]
+    degree: dict[str, Any]
+    delayed: Any
+    steps: Any
+    origin: Any
+
+
+class Carry(eqx.Module):
+    """Where a run stands; in a batch, everything but `step` has the batch as its last axis.
+
+    Attributes:
+        y: the state, `(state, node)`.
+        history: what was sent, `(node, depth * feature)`, by coupling.
+        heard: delayed sums now, `(feature, node)`, by coupling.
+        monitors: their states.
+        failed_at: the step after which a region was first not finite, `(node,)`.
+        step: number of the next step.
+    """
+
+    y: Any
+    history: dict[str, Any]
+    heard: dict[str, Any]
+    monitors: dict[str, Any]
+    failed_at: Any
+    step: Any
+
+
+class Saved(eqx.Module):
+    """What the way back needs of a tick.
+
+    Attributes:
+        path: the state before every step, `(step, state, node)`.
+        end: the state after the last.
+        start: delayed sums at the tick's start, `(feature, node)`, by coupling.
+        heard: delayed sums at the end of every step, `(step, feature, node)`.
+        monitors: their states at the start.
+        history: what was sent before the tick, if the weights want a gradient.
+    """
+
+    path: Any
+    end: Any
+    start: dict[str, Any]
+    heard: dict[str, Any]
+    monitors: dict[str, Any]
+    history: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How often the monitors sample, in steps, and how much of a period has passed before the run and the segment."""
+
+    periods: dict[str, int]
+    strides: dict[str, int]
+    phases: dict[str, int]
+    now: dict[str, int]
+
+
+def assemble(
+    network: Network, monitors: dict[str, AbstractMonitor], solver: Any, dt: float, origin: Int[Array, ""]
+) -> Parts:
+    """The parts of a run, derived from the network by ordinary operations, which autodiff knows."""
+    delay, connectome = network.delay, network.connectome
+    instant, delayed, steps = {}, {}, None
+    if delay is not None:
+        steps, share = delay.steps(connectome, dt)
+        assert delay.spans is not None
+        at_once = delay.spans.connected & (delay.reach(dt)[0] == 0)
+    for name, coupling in network.couplings.items():
+        weights = network.weights(coupling)
+        if delay is None:
+            instant[name] = prepared(weights)
+            continue
+        near, far = weights * (1 - share), weights * share
+        if at_once.any():  # some delays may come to no whole step
+            instant[name] = prepared(jnp.where(steps == 0, near, 0))
+            near = jnp.where(steps == 0, 0, near)
+        delayed[name] = (near, far) if delay.interpolate else (near,)
+    return Parts(_lean(network), monitors, solver, instant, network.degree(), delayed, steps, origin)
+
+
+def _lean(network: Network) -> Network:
+    """The network without its matrices: the loops use what was made of them."""
+
+    def where(n):
+        return [n.connectome.weights, n.connectome.lengths, n.connectome.centres, n.delay, *own(n)]
+
+    own = lambda n: [c.weights for c in n.couplings.values()]  # noqa: E731
+    return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """The loops of one segment. Static: it holds shapes and names, no arrays.
+
+    Attributes:
+        lags: fewest steps back of every connection, and which connections there are; None without delays.
+        depth: samples of history.
+        features: rows each delayed coupling sends.
+        per_chunk: ticks whose noise is drawn at a time, and which a gradient recomputes at a time.
+        batch: simulations along the last axis of everything; None for one.
+        axes: which leaves of the parts, and whether the key, come one a simulation, along axis 0.
+    """
+
+    dt: float
+    segment: Segment
+    sampling: Sampling
+    per_chunk: int
+    sources: dict[str, tuple[str, ...]]
+    lags: tuple[np.ndarray, np.ndarray] | None
+    depth: int
+    features: dict[str, int]
+    shape: tuple[int, int]
+    horizon: int | None = None
+    batch: int | None = None
+    axes: Any = None
+
+    # Batches
+
+    def each(self, function: Callable, *axes: Any) -> Callable:
+        """The function for one simulation as one for all: `axes` say where its arguments have the batch.
+
+        -1 is the last axis, None is nowhere; 'parts', 'key' and 'noise' are as they were given.
+        """
+        if self.batch is None:
+            return function
+        parts, key = self.axes
+        own = key or parts.origin is not None
+        where = {"parts": parts, "key": 0 if key else None, "noise": -1 if own else None}
+        in_axes = tuple(where.get(axis, axis) for axis in axes)
+        return jax.vmap(function, in_axes=in_axes, out_axes=-1, axis_size=self.batch)
+
+    # What one simulation does
+
+    def step(self, parts: Parts, y: State, n: Any, before: Any, after: Any, noise: Any) -> State:
+        """One step of the solver, from the step's number `n` on."""
+        net = parts.network
+        time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
+        args = Afferent(time, self.dt, before, after, parts.instant, parts.degree)
+        terms = net.terms(lambda t0, t1: noise)
+        state = parts.solver.init(terms, 0.0, self.dt, y, args)
+        new, *_ = parts.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
+        return net.model.limit(new)
+
+    def send(self, parts: Parts, y: State) -> dict[str, Array]:
+        """What regions send to each other, by coupling, `(feature, node)`."""
+        net = parts.network
+        return {
+            name: net.couplings[name].encode(net.model.read(net.couplings[name].source, y)) for name in self.features
+        }
+
+    def observe(self, parts: Parts, states: Any, path: Array, end: State, step: Any) -> tuple[Any, dict[str, Array]]:
+        """What the monitors make of a tick: their states after it, and their samples.
+
+        Args:
+            path: the state before every step.
+            end: the state after the last.
+            step: number of steps taken by then.
+        """
+        tick, (periods, strides) = self.segment.tick, (self.sampling.periods, self.sampling.strides)
+        new, found = {}, {}
+        for name, monitor in parts.monitors.items():
+            read = functools.partial(parts.network.model.read, self.sources[name])
+            ends = (step + self.sampling.phases[name]) % strides[name] == 0
+            window = Window(jax.vmap(read)(path), read(end), ends, self.dt, strides[name])
+            new[name], samples = monitor.update(states[name], window)
+            _check_samples(name, monitor, samples, max(1, window.whole))
+            if tick % periods[name] == 0 and self.sampling.now[name] == 0:
+                every = periods[name] // strides[name]
+                found[name] = samples[every - 1 :: every]
+            else:
+                found[name] = samples[-1:]
+        return new, found
+
+    # Delayed sums
+
+    def sums(self, parts: Parts, transposed: bool = False) -> dict[str, tuple[WindowedSum | None, WindowedSum | None]]:
+        """For each coupling what is read once a window and what in the shorter windows within it."""
+        if self.lags is None:
+            return {}
+        fewest, connected = self.lags
+        long = connected & (fewest >= self.segment.window)
+        columns = self.depth + self.segment.tick
+        axes = self.axes[0].delayed if self.batch else {name: (None, None) for name in self.features}
+
+        def make(name: str, mask: np.ndarray, window: int) -> WindowedSum | None:
+            if not mask.any():
+                return None
+            assert parts.steps is not None
+            weights = tuple(
+                w if axis is None else jnp.moveaxis(w, 0, -1)
+                for w, axis in zip(parts.delayed[name], axes[name], strict=False)
+            )
+            return WindowedSum.prepare(
+                mask,
+                parts.steps,
+                weights,
+                transposed=transposed,
+                window=window,
+                features=self.features[name],
+                columns=columns,
+                depth=self.depth,
+                batch=self.batch,
+            )
+
+        return {n: (make(n, long, self.segment.window), make(n, connected & ~long, self.inner)) for n in self.features}
+
+    @property
+    def inner(self) -> int:
+        """Steps of the windows within a window."""
+        if self.lags is None:
+            return self.segment.window
+        return inner_window(self.lags[0], self.lags[1], self.segment.window)
+
+    def zeros(self, name: str, window: int) -> Array:
+        """Sums of a window in which nothing is heard."""
+        return jnp.zeros((window, self.features[name], self.shape[1], *self.tail))
+
+    @property
+    def tail(self) -> tuple[int, ...]:
+        return () if self.batch is None else (self.batch,)
+
+    def columns(self, sent: Float[Array, "step feature node *batch"]) -> Float[Array, "node samples *batch"]:
+        """What was sent, as columns of a buffer."""
+        moved = jnp.moveaxis(sent, 2, 0)
+        return moved.reshape(moved.shape[0], -1, *self.tail)
+
+    def draw(self, parts: Parts, key: Any, step: Any, steps: int) -> Any:
+        """The noise of the next steps, `(step, noisy state, node)`, or None."""
+        rows = len(parts.network.noisy)
+        if not rows:
+            return None
+        shape = (rows, self.shape[1])
+        draw = lambda parts, key: increments(key, parts.origin + step, steps, shape, self.dt)  # noqa: E731
+        own = self.batch is not None and (self.axes[1] or self.axes[0].origin is not None)
+        return self.each(draw, "parts", "key")(parts, key) if own else draw(parts, key)
+
+    # Loops
+
+    def chunk(self, parts: Parts, sums: Any, carry: Carry, key: Any, keep: bool, histories: bool = False) -> Any:
+        """Ticks whose noise is drawn together: `(carry, (samples, Saved or None))`, both stacked by tick."""
+        tick = self.segment.tick
+        noise = self.draw(parts, key, carry.step, self.per_chunk * tick)
+        if noise is not None:
+            noise = noise.reshape(self.per_chunk, tick, *noise.shape[1:])
+
+        def body(carry, noise):
+            new, found, saved = self.tick(parts, sums, carry, noise)
+            if not keep:
+                return new, (found, None)
+            return new, (found, dataclasses.replace(saved, history=carry.history if histories else None))
+
+        return jax.lax.scan(body, carry, noise, length=self.per_chunk)
+
+    def tick(self, parts: Parts, sums: Any, carry: Carry, noise: Any) -> tuple[Carry, dict[str, Array], Saved]:
+        """One tick: its steps, then what every monitor makes of them."""
+        tick = self.segment.tick
+        if self.horizon is not None:
+            carry = self.cut(carry)
+        y, history, heard, path, sums_heard = self.steps(parts, sums, carry, noise)
+        step = carry.step + tick
+        failed_at = self._failures(carry.failed_at, parts.origin + carry.step, y, path)
+        observe = self.each(self.observe, "parts", -1, -1, -1, None)
+        monitors, found = observe(parts, carry.monitors, path, y, step)
+        saved = Saved(path, y, carry.heard, sums_heard, carry.monitors, None)
+        return Carry(y, history, heard, monitors, failed_at, step), found, saved
+
+    def cut(self, carry: Carry) -> Carry:
+        """Stops gradients where the horizon lies."""
+        now = carry.step % self.horizon == 0
+        stop = lambda x: jnp.where(now, jax.lax.stop_gradient(x), x)  # noqa: E731
+        y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
+        return dataclasses.replace(carry, y=y, history=history, heard=heard)
+
+    def steps(self, parts: Parts, sums: Any, carry: Carry, noise: Any) -> Any:
+        """The steps of a tick: `(y, history, heard, states before each, sums heard after each)`."""
+        tick, window, inner = self.segment.tick, self.segment.window, self.inner
+        numbers = carry.step + jnp.arange(tick)
+        if not self.features:
+            y, path = self._few(parts, carry.y, (numbers, {}, {}, noise))
+            return y, {}, {}, path, {}
+        rest = ((0, 0),) * len(self.tail)
+        buffers = {
+            name: jnp.pad(h, ((0, 0), (0, tick * self.features[name]), *rest)) for name, h in carry.history.items()
+        }
+        send = self.each(self.send, "parts", -1)
+
+        def inner_window(carry, x):
+            y, buffers, heard = carry
+            at, numbers, noise, long = x
+            now = {}
+            for name in self.features:
+                short = sums[name][1]
+                now[name] = long[name] if short is None else long[name] + short.read(buffers[name], at)
+            before = {name: jnp.concatenate([heard[name][None], now[name][:-1]]) for name in now}
+            y, path = self._few(parts, y, (numbers, before, now, noise))
+            after = jnp.concatenate([path[1:], y[None]])
+            sent = jax.vmap(lambda y: send(parts, y))(after)
+            buffers = {name: self.write(buffers[name], sent[name], self.depth + at) for name in buffers}
+            return (y, buffers, {name: now[name][-1] for name in now}), (path, now)
+
+        def outer_window(carry, x):
+            at, numbers, noise = x
+            long = {}
+            for name in self.features:
+                far = sums[name][0]
+                long[name] = self.zeros(name, window) if far is None else far.read(carry[1][name], at)
+            if inner == window:
+                return inner_window(carry, (at, numbers, noise, long))
+            parts_of = lambda x: x.reshape(window // inner, inner, *x.shape[1:])  # noqa: E731
+            x = (at + inner * jnp.arange(window // inner), *jax.tree.map(parts_of, (numbers, noise, long)))
+            carry, found = jax.lax.scan(inner_window, carry, x)
+            return carry, jax.tree.map(lambda x: x.reshape(window, *x.shape[2:]), found)
+
+        by_window = lambda x: x.reshape(tick // window, window, *x.shape[1:])  # noqa: E731
+        x = (window * jnp.arange(tick // window), *jax.tree.map(by_window, (numbers, noise)))
+        (y, buffers, heard), (path, now) = jax.lax.scan(outer_window, (carry.y, buffers, carry.heard), x)
+        path, now = jax.tree.map(lambda x: x.reshape(tick, *x.shape[2:]), (path, now))
+        history = {name: b[:, -self.depth * self.features[name] :] for name, b in buffers.items()}
+        return y, history, heard, path, now
+
+    def write(self, buffer: Array, sent: Array, column: Any) -> Array:
+        """The buffer with a window's worth of `(step, feature, node)` from a column on."""
+        columns = self.columns(sent)
+        place = (0, column * sent.shape[1], 0)[: buffer.ndim]
+        return jax.lax.dynamic_update_slice(buffer, columns, place)
+
+    def _few(self, parts: Parts, y: Array, known: Any) -> tuple[Array, Array]:
+        """Steps whose input is known. What is put out is the state before: written after it, XLA computes a step twice."""
+        step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
+
+        def body(y, x):
+            n, before, after, noise = x
+            return step(parts, y, n, before, after, noise), y
+
+        return jax.lax.scan(body, y, known)
+
+    def _failures(self, failed_at: Array, first: Any, y: Array, path: Array) -> Array:
+        """The step after which each region's state was first not finite, -1 where it still is."""
+        bad = ~jnp.isfinite(y).all(0) & (failed_at < 0)
+
+        def locate(path):
+            # What is not finite stays so; by the next step a dense coupling has carried it everywhere.
+            finite = jnp.isfinite(path).all(1).sum(0)
+            return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
+
+        return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
+
+
+def _check_samples(name: str, monitor: AbstractMonitor, samples: Any, expected: int) -> None:
+    shape = jnp.shape(samples)
+    if len(shape) != 1 + len(monitor.dims) or shape[0] != expected:
+        raise ValueError(
+            f"the update of monitor '{name}' must return one sample {monitor.dims} for each stride that ends in the window "
+            f"(window.whole, or one for a piece): expected {expected} along the first of {1 + len(monitor.dims)} axes, "
+            f"got shape {shape}; what the axes of a sample are is said by its dims"
+        )

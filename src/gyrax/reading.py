@@ -1,0 +1,188 @@
+"""What every region hears during a window, read from the history in one go.
+
+A window is at most as long as the delays it reads, so all its delayed input is known when it starts. Per connection one
+contiguous slice along time is read. Its transpose, which the gradient needs, is the same read of cotangents to come.
+"""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+#: Numbers (sources x targets x window) up to which XLA's CPU backend fuses gather, product and sum (docs/design.md).
+_TILE = 4096
+#: Numbers a slice from which on plain sums over all targets are faster than tiles.
+_LONG_SLICE = 256
+_LONGEST_WINDOW = 64
+
+
+def windows(fewest: Int[np.ndarray, "target source"], connected: Bool[np.ndarray, "target source"]) -> int:
+    """The length of window that reads fastest, given the fewest steps back of every connection.
+
+    Connections shorter than the window are read in shorter windows within it. The costs (ns for a connection and window,
+    and for each number of it) were measured; they decide about speed alone.
+
+    Example:
+        >>> windows(np.array([[0, 40], [40, 0]]), np.array([[False, True], [True, False]]))
+        32
+    """
+    if not connected.any():
+        return _LONGEST_WINDOW
+
+    def cost(window: int) -> float:
+        long = connected & (fewest >= window)
+        inner = inner_window(fewest, connected, window)
+        padded = lambda mask: mask.shape[0] * int(mask.sum(1).max())  # noqa: E731
+        return padded(long) * (0.9 / window + 0.05) + padded(connected & ~long) * (0.9 / inner + 0.1) + 500 / inner
+
+    return min((2**k for k in range(7)), key=cost)
+
+
+def inner_window(fewest: np.ndarray, connected: np.ndarray, window: int) -> int:
+    """Length of the windows within one of `window` steps, at which the connections shorter than it are read."""
+    short = fewest[connected & (fewest < window)]
+    limit = max(int(short.min()), 1) if short.size else window
+    return max(k for k in range(1, window + 1) if window % k == 0 and k <= limit)
+
+
+class Pairs:
+    """Connections as lists of equal length, one a receiver: who is heard, and which entries are there only to fill up.
+
+    Static. `receiver` axis 0 for regions that hear (forward), 1 for those that are heard (the transpose).
+    """
+
+    def __init__(self, connected: np.ndarray, axis: int):
+        self.axis = axis
+        mask = connected if axis == 0 else connected.T
+        n, length = len(mask), max(int(mask.sum(1).max(initial=0)), 1)
+        self.heard = np.argsort(~mask, axis=1, kind="stable")[:, :length]
+        self.valid = np.take_along_axis(mask, self.heard, 1)
+        self.receivers = np.broadcast_to(np.arange(n)[:, None], self.heard.shape)
+
+    def take(self, matrix: Array) -> Array:
+        """Entries `(receiver, place)` of a `(target, source)` matrix, zero where there is no connection."""
+        pair = (self.receivers, self.heard) if self.axis == 0 else (self.heard, self.receivers)
+        return jnp.where(self.valid, matrix[pair], 0)
+
+
+class WindowedSum(eqx.Module):
+    """Weighted sums over connections of slices of a buffer `(node, columns * feature [* batch])`.
+
+    Forward, a connection of k steps reads the columns k back; transposed, those k ahead. With interpolation it reads two
+    samples next to each other, each with its share of the weight.
+    """
+
+    starts: Int[Array, "target_tile source_tile source target"]
+    weights: tuple[Float[Array, "target_tile source_tile source target *batch"], ...]
+    pairs: Pairs = eqx.field(static=True)
+    window: int = eqx.field(static=True)
+    features: int = eqx.field(static=True)
+    batch: int | None = eqx.field(static=True)
+
+    @classmethod
+    def prepare(
+        cls,
+        connected: np.ndarray,
+        steps: Int[Array, "target source"],
+        weights: tuple[Array, ...],
+        *,
+        transposed: bool,
+        window: int,
+        features: int,
+        columns: int,
+        depth: int,
+        batch: int | None,
+    ) -> "WindowedSum":
+        """Args: `weights` are those of the sample `steps` back, and of the one before it; `(target, source[, batch])`."""
+        pairs = Pairs(connected, int(transposed))
+        k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
+        first = pairs.heard * columns + (k if transposed else depth - k)
+        shape = _tile_shape(*pairs.heard.shape, window * features * (batch or 1))
+        entries = [pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, -1, -1)(w) for w in weights]
+        tiled = tuple(_tiles(w, *shape) for w in entries)
+        return cls(_tiles(first, *shape), tiled, pairs, window, features, batch)
+
+    @property
+    def _unit(self) -> int:
+        return self.features * (self.batch or 1)
+
+    def _slices(self, buffer: Array, starts: Array, tap: int, length: int) -> Array:
+        """`(source, target, length * unit)`; the shift of an interpolation's second sample is one column."""
+        shift = tap if self.pairs.axis else -tap
+        cut = lambda start: jax.lax.dynamic_slice(buffer, ((start + shift) * self._unit,), (length * self._unit,))  # noqa: E731
+        return jax.vmap(jax.vmap(cut))(starts)
+
+    def _weigh(self, weights: Array, slices: Array) -> Array:
+        if weights.ndim == 2:
+            return weights[..., None] * slices
+        apart = slices.reshape(*slices.shape[:2], -1, self.batch)
+        return (weights[..., None, :] * apart).reshape(slices.shape)
+
+    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "time feature node *batch"]:
+        """Sums for a window that starts `at` columns after the buffer's first window."""
+        flat = buffer.reshape(-1)
+        length = self.window * self._unit
+        targets, alone = self.starts.shape[3], self.starts.shape[2] == 1
+
+        def source_tile(total, tile):
+            starts, weights = tile
+            for tap, w in enumerate(weights):
+                part = self._weigh(w, self._slices(flat, starts + at, tap, self.window))
+                total = total + (part[0] if alone else jnp.sum(part, 0))
+            return total, None
+
+        def target_tile(_, tile):
+            return None, jax.lax.scan(source_tile, jnp.zeros((targets, length), flat.dtype), tile)[0]
+
+        total = jax.lax.scan(target_tile, None, (self.starts, self.weights))[1]
+        total = total.reshape(-1, self.window, self.features, *buffer.shape[2:])[: len(self.pairs.heard)]
+        return jnp.moveaxis(total, 0, 2)
+
+    def correlate(
+        self, buffer: Float[Array, "node samples *batch"], heard: Float[Array, "time feature node *batch"]
+    ) -> tuple[Float[Array, "target_tile source_tile source target *batch"], ...]:
+        """Gradient of the weights: sums over time and features of what each connection carried times `heard`'s cotangent."""
+        flat, length = buffer.reshape(-1), len(heard)
+        n_tiles, targets = self.starts.shape[0], self.starts.shape[3]
+        q = jnp.moveaxis(heard, 2, 0)
+        q = jnp.pad(q, ((0, n_tiles * targets - len(q)), *((0, 0),) * (q.ndim - 1))).reshape(n_tiles, targets, -1)
+
+        def target_tile(_, x):
+            starts, q = x
+
+            def source(_, starts):  # one source at a time: product and sum fuse
+                found = []
+                for tap in range(len(self.weights)):
+                    product = self._slices(flat, starts[None], tap, length)[0] * q
+                    apart = product if self.batch is None else product.reshape(targets, -1, self.batch)
+                    found.append(apart.sum(1))
+                return None, tuple(found)
+
+            places = starts.reshape(-1, targets)
+            found = jax.lax.scan(source, None, places)[1]
+            return None, tuple(x.reshape(*starts.shape, *x.shape[2:]) for x in found)
+
+        return jax.lax.scan(target_tile, None, (self.starts, q))[1]
+
+
+def _tile_shape(receivers: int, places: int, length: int) -> tuple[int, int]:
+    """Sources and targets a tile: two sources at least, padding as small as it can be; long slices source by source."""
+    if length >= _LONG_SLICE:
+        return 1, receivers
+    targets = min(receivers, max(1, _TILE // (2 * length)))
+    targets = math.ceil(receivers / math.ceil(receivers / targets))
+    sources = min(places, max(2, _TILE // (targets * length)))
+    return math.ceil(places / math.ceil(places / sources)), targets
+
+
+def _tiles(entries: Array, sources: int, targets: int) -> Array:
+    """`(receiver, place, ...)` to `(target tile, source tile, source, target, ...)`, padded with zeros."""
+    n_targets, n_sources = math.ceil(entries.shape[0] / targets), math.ceil(entries.shape[1] / sources)
+    pad = ((0, n_targets * targets - entries.shape[0]), (0, n_sources * sources - entries.shape[1]))
+    rest = entries.shape[2:]
+    tiles = jnp.pad(entries, (*pad, *((0, 0),) * len(rest))).reshape(n_targets, targets, n_sources, sources, *rest)
+    return jnp.moveaxis(tiles, 1, 3)
