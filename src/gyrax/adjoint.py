@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from .engine import Carry, Engine, Parts, Saved
+from .reading import SLACK
 
 
 def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
@@ -119,7 +120,7 @@ class _Backward:
         return any(jax.tree.leaves(self.wanted[0].delayed))
 
     def _columns(self, history: Any) -> int:
-        return history.shape[1] // self.engine.depth * (self.engine.depth + self.engine.segment.tick)
+        return history.shape[1] // self.engine.depth * (self.engine.depth + self.engine.segment.tick + SLACK)
 
     # One tick
 
@@ -255,7 +256,9 @@ class _Backward:
         for name, sums in engine.sums(self.parts).items():
             assert saved.history is not None
             features = engine.features[name]
-            buffer = jnp.concatenate([saved.history[name], engine.columns(sent[name])], 1)
+            past = saved.history[name]
+            slack = jnp.zeros((len(past), SLACK * features, *past.shape[2:]), past.dtype)
+            buffer = jnp.concatenate([past, engine.columns(sent[name]), slack], 1)
             heard = self._rows(name, to_come[name][:, : engine.segment.tick * features])
             found[name] = tuple(None if s is None else s.correlate(buffer, heard) for s in sums)
         return found
@@ -264,8 +267,10 @@ class _Backward:
 
     def _earlier(self, name: str, to_come: Any) -> Any:
         """The cotangents to come as the tick before counts them."""
-        shift = self.engine.segment.tick * self.engine.features[name]
-        return jnp.concatenate([jnp.zeros_like(to_come[:, :shift]), to_come[:, :-shift]], 1)
+        features, tick, depth = self.engine.features[name], self.engine.segment.tick, self.engine.depth
+        zeros = jnp.zeros_like(to_come[:, : max(tick, SLACK) * features])
+        kept = to_come[:, : depth * features]
+        return jnp.concatenate([zeros[:, : tick * features], kept, zeros[:, : SLACK * features]], 1)
 
     def _before(self, back: Any, to_come: Any, direct: Any) -> dict[str, Any] | None:
         """Cotangents of the history that the segment began with."""

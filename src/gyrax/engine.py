@@ -19,7 +19,7 @@ from ._types import State
 from .monitors import AbstractMonitor, Window
 from .network import Afferent, Network, prepared
 from .noise import increments
-from .reading import WindowedSum, inner_window
+from .reading import SLACK, WindowedSum, inner_window
 from .schedule import Segment
 
 
@@ -219,7 +219,7 @@ class Engine:
             return {}
         fewest, connected = self.lags
         long = connected & (fewest >= self.segment.window)
-        columns = self.depth + self.segment.tick
+        columns = self.depth + self.segment.tick + SLACK
         axes = self.axes[0].delayed if self.batch else {name: (None, None) for name in self.features}
 
         def make(name: str, mask: np.ndarray, window: int) -> WindowedSum | None:
@@ -320,7 +320,7 @@ class Engine:
             return y, {}, {}, path, {}
         rest = ((0, 0),) * len(self.tail)
         buffers = {
-            name: jnp.pad(h, ((0, 0), (0, tick * self.features[name]), *rest)) for name, h in carry.history.items()
+            name: jnp.pad(h, ((0, 0), (0, (tick + SLACK) * self.features[name]), *rest)) for name, h in carry.history.items()
         }
         send = self.each(self.send, "parts", -1)
 
@@ -355,7 +355,8 @@ class Engine:
         x = (window * jnp.arange(tick // window), *jax.tree.map(by_window, (numbers, noise)))
         (y, buffers, heard), (path, now) = jax.lax.scan(outer_window, (carry.y, buffers, carry.heard), x)
         path, now = jax.tree.map(lambda x: x.reshape(tick, *x.shape[2:]), (path, now))
-        history = {name: b[:, -self.depth * self.features[name] :] for name, b in buffers.items()}
+        last = lambda name, b: b[:, tick * self.features[name] : (tick + self.depth) * self.features[name]]  # noqa: E731
+        history = {name: last(name, b) for name, b in buffers.items()}
         return y, history, heard, path, now
 
     def write(self, buffer: Array, sent: Array, column: Any) -> Array:
