@@ -14,8 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
-from .engine import Carry, Engine, Parts, Saved
+from .engine import Carry, Engine, Parts, Saved, put, take
 from .reading import SLACK
+from .schedule import divisors
+
+#: Numbers of the steps' states that are linearised at a time, so that it all stays in a core's cache.
+_BLOCK = 2**16
 
 
 def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
@@ -125,24 +129,47 @@ class _Backward:
     # One tick
 
     def _tick(self, state: Any, back: Any, step: Any, found: Any, saved: Saved) -> Any:
-        engine, parts, tick = self.engine, self.parts, self.engine.segment.tick
-        y, pending, to_come, direct, monitors, gradient = state
-        noise = engine.draw(parts, self.key, step, tick)
-        (shared, path_bar, end_bar, monitors) = self._observe(saved, step, monitors, found)
-        y = y + end_bar
+        engine, tick, block = self.engine, self.engine.segment.tick, self._block
+        y, pending, to_come, direct, monitors, (shared, weights) = state
+        noise = engine.draw(self.parts, self.key, step, tick)
+        observed, path_bar, end_bar, monitors = self._observe(saved, step, monitors, found)
+        shared = _add(shared, observed)
         after = jnp.concatenate([saved.path[1:], saved.end[None]])
-        before = {n: jnp.concatenate([saved.start[n][None], h[:-1]]) for n, h in saved.heard.items()}
-        numbers = step + jnp.arange(tick)
-        known = (saved.path, before, saved.heard, noise, numbers)
-        direct, given = self._given(direct)
-        y, pending, to_come, bars, sent = self._steps(y, pending, to_come, back, known, after, path_bar, given)
-        shared = _add(shared, self._shares(known, after, bars, sent))
-        taps = self._taps(saved, after, to_come) if self._weigh else None
+        heard = saved.heard
+        direct, sent = self._given(direct)
+
+        def several(b, state):
+            """A block of steps, few enough for what is known of them to stay in the cache."""
+            y, pending, to_come, shared = state
+            at = tick - (b + 1) * block
+            some = lambda rows: take(rows, at, block)  # noqa: E731
+            before, now = ({name: take(h, at + k, block) for name, h in heard.items()} for k in (0, 1))
+            known = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
+            y, pending, to_come, bars, given = self._steps(
+                y, pending, to_come, back, at, known, some(after), some(path_bar), jax.tree.map(some, sent)
+            )
+            return y, pending, to_come, _add(shared, self._shares(known, some(after), bars, given))
+
+        state = (y + end_bar, pending, to_come, shared)
+        y, pending, to_come, shared = engine.loop(tick // block, several, state)
+        if self._weigh:
+            weights = _add(weights, self._taps(saved, after, to_come))
         to_come = {name: self._earlier(name, x) for name, x in to_come.items()}
         if engine.horizon is not None:
             keep = lambda x: jnp.where(step % engine.horizon == 0, jnp.zeros_like(x), x)  # noqa: E731
             y, pending, to_come, direct = jax.tree.map(keep, (y, pending, to_come, direct))
-        return (y, pending, to_come, direct, monitors, _add(gradient, (shared, taps))), None
+        return (y, pending, to_come, direct, monitors, (shared, weights)), None
+
+    @property
+    def _block(self) -> int:
+        """Steps whose linearisation is held at a time."""
+        segment, (states, n) = self.engine.segment, self.engine.shape
+        fitting = [
+            k
+            for k in divisors(segment.tick // segment.window)
+            if k * segment.window * states * n * (self.engine.batch or 1) <= _BLOCK
+        ]
+        return segment.window * max(fitting, default=1)
 
     def _observe(self, saved: Saved, step: Any, bar: Any, found: Any) -> Any:
         """Back through the monitors of a tick."""
@@ -174,65 +201,62 @@ class _Backward:
         apart = columns.reshape(columns.shape[0], -1, self.engine.features[name], *self.engine.tail)
         return jnp.moveaxis(apart, 0, 2)
 
-    def _steps(self, y: Any, pending: Any, to_come: Any, back: Any, known: Any, after: Any, path_bar: Any, given: Any):
-        """Back through the steps, the last first: linear by now."""
+    def _steps(
+        self,
+        y: Any,
+        pending: Any,
+        to_come: Any,
+        back: Any,
+        origin: Any,
+        known: Any,
+        after: Any,
+        path_bar: Any,
+        sent: Any,
+    ) -> Any:
+        """Back through a block of steps, the last first: linear by now. `origin`: where in the tick it begins."""
         engine, parts = self.engine, self.parts
-        tick, window, inner = engine.segment.tick, engine.segment.window, engine.inner
+        block, window, inner = self._block, engine.segment.window, engine.inner
         step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
         send = engine.each(engine.send, "parts", -1)
 
-        def linear_step(y, before, after, noise, n):
-            return jax.vjp(lambda y, before, after: step(parts, y, n, before, after, noise), y, before, after)[1]
+        def linear_step(y, before, heard, noise, n):
+            return jax.vjp(lambda y, before, heard: step(parts, y, n, before, heard, noise), y, before, heard)[1]
 
         steps, pull_step = _over_time(linear_step, *known)
         sends, pull_send = _over_time(lambda y: jax.vjp(lambda y: send(parts, y), y)[1], after)
 
-        def one(y, x):
-            pull, sent, direct = x
-            y = y + sent
-            before_y, before, after = pull_step(pull)(y)
-            return before_y + direct, (y, before, after)
+        def one(n, state, sent):
+            y, pending, bars, heard = state
+            y = y + pull_send([take(x, n) for x in sends])({name: take(x, n) for name, x in sent.items()})[0]
+            before_y, before, now = pull_step([take(x, n) for x in steps])(y)
+            heard = {name: put(h, (pending[name] + now[name])[None], n) for name, h in heard.items()}
+            return before_y + take(path_bar, n), before, put(bars, y[None], n), heard
 
-        def several(carry, x):
-            y, pending, to_come = carry
-            at, steps, sends, direct, given, long = x
-            sent = {}
-            for name in engine.features:
-                short = back[name][1]
-                sent[name] = long[name] if short is None else long[name] + short.read(to_come[name], at)
-                if given is not None:
-                    sent[name] = sent[name] + given[name]
-            returned = (
-                jax.vmap(lambda pull, bar: pull_send(pull)(bar)[0])(sends, sent) if engine.features else 0 * direct
-            )
-            y, (bars, before, heard) = jax.lax.scan(one, y, (steps, returned, direct), reverse=True)
-            for name in engine.features:
-                heard[name] = heard[name] + jnp.concatenate([before[name][1:], pending[name][None]])
-                to_come[name] = engine.write(to_come[name], heard[name], at)
-            return (y, {n: before[n][0] for n in engine.features}, to_come), (bars, sent)
+        def several(at, state):
+            y, pending, bars, heard, sent, to_come = state
+            for name, (_, short) in back.items():
+                if short is not None:
+                    rows = take(sent[name], at, inner) + short.read(to_come[name], origin + at)
+                    sent = sent | {name: put(sent[name], rows, at)}
+            backwards = lambda i, s: one(at + inner - 1 - i, s, sent)  # noqa: E731
+            y, pending, bars, heard = jax.lax.fori_loop(0, inner, backwards, (y, pending, bars, heard))
+            to_come = {name: engine.write(x, take(heard[name], at, inner), origin + at) for name, x in to_come.items()}
+            return y, pending, bars, heard, sent, to_come
 
-        def outer(carry, x):
-            at, *rest = x
-            long = {}
-            for name in engine.features:
-                far = back[name][0]
-                long[name] = engine.zeros(name, window) if far is None else far.read(carry[2][name], at)
-            if inner == window:
-                return several(carry, (at, *rest, long))
-            parted = jax.tree.map(lambda x: x.reshape(window // inner, inner, *x.shape[1:]), (*rest, long))
-            carry, found = jax.lax.scan(
-                several, carry, (at + inner * jnp.arange(window // inner), *parted), reverse=True
-            )
-            return carry, jax.tree.map(lambda x: x.reshape(window, *x.shape[2:]), found)
+        def all_of_window(w, state):
+            *others, sent, to_come = state
+            at = block - (w + 1) * window
+            for name, (long, _) in back.items():
+                if long is not None:
+                    rows = take(sent[name], at, window) + long.read(to_come[name], origin + at)
+                    sent = sent | {name: put(sent[name], rows, at)}
+            backwards = lambda q, s: several(at + window - (q + 1) * inner, s)  # noqa: E731
+            return engine.loop(window // inner, backwards, (*others, sent, to_come))
 
-        carry, xs = (y, pending, to_come), (steps, sends, path_bar, given)
-        if not engine.features:
-            carry, found = several(carry, (0, *xs, {}))
-            return *carry, *found
-        xs = jax.tree.map(lambda x: x.reshape(tick // window, window, *x.shape[1:]), xs)
-        carry, found = jax.lax.scan(outer, carry, (window * jnp.arange(tick // window), *xs), reverse=True)
-        bars, sent = jax.tree.map(lambda x: x.reshape(tick, *x.shape[2:]), found)
-        return *carry, bars, sent
+        blank = {name: engine.zeros(name, block) for name in engine.features}
+        state = (y, pending, jnp.zeros_like(path_bar), blank, sent or blank, to_come)
+        y, pending, bars, _, sent, to_come = engine.loop(block // window, all_of_window, state)
+        return y, pending, to_come, bars, sent
 
     def _shares(self, known: Any, after: Any, bars: Any, sent: Any) -> Any:
         """What the steps of a tick say about the parameters."""

@@ -1,4 +1,4 @@
-"""The nested loops of a run: steps in windows (delays), windows in ticks (monitors), ticks in chunks (noise, memory).
+"""The nested loops of a run: steps in windows (delays), windows in ticks (noise, monitors), ticks in chunks (memory).
 
 Everything here takes its arrays as arguments and may carry a batch as the last axis, so that `adjoint.py` can run it
 backwards and for ensembles.
@@ -71,15 +71,13 @@ class Saved(eqx.Module):
     Attributes:
         path: the state before every step, `(step, state, node)`.
         end: the state after the last.
-        start: delayed sums at the tick's start, `(feature, node)`, by coupling.
-        heard: delayed sums at the end of every step, `(step, feature, node)`.
+        heard: delayed sums at the start and after every step, `(step + 1, feature, node)`, by coupling.
         monitors: their states at the start.
         history: what was sent before the tick, if the weights want a gradient.
     """
 
     path: Any
     end: Any
-    start: dict[str, Any]
     heard: dict[str, Any]
     monitors: dict[str, Any]
     history: dict[str, Any] | None
@@ -136,7 +134,7 @@ class Engine:
         lags: fewest steps back of every connection, and which connections there are; None without delays.
         depth: samples of history.
         features: rows each delayed coupling sends.
-        per_chunk: ticks whose noise is drawn at a time, and which a gradient recomputes at a time.
+        per_chunk: ticks that a gradient recomputes at a time.
         batch: simulations along the last axis of everything; None for one.
         axes: which leaves of the parts, and whether the key, come one a simulation, along axis 0.
     """
@@ -277,31 +275,28 @@ class Engine:
     # Loops
 
     def chunk(self, parts: Parts, sums: Any, carry: Carry, key: Any, keep: bool, histories: bool = False) -> Any:
-        """Ticks whose noise is drawn together: `(carry, (samples, Saved or None))`, both stacked by tick."""
-        tick = self.segment.tick
-        noise = self.draw(parts, key, carry.step, self.per_chunk * tick)
-        if noise is not None:
-            noise = noise.reshape(self.per_chunk, tick, *noise.shape[1:])
+        """Ticks that a gradient recomputes together: `(carry, (samples, Saved or None))`, both stacked by tick."""
 
-        def body(carry, noise):
-            new, found, saved = self.tick(parts, sums, carry, noise)
+        def body(carry, _):
+            new, found, saved = self.tick(parts, sums, carry, key)
             if not keep:
                 return new, (found, None)
             return new, (found, dataclasses.replace(saved, history=carry.history if histories else None))
 
-        return jax.lax.scan(body, carry, noise, length=self.per_chunk)
+        return jax.lax.scan(body, carry, None, length=self.per_chunk)
 
-    def tick(self, parts: Parts, sums: Any, carry: Carry, noise: Any) -> tuple[Carry, dict[str, Array], Saved]:
+    def tick(self, parts: Parts, sums: Any, carry: Carry, key: Any) -> tuple[Carry, dict[str, Array], Saved]:
         """One tick: its steps, then what every monitor makes of them."""
         tick = self.segment.tick
         if self.horizon is not None:
             carry = self.cut(carry)
+        noise = self.draw(parts, key, carry.step, tick)
         y, history, heard, path, sums_heard = self.steps(parts, sums, carry, noise)
         step = carry.step + tick
         failed_at = self._failures(carry.failed_at, parts.origin + carry.step, y, path)
         observe = self.each(self.observe, "parts", -1, -1, -1, None)
         monitors, found = observe(parts, carry.monitors, path, y, step)
-        saved = Saved(path, y, carry.heard, sums_heard, carry.monitors, None)
+        saved = Saved(path, y, sums_heard, carry.monitors, None)
         return Carry(y, history, heard, monitors, failed_at, step), found, saved
 
     def cut(self, carry: Carry) -> Carry:
@@ -312,52 +307,59 @@ class Engine:
         return dataclasses.replace(carry, y=y, history=history, heard=heard)
 
     def steps(self, parts: Parts, sums: Any, carry: Carry, noise: Any) -> Any:
-        """The steps of a tick: `(y, history, heard, states before each, sums heard after each)`."""
+        """The steps of a tick: `(y, history, heard, states before each, sums heard before and after each)`.
+
+        What is known of all steps stays in one place, and every step takes its own from there: handed down from window to
+        window, it would be copied at every level.
+        """
         tick, window, inner = self.segment.tick, self.segment.window, self.inner
-        numbers = carry.step + jnp.arange(tick)
         if not self.features:
-            y, path = self._few(parts, carry.y, (numbers, {}, {}, noise))
+            y, path = self._undelayed(parts, carry, noise)
             return y, {}, {}, path, {}
+        step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
+        send = self.each(self.send, "parts", -1)
         rest = ((0, 0),) * len(self.tail)
         buffers = {
-            name: jnp.pad(h, ((0, 0), (0, (tick + SLACK) * self.features[name]), *rest)) for name, h in carry.history.items()
+            name: jnp.pad(h, ((0, 0), (0, (tick + SLACK) * self.features[name]), *rest))
+            for name, h in carry.history.items()
         }
-        send = self.each(self.send, "parts", -1)
+        heard = {n: put(self.zeros(n, tick + 1), h[None], 0) for n, h in carry.heard.items()}
+        path = jnp.zeros((tick, *carry.y.shape), carry.y.dtype)
 
-        def inner_window(carry, x):
-            y, buffers, heard = carry
-            at, numbers, noise, long = x
-            now = {}
-            for name in self.features:
-                short = sums[name][1]
-                now[name] = long[name] if short is None else long[name] + short.read(buffers[name], at)
-            before = {name: jnp.concatenate([heard[name][None], now[name][:-1]]) for name in now}
-            y, path = self._few(parts, y, (numbers, before, now, noise))
-            after = jnp.concatenate([path[1:], y[None]])
+        def one(n, state, heard):
+            y, path = state
+            before, after = ({name: take(h, n + k) for name, h in heard.items()} for k in (0, 1))
+            now = None if noise is None else take(noise, n)
+            return step(parts, y, carry.step + n, before, after, now), put(path, y[None], n)
+
+        def several(at, state):
+            y, path, heard, buffers = state
+            for name, (_, short) in sums.items():
+                if short is not None:
+                    rows = take(heard[name], at + 1, inner) + short.read(buffers[name], at)
+                    heard = heard | {name: put(heard[name], rows, at + 1)}
+            y, path = jax.lax.fori_loop(0, inner, lambda i, s: one(at + i, s, heard), (y, path))
+            after = jnp.concatenate([take(path, at, inner)[1:], y[None]])
             sent = jax.vmap(lambda y: send(parts, y))(after)
-            buffers = {name: self.write(buffers[name], sent[name], self.depth + at) for name in buffers}
-            return (y, buffers, {name: now[name][-1] for name in now}), (path, now)
+            buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
+            return y, path, heard, buffers
 
-        def outer_window(carry, x):
-            at, numbers, noise = x
-            long = {}
-            for name in self.features:
-                far = sums[name][0]
-                long[name] = self.zeros(name, window) if far is None else far.read(carry[1][name], at)
-            if inner == window:
-                return inner_window(carry, (at, numbers, noise, long))
-            parts_of = lambda x: x.reshape(window // inner, inner, *x.shape[1:])  # noqa: E731
-            x = (at + inner * jnp.arange(window // inner), *jax.tree.map(parts_of, (numbers, noise, long)))
-            carry, found = jax.lax.scan(inner_window, carry, x)
-            return carry, jax.tree.map(lambda x: x.reshape(window, *x.shape[2:]), found)
+        def all_of_window(w, state):
+            y, path, heard, buffers = state
+            at = w * window
+            for name, (long, _) in sums.items():
+                if long is not None:
+                    heard = heard | {name: put(heard[name], long.read(buffers[name], at), at + 1)}
+            return self.loop(window // inner, lambda q, s: several(at + q * inner, s), (y, path, heard, buffers))
 
-        by_window = lambda x: x.reshape(tick // window, window, *x.shape[1:])  # noqa: E731
-        x = (window * jnp.arange(tick // window), *jax.tree.map(by_window, (numbers, noise)))
-        (y, buffers, heard), (path, now) = jax.lax.scan(outer_window, (carry.y, buffers, carry.heard), x)
-        path, now = jax.tree.map(lambda x: x.reshape(tick, *x.shape[2:]), (path, now))
+        y, path, heard, buffers = self.loop(tick // window, all_of_window, (carry.y, path, heard, buffers))
         last = lambda name, b: b[:, tick * self.features[name] : (tick + self.depth) * self.features[name]]  # noqa: E731
         history = {name: last(name, b) for name, b in buffers.items()}
-        return y, history, heard, path, now
+        return y, history, {name: h[-1] for name, h in heard.items()}, path, heard
+
+    def loop(self, length: int, body: Callable, state: Any) -> Any:
+        """A loop, or what is in it, if it is only once."""
+        return body(0, state) if length == 1 else jax.lax.fori_loop(0, length, body, state)
 
     def write(self, buffer: Array, sent: Array, column: Any) -> Array:
         """The buffer with a window's worth of `(step, feature, node)` from a column on."""
@@ -365,15 +367,15 @@ class Engine:
         place = (0, column * sent.shape[1], 0)[: buffer.ndim]
         return jax.lax.dynamic_update_slice(buffer, columns, place)
 
-    def _few(self, parts: Parts, y: Array, known: Any) -> tuple[Array, Array]:
-        """Steps whose input is known. What is put out is the state before: written after it, XLA computes a step twice."""
+    def _undelayed(self, parts: Parts, carry: Carry, noise: Any) -> tuple[Array, Array]:
+        """The last state and those before each step. Written out after the step, XLA would compute it twice."""
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
 
         def body(y, x):
-            n, before, after, noise = x
-            return step(parts, y, n, before, after, noise), y
+            n, noise = x
+            return step(parts, y, n, {}, {}, noise), y
 
-        return jax.lax.scan(body, y, known)
+        return jax.lax.scan(body, carry.y, (carry.step + jnp.arange(self.segment.tick), noise))
 
     def _failures(self, failed_at: Array, first: Any, y: Array, path: Array) -> Array:
         """The step after which each region's state was first not finite, -1 where it still is."""
@@ -385,6 +387,18 @@ class Engine:
             return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
 
         return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
+
+
+def take(rows: Array, at: Any, length: int | None = None) -> Array:
+    """A row, or some, from a place on."""
+    if length is None:
+        return jax.lax.dynamic_index_in_dim(rows, at, keepdims=False)
+    return jax.lax.dynamic_slice_in_dim(rows, at, length)
+
+
+def put(rows: Array, new: Array, at: Any) -> Array:
+    """The rows with new ones from a place on."""
+    return jax.lax.dynamic_update_slice_in_dim(rows, new, at, 0)
 
 
 def _check_samples(name: str, monitor: AbstractMonitor, samples: Any, expected: int) -> None:

@@ -214,5 +214,7 @@ def _tiles(entries: Any, sources: int, targets: int) -> Any:
     rest = entries.shape[2:]
     xp = np if isinstance(entries, np.ndarray) else jnp
     mode = "edge" if xp is np else "constant"
-    tiles = xp.pad(entries, (*pad, *((0, 0),) * len(rest)), mode=mode).reshape(n_targets, targets, n_sources, sources, *rest)
+    tiles = xp.pad(entries, (*pad, *((0, 0),) * len(rest)), mode=mode).reshape(
+        n_targets, targets, n_sources, sources, *rest
+    )
     return xp.moveaxis(tiles, 1, 3)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 #: Steps of a tick: long enough that its overhead does not count, short enough to stay in the cache.
-_TICK = 1024
+_TICK = 512
 _SHORT = 64
 
 
