@@ -28,9 +28,7 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun")
         c: jax.jit(lambda s, y, k=k: k.decode(s, model.read(k.source, y), weights.sum(1)))
         for c, k in net.couplings.items()
     }
-    lag = None
-    if net.delay is not None:
-        lag = np.round(np.asarray(net.connectome.lengths) / float(net.delay.speed) / dt).astype(int)
+    lag = None if net.delay is None else np.asarray(net.delay.times(net.connectome), float) / dt
     y = np.asarray(net.start())
     sent = {c: [np.asarray(f(y))] for c, f in encode.items()}
 
@@ -42,12 +40,13 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun")
             for j in range(n):
                 if weights[i, j] == 0:
                     continue
-                if lag is None or lag[i, j] == 0:
-                    out[:, i] += weights[i, j] * now[:, j]
-                    continue
-                at = [sent[c][max(step + k - lag[i, j], 0)][:, j] for k in (0, 1)] if ahead else None
-                past = sent[c][max(step - lag[i, j], 0)][:, j] if not ahead else (1 - ahead) * at[0] + ahead * at[1]
-                out[:, i] += weights[i, j] * past
+                for back, share in [(0, 1.0)] if lag is None else samples(lag[i, j], net.delay.interpolation):
+                    if back == 0:
+                        past = now[:, j]
+                    else:
+                        at = [sent[c][max(step + k - back, 0)][:, j] for k in ((0, 1) if ahead else (0,))]
+                        past = (1 - ahead) * at[0] + ahead * at[-1]
+                    out[:, i] += share * weights[i, j] * past
         return out
 
     def flow(y, step, ahead):
@@ -76,3 +75,27 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun")
             sent[c].append(np.asarray(f(y)))
         path.append(y.copy())
     return np.array(path)
+
+
+def samples(lag: float, interpolation: str) -> list[tuple[int, float]]:
+    """How many steps back the samples lie that a delay reads, and their shares."""
+    if interpolation == "nearest":
+        return [(round(lag), 1.0)]
+    first = int(np.floor(lag)) if interpolation == "linear" else max(int(np.floor(lag)) - 1, 0)
+    backs = np.arange(first, first + (2 if interpolation == "linear" else 4))
+    shares = [np.prod([(lag - o) / (b - o) for o in backs if o != b]) for b in backs]
+    return list(zip(backs.tolist(), shares, strict=True))
+
+
+def wiring(tag: str, n: int = 6, share: float = 1.0, shortest: float = 1.0, longest: float = 24.0, deaf: bool = False):
+    """A random connectome of n regions; with a `deaf` one, which hears nobody. A tag of its own is compiled on its own."""
+    rng = np.random.default_rng(5)
+    weights = rng.uniform(0.1, 1.0, (n, n)) * (rng.random((n, n)) < share)
+    np.fill_diagonal(weights, 0)
+    weights[1, 3] = 0
+    if deaf:
+        weights[2] = 0
+    lengths = rng.uniform(shortest, longest, (n, n))
+    lengths[0, 1], lengths[4, 2], lengths[3, 0] = shortest, longest, shortest
+    weights[0, 1], weights[4, 2], weights[3, 0] = 0.5, 0.7, 0.6
+    return gx.Connectome(weights, lengths, labels=[f"{tag}{i}" for i in range(n)])

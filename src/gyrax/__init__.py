@@ -7,7 +7,7 @@ from jaxtyping import Array
 from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers
 from .connectome import Connectome
 from .couplings import AbstractCoupling
-from .delays import Delay
+from .delays import AbstractDelay, ConnectionDelays, Delay
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
 from .filters import Free, Tie, join, per_region, select, split
 from .fit import FitResult, fit
@@ -22,12 +22,14 @@ from .sweep import evaluate, sweep
 __all__ = [
     "Above",
     "AbstractCoupling",
+    "AbstractDelay",
     "AbstractDomain",
     "AbstractModel",
     "AbstractMonitor",
     "AbstractNoise",
     "Array",
     "Below",
+    "ConnectionDelays",
     "Connectome",
     "Delay",
     "Final",

@@ -30,21 +30,22 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
 
     @eqx.filter_custom_vjp
     def run(arguments, key):
-        job = lambda e, *args: _forward(e, *args, chunks)  # noqa: E731
+        job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks)  # noqa: E731
         return _ensemble(engine, job, (*arguments, key))[0]
 
     @run.def_fwd
     def forward(perturbed, arguments, key):
         wanted = jax.tree.map(lambda x, p: bool(p) and eqx.is_inexact_array(x), arguments, perturbed)
         histories = any(jax.tree.leaves(wanted[0].delayed))
-        job = lambda e, *args: _forward(e, *args, chunks, "path" if keep else "chunks", histories)  # noqa: E731
+        save = "path" if keep else "chunks"
+        job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks, save, histories)  # noqa: E731
         out, saved = _ensemble(engine, job, (*arguments, key))
         return out, (saved, wanted)
 
     @run.def_bwd
     def backward(residuals, bars, perturbed, arguments, key):
         saved, wanted = residuals
-        job = lambda e, *args: _Backward(e, *args[:3], wanted, keep).run(*args[3:])  # noqa: E731
+        job = lambda e, parts, carry, key, *rest: _Backward(e, parts, carry, key, wanted, keep).run(*rest)  # noqa: E731
         return _ensemble(engine, job, (*arguments, key, saved, bars))
 
     return run((parts, carry), key)

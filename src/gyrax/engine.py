@@ -99,20 +99,18 @@ def assemble(
     """The parts of a run, derived from the network by ordinary operations, which autodiff knows."""
     delay, connectome = network.delay, network.connectome
     instant, delayed, steps = {}, {}, None
-    if delay is not None:
-        steps, share = delay.steps(connectome, dt)
-        assert delay.spans is not None
-        at_once = delay.spans.connected & (delay.reach(dt)[0] == 0)
     for name, coupling in network.couplings.items():
         weights = network.weights(coupling)
         if delay is None:
             instant[name] = prepared(weights)
             continue
-        near, far = weights * (1 - share), weights * share
-        if at_once.any():  # some delays may come to no whole step
-            instant[name] = prepared(jnp.where(steps == 0, near, 0))
-            near = jnp.where(steps == 0, 0, near)
-        delayed[name] = (near, far) if delay.interpolate else (near,)
+        assert delay.spans is not None
+        steps, shares = delay.steps(connectome, dt)
+        latest, *earlier = (share * weights for share in shares)
+        if (delay.spans.connected & (delay.reach(dt)[0] == 0)).any():  # some delays may come to no whole step
+            instant[name] = prepared(jnp.where(steps == 0, latest, 0))
+            latest = jnp.where(steps == 0, 0, latest)
+        delayed[name] = (latest, *earlier)
     return Parts(_lean(network), monitors, solver, instant, network.degree(), delayed, steps, origin)
 
 
@@ -218,7 +216,7 @@ class Engine:
         fewest, connected = self.lags
         long = connected & (fewest >= self.segment.window)
         columns = self.depth + self.segment.tick + SLACK
-        axes = self.axes[0].delayed if self.batch else {name: (None, None) for name in self.features}
+        axes = self.axes[0].delayed if self.batch else {n: (None,) * len(w) for n, w in parts.delayed.items()}
 
         def make(name: str, mask: np.ndarray, window: int) -> WindowedSum | None:
             if not mask.any():
@@ -226,7 +224,7 @@ class Engine:
             assert parts.steps is not None
             weights = tuple(
                 w if axis is None else jnp.moveaxis(w, 0, -1)
-                for w, axis in zip(parts.delayed[name], axes[name], strict=False)
+                for w, axis in zip(parts.delayed[name], axes[name], strict=True)
             )
             return WindowedSum.prepare(
                 mask,

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ._types import Features, Inputs, Matrix, State, is_traced
 from .connectome import Connectome
 from .couplings import AbstractCoupling
-from .delays import Delay
+from .delays import AbstractDelay, Delay
 from .domains import summary
 from .filters import leaf_names
 from .models.base import AbstractModel
@@ -80,7 +80,7 @@ class Network(eqx.Module):
     model: AbstractModel
     coupling: AbstractCoupling | dict[str, AbstractCoupling]
     connectome: Connectome
-    delay: Delay | None
+    delay: AbstractDelay | None
     noise: AbstractNoise | None
 
     def __init__(
@@ -88,7 +88,7 @@ class Network(eqx.Module):
         model: AbstractModel,
         coupling: AbstractCoupling | dict[str, AbstractCoupling],
         connectome: Connectome,
-        delay: Delay | None = None,
+        delay: AbstractDelay | None = None,
         noise: AbstractNoise | None = None,
     ):
         self.model, self.coupling, self.connectome, self.noise = model, coupling, connectome, noise
@@ -97,8 +97,6 @@ class Network(eqx.Module):
                 raise ValueError(
                     f"{name} has weights of shape {what.weights.shape}, the connectome of {connectome.weights.shape}"
                 )
-        if delay is not None and connectome.lengths is None:
-            raise ValueError("delays need tract lengths: give the connectome lengths= in mm, or the network delay=None")
         if delay is not None:
             weights = sum((self.weights(c) != 0 for c in self.couplings.values()), jnp.zeros((), int))
             delay = delay.bounded(connectome, weights.astype(float))
@@ -206,7 +204,8 @@ class Network(eqx.Module):
             lines.append("  delay     none: instantaneous")
         else:
             low, high = self.delay.bounds or (math.nan, math.nan)
-            lines.append(f"  delay     {low:.3g} to {high:.3g} ms at {summary(self.delay.speed)} mm/ms")
+            speed = f" at {summary(self.delay.speed)} mm/ms" if isinstance(self.delay, Delay) else ""
+            lines.append(f"  delay     {low:.3g} to {high:.3g} ms{speed}")
         noise = "none" if self.noise is None else f"on {', '.join(self.noisy)}: {self.noise!r}"
         return "\n".join([*lines, f"  noise     {noise}"])
 

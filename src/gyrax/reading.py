@@ -104,10 +104,10 @@ class WindowedSum(eqx.Module):
         depth: int,
         batch: int | None,
     ) -> "WindowedSum":
-        """Args: `weights` are those of the sample `steps` back, and of the one before it; `(target, source[, batch])`."""
+        """Args: `weights` are those of the sample `steps` back, and of the ones before it; `(target, source[, batch])`."""
         pairs = Pairs(connected, int(transposed))
         k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
-        shape = _tile_shape(*pairs.heard.shape, _padded(window) * features * (batch or 1))
+        shape = _tile_shape(len(pairs.heard), pairs.heard.shape[1], _padded(window) * features * (batch or 1))
         heard = _tiles(pairs.heard, *shape)
         first, span = heard.min((2, 3)), None
         if shape[0] == 1:
@@ -116,7 +116,7 @@ class WindowedSum(eqx.Module):
             span = int((heard.max((2, 3)) - first).max()) + 1
             first = np.minimum(first, len(pairs.heard) - span)
         starts = (heard - first[:, :, None, None]) * columns + _tiles(k if transposed else depth - k, *shape)
-        entries = [pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, -1, -1)(w) for w in weights]
+        entries = [pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights]
         tiled = tuple(_tiles(w, *shape) for w in entries)
         return cls(jnp.asarray(first), starts, tiled, pairs, window, features, batch, span)
 
@@ -212,7 +212,7 @@ def _tiles(entries: Any, sources: int, targets: int) -> Any:
     n_targets, n_sources = math.ceil(entries.shape[0] / targets), math.ceil(entries.shape[1] / sources)
     pad = ((0, n_targets * targets - entries.shape[0]), (0, n_sources * sources - entries.shape[1]))
     rest = entries.shape[2:]
-    xp = np if isinstance(entries, np.ndarray) else jnp
+    xp: Any = np if isinstance(entries, np.ndarray) else jnp
     mode = "edge" if xp is np else "constant"
     tiles = xp.pad(entries, (*pad, *((0, 0),) * len(rest)), mode=mode).reshape(
         n_targets, targets, n_sources, sources, *rest
