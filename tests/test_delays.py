@@ -59,3 +59,44 @@ def test_gradients_of_delays_equal_finite_differences(leaf, interpolation, small
     move = lambda h: jax.tree.map(lambda x: x + h * direction.astype(x.dtype), free)  # noqa: E731
     numeric = (value(move(step)) - value(move(-step))) / (2 * step)
     np.testing.assert_allclose((gradient * direction).sum(), numeric, rtol=tolerance, atol=tolerance * 1e-2)
+
+
+class Kuramoto(gx.AbstractCoupling):
+    """sum of K sin(theta_j - theta_i), by the formula for the sine of a difference."""
+
+    strength: gx.Array = gx.parameter(0.5)
+
+    def encode(self, x):
+        return jnp.concatenate([jnp.sin(x), jnp.cos(x)])
+
+    def decode(self, total, x, degree):
+        return self.strength * (jnp.cos(x) * total[:1] - jnp.sin(x) * total[1:])
+
+
+class Phase(gx.AbstractModel):
+    states = ("theta",)
+    inputs = ("c",)
+    omega: gx.Array = gx.parameter(0.8)
+
+    def drift(self, t, y, u):
+        return self.omega + u
+
+
+def test_two_delayed_oscillators_change_their_frequency_as_theory_says():
+    """In step: Omega = omega - K sin(Omega tau), so dOmega/dtau = -K Omega cos(Omega tau) / (1 + K tau cos(Omega tau))."""
+    K, omega, tau = 0.5, 0.8, 1.3
+    connectome = gx.Connectome([[0.0, 1.0], [1.0, 0.0]])
+
+    def frequency(tau):
+        delay = gx.ConnectionDelays(tau * jnp.ones((2, 2)), bounds=(0.5, 2.0), interpolation="cubic")
+        net = gx.Network(Phase(), Kuramoto(source="theta", strength=K), connectome, delay)
+        theta = gx.simulate(net, 60.0, 0.05, start=jnp.array([[0.0, 0.1]]))["raw"].values[:, 0, 0]
+        return (theta[-1] - theta[-401]) / 20.0
+
+    value, slope = jax.jit(jax.value_and_grad(frequency))(jnp.asarray(tau))
+    found = omega
+    for _ in range(200):
+        found = omega - K * np.sin(found * tau)
+    c = np.cos(found * tau)
+    np.testing.assert_allclose(value, found, rtol=1e-3)
+    np.testing.assert_allclose(slope, -K * found * c / (1 + K * tau * c), rtol=1e-2 if DIFFERENCES[0] > 1e-4 else 1e-3)

@@ -11,6 +11,7 @@ from .delays import AbstractDelay, ConnectionDelays, Delay
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
 from .filters import Free, Tie, join, per_region, select, split
 from .fit import FitResult, fit
+from .history import History
 from .models import AbstractModel
 from .monitors import AbstractMonitor
 from .network import Network
@@ -35,6 +36,7 @@ __all__ = [
     "Final",
     "FitResult",
     "Free",
+    "History",
     "Interval",
     "Network",
     "Positive",

@@ -99,7 +99,8 @@ class _Backward:
         to_come = {name: room(h) for name, h in self.first.history.items()}
         if direct is not None:
             direct = end.history
-        state = (end.y, end.heard, to_come, direct, end.monitors, self._no_gradient())
+        heard = {name: h[0] for name, h in end.heard.items()}
+        state = (end.y, heard, to_come, direct, end.monitors, self._no_gradient())
         chunks = jax.tree.leaves(saved)[0].shape[0]
         size = engine.per_chunk
         sums = None if self.keep else engine.sums(self.parts)
@@ -118,6 +119,7 @@ class _Backward:
         state, _ = jax.lax.scan(chunk, state, (jnp.arange(chunks), found, saved), reverse=True)
         y, heard, to_come, direct, monitors, gradient = state
         history = self._before(back, to_come, direct)
+        heard = {name: h[None] for name, h in heard.items()}
         return self._parts_bar(gradient), Carry(y, history, heard, monitors, None, None)  # type: ignore[arg-type]
 
     @property

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,13 @@ from jaxtyping import Array, Float, Int
 
 from ._types import State
 from .monitors import AbstractMonitor, Window
-from .network import Afferent, Network, prepared
+from .network import Afferent, AfferentPath, Network, prepared
 from .noise import increments
 from .reading import SLACK, WindowedSum, inner_window
 from .schedule import Segment
+
+#: Steps of a controlled solver in one window (or tick, without delays) after which it gives up.
+_MOST_STEPS = 16384
 
 
 class Parts(eqx.Module):
@@ -28,6 +32,7 @@ class Parts(eqx.Module):
 
     Attributes:
         network: without its matrices.
+        controller: of the steps between the grid's, None for steps of dt.
         instant: weights that act at once, as `prepared`.
         degree: sums of the weights that lead to each region.
         delayed: weights of the sample `steps` back and, with interpolation, of the one before it, `(target, source)`.
@@ -38,6 +43,7 @@ class Parts(eqx.Module):
     network: Any
     monitors: dict[str, Any]
     solver: Any
+    controller: Any
     instant: dict[str, Any]
     degree: dict[str, Any]
     delayed: Any
@@ -51,7 +57,7 @@ class Carry(eqx.Module):
     Attributes:
         y: the state, `(state, node)`.
         history: what was sent, `(node, depth * feature)`, by coupling.
-        heard: delayed sums now, `(feature, node)`, by coupling.
+        heard: delayed sums now, and as many before as are `known`, `(step, feature, node)`, by coupling.
         monitors: their states.
         failed_at: the step after which a region was first not finite, `(node,)`.
         step: number of the next step.
@@ -94,7 +100,12 @@ class Sampling:
 
 
 def assemble(
-    network: Network, monitors: dict[str, AbstractMonitor], solver: Any, dt: float, origin: Int[Array, ""]
+    network: Network,
+    monitors: dict[str, AbstractMonitor],
+    solver: Any,
+    dt: float,
+    origin: Int[Array, ""],
+    controller: Any = None,
 ) -> Parts:
     """The parts of a run, derived from the network by ordinary operations, which autodiff knows."""
     delay, connectome = network.delay, network.connectome
@@ -111,7 +122,7 @@ def assemble(
             instant[name] = prepared(jnp.where(steps == 0, latest, 0))
             latest = jnp.where(steps == 0, 0, latest)
         delayed[name] = (latest, *earlier)
-    return Parts(_lean(network), monitors, solver, instant, network.degree(), delayed, steps, origin)
+    return Parts(_lean(network), monitors, solver, controller, instant, network.degree(), delayed, steps, origin)
 
 
 def _lean(network: Network) -> Network:
@@ -133,6 +144,8 @@ class Engine:
         depth: samples of history.
         features: rows each delayed coupling sends.
         per_chunk: ticks that a gradient recomputes at a time.
+        horizon: steps after which gradients are cut.
+        adjoint: how gradients pass diffrax's own loop, with steps that are chosen as it goes; None for steps of dt.
         batch: simulations along the last axis of everything; None for one.
         axes: which leaves of the parts, and whether the key, come one a simulation, along axis 0.
     """
@@ -147,6 +160,7 @@ class Engine:
     features: dict[str, int]
     shape: tuple[int, int]
     horizon: int | None = None
+    adjoint: Any = None
     batch: int | None = None
     axes: Any = None
 
@@ -252,6 +266,11 @@ class Engine:
         return jnp.zeros((window, self.features[name], self.shape[1], *self.tail))
 
     @property
+    def known(self) -> int:
+        """Sums kept from before a tick: the last one, and for cubic interpolation two more."""
+        return 1 if self.adjoint is None else 3
+
+    @property
     def tail(self) -> tuple[int, ...]:
         return () if self.batch is None else (self.batch,)
 
@@ -321,7 +340,8 @@ class Engine:
             name: jnp.pad(h, ((0, 0), (0, (tick + SLACK) * self.features[name]), *rest))
             for name, h in carry.history.items()
         }
-        heard = {n: put(self.zeros(n, tick + 1), h[None], 0) for n, h in carry.heard.items()}
+        known = self.known
+        heard = {n: put(self.zeros(n, tick + known), h, 0) for n, h in carry.heard.items()}
         path = jnp.zeros((tick, *carry.y.shape), carry.y.dtype)
 
         def one(n, state, heard):
@@ -334,9 +354,14 @@ class Engine:
             y, path, heard, buffers = state
             for name, (_, short) in sums.items():
                 if short is not None:
-                    rows = take(heard[name], at + 1, inner) + short.read(buffers[name], at)
-                    heard = heard | {name: put(heard[name], rows, at + 1)}
-            y, path = jax.lax.fori_loop(0, inner, lambda i, s: one(at + i, s, heard), (y, path))
+                    rows = take(heard[name], at + known, inner) + short.read(buffers[name], at)
+                    heard = heard | {name: put(heard[name], rows, at + known)}
+            if self.adjoint is None:
+                y, path = jax.lax.fori_loop(0, inner, lambda i, s: one(at + i, s, heard), (y, path))
+            else:
+                rows = {name: take(h, at, inner + known) for name, h in heard.items()}
+                y, some = self.solve(parts, y, carry.step + at, rows, inner)
+                path = put(path, some, at)
             after = jnp.concatenate([take(path, at, inner)[1:], y[None]])
             sent = jax.vmap(lambda y: send(parts, y))(after)
             buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
@@ -347,13 +372,35 @@ class Engine:
             at = w * window
             for name, (long, _) in sums.items():
                 if long is not None:
-                    heard = heard | {name: put(heard[name], long.read(buffers[name], at), at + 1)}
+                    heard = heard | {name: put(heard[name], long.read(buffers[name], at), at + known)}
             return self.loop(window // inner, lambda q, s: several(at + q * inner, s), (y, path, heard, buffers))
 
         y, path, heard, buffers = self.loop(tick // window, all_of_window, (carry.y, path, heard, buffers))
         last = lambda name, b: b[:, tick * self.features[name] : (tick + self.depth) * self.features[name]]  # noqa: E731
         history = {name: last(name, b) for name, b in buffers.items()}
-        return y, history, {name: h[-1] for name, h in heard.items()}, path, heard
+        return y, history, {name: h[tick:] for name, h in heard.items()}, path, heard
+
+    def solve(self, parts: Parts, y: State, n: Any, heard: dict[str, Array], steps: int) -> tuple[State, Array]:
+        """Some steps of the grid by diffrax's own loop, from the step's number `n` on: the state after, and those before."""
+        time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
+        args = AfferentPath(time, self.dt, heard, {}, parts.instant, parts.degree)
+        ends = self.dt * jnp.arange(1, steps + 1, dtype=y.dtype)
+        solution = dfx.diffeqsolve(
+            parts.network.terms(),
+            parts.solver,
+            0.0,
+            ends[-1],
+            self.dt,
+            y,
+            args,
+            saveat=dfx.SaveAt(ts=ends),
+            stepsize_controller=parts.controller,
+            adjoint=self.adjoint,
+            max_steps=_MOST_STEPS,
+        )
+        assert solution.ys is not None
+        after = jax.vmap(parts.network.model.limit)(solution.ys)
+        return after[-1], jnp.concatenate([y[None], after[:-1]])
 
     def loop(self, length: int, body: Callable, state: Any) -> Any:
         """A loop, or what is in it, if it is only once."""
@@ -367,6 +414,8 @@ class Engine:
 
     def _undelayed(self, parts: Parts, carry: Carry, noise: Any) -> tuple[Array, Array]:
         """The last state and those before each step. Written out after the step, XLA would compute it twice."""
+        if self.adjoint is not None:
+            return self.solve(parts, carry.y, carry.step, {}, self.segment.tick)
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
 
         def body(y, x):

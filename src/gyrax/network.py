@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ._types import Features, Inputs, Matrix, State, is_traced
 from .connectome import Connectome
 from .couplings import AbstractCoupling
-from .delays import AbstractDelay, Delay
+from .delays import AbstractDelay, Delay, cubic
 from .domains import summary
 from .filters import leaf_names
 from .models.base import AbstractModel
@@ -30,8 +30,8 @@ class Afferent(eqx.Module):
 
     time: Float[Array, ""] | float
     dt: float = eqx.field(static=True)
-    before: dict[str, Features]
-    after: dict[str, Features]
+    before: dict[str, Float[Array, "*step feature node"]]
+    after: dict[str, Float[Array, "*step feature node"]]
     instant: dict[str, Float[Array, "source padded_target"]]
     degree: dict[str, Float[Array, " node"]]
 
@@ -41,6 +41,18 @@ class Afferent(eqx.Module):
         if isinstance(t, float | int) and t in (0, self.dt):  # our solvers' own stage times: nothing to interpolate
             return before if t == 0 else after
         return before + (t / self.dt) * (after - before)
+
+
+class AfferentPath(Afferent):
+    """The same for several steps at once: `before` holds the sums `(step, feature, node)` from two steps before on."""
+
+    def delayed(self, name: str, t: Any) -> Features:
+        """Delayed sums at the time t since the first step, by cubic interpolation; at the end from what is known."""
+        rows = self.before[name]
+        place = t / self.dt + 2
+        first = jnp.clip(jnp.floor(place).astype(int) - 1, 0, len(rows) - 4)
+        shares = jnp.stack(cubic(place - first)).astype(rows.dtype)
+        return jnp.einsum("s,s...->...", shares, jax.lax.dynamic_slice_in_dim(rows, first, 4))
 
 
 def prepared(weights: Matrix) -> Float[Array, "source padded_target"]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from ._types import State, is_traced
 from .adjoint import plain_segment, run_segment
 from .engine import Carry, Engine, Sampling, assemble
+from .history import History
 from .monitors import AbstractMonitor, Raw
 from .network import Network
 from .reading import windows
@@ -51,9 +52,10 @@ def simulate(
     dt: float,
     *,
     solver: dfx.AbstractSolver | None = None,
+    stepsize_controller: dfx.AbstractStepSizeController | None = None,
     monitors: dict[str, AbstractMonitor] | AbstractMonitor | None = None,
     key: Any = None,
-    start: State | Float[np.ndarray, "state node"] | Final | None = None,
+    start: State | Float[np.ndarray, "state node"] | History | Recording | Final | None = None,
     autodiff: Literal["reverse", "forward"] = "reverse",
     gradient_horizon: float | None = None,
 ) -> Run:
@@ -66,11 +68,15 @@ def simulate(
         network: what to run.
         duration: ms, a whole number of steps.
         dt: ms a step.
-        solver: any diffrax solver of fixed steps; `gx.solvers.Heun()` if left out.
+        solver: any diffrax solver; `gx.solvers.Heun()` if left out.
+        stepsize_controller: such as `diffrax.PIDController(rtol, atol)`, for a solver that estimates its error and a network
+            without noise: steps as they need be, between the grid points of dt at which states are recorded and histories
+            kept. Delayed input is interpolated to third order. Left out, steps of dt.
         monitors: what to record, by name; `{"raw": Raw()}` if left out, `{}` for nothing. One alone is called 'monitor'.
         key: `jax.random.key(...)` for the noise. A run that goes on from `run.final` draws on from its key, unless given another.
         start: `run.final` of an earlier run, to go on exactly, monitors included; a state `(state, node)`, which then
-            has also been the state at all times before; left out, the model's own start.
+            has also been the state at all times before; a `gx.History`, or a recording of all states, which says what
+            has; left out, the model's own start.
         autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients of delays.
         gradient_horizon: ms over which gradients look back: at its multiples the network's state counts as given, which
             tames them where the activity is chaotic. Left out, they look back to the start.
@@ -102,12 +108,17 @@ def simulate(
     key = final.key if key is None and final is not None else key
     if network.noise is not None and key is None:
         raise ValueError("this network has noise: give simulate a key=jax.random.key(0)")
+    if stepsize_controller is not None and network.noise is not None:
+        raise ValueError("a stepsize_controller is for networks without noise: leave it out, or the network's noise")
+    if isinstance(stepsize_controller, dfx.ConstantStepSize):
+        stepsize_controller = None
     network = _check_delays(network)
     steps = _whole(duration, dt, "duration")
     horizon = None if gradient_horizon is None else _whole(gradient_horizon, dt, "gradient_horizon")
     if autodiff not in ("reverse", "forward"):
         raise ValueError(f"autodiff is 'reverse' or 'forward', got {autodiff!r}")
-    run = _run(network, monitors, solver, _begin(network, monitors, start, dt), key, dt, steps, autodiff, horizon)
+    begin = _begin(network, monitors, start, dt, _depth(network, dt, stepsize_controller))
+    run = _run(network, monitors, solver, stepsize_controller, begin, key, dt, steps, autodiff, horizon)
     if not is_traced(run.failed_at) and not run.finite:
         warnings.warn(run.failure, RuntimeWarning, stacklevel=2)
     return run
@@ -168,7 +179,7 @@ def _whole(duration: float, dt: float, what: str) -> int:
     return steps
 
 
-def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, dt: float) -> Final:
+def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, dt: float, depth: int) -> Final:
     """The carry of a run before its first step."""
     if isinstance(start, Final):
         y, history, step, phases = start.y, start.history, start.step, dict(start.phases)
@@ -184,8 +195,13 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
                     f"{_kind(monitors[name], network)}: leave it as it was, or give it another name"
                 )
     else:
-        y = network.start() if start is None else jnp.asarray(start, jnp.result_type(float))
         history, step, phases, states = None, jnp.zeros((), jnp.int32), {}, {}
+        if isinstance(start, Recording):
+            start = History.of(start, network.model.states)
+        if isinstance(start, History):
+            y, history = start.values[-1], _past(network, start, dt, depth)
+        else:
+            y = network.start() if start is None else jnp.asarray(start, jnp.result_type(float))
     expected = (len(network.model.states), network.n_regions)
     if y.shape != expected:
         raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
@@ -196,6 +212,27 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
         history = {name: jnp.zeros(()) for name in _delayed(network)}  # filled in by the engine, which knows its shape
     kinds = tuple((name, _kind(monitor, network)) for name, monitor in monitors.items())
     return Final(y, history, states, step, None, dt, tuple((name, phases.get(name, 0)) for name in monitors), kinds)
+
+
+def _past(network: Network, history: History, dt: float, depth: int) -> dict[str, Array]:
+    """What the regions have sent, `(node, depth * feature)`, by delayed coupling."""
+    expected = (len(network.model.states), network.n_regions)
+    if history.values.shape[1:] != expected:
+        raise ValueError(f"start has states of shape {history.values.shape[1:]}, expected (state, node) = {expected}")
+    if network.delay is None:
+        return {}
+    past, found = history.ago(dt * np.arange(depth)[::-1]), {}
+    for name, coupling in network.couplings.items():
+        sent = jax.vmap(lambda y, c=coupling: c.encode(network.model.read(c.source, y)))(past)
+        found[name] = jnp.moveaxis(sent, 2, 0).reshape(network.n_regions, -1)
+    return found
+
+
+def _depth(network: Network, dt: float, controller: Any) -> int:
+    """Samples of history to keep; cubic interpolation looks two sums further back."""
+    if network.delay is None:
+        return 0
+    return network.delay.depth(dt) + (0 if controller is None else 2)
 
 
 def _kind(monitor: AbstractMonitor, network: Network) -> str:
@@ -212,6 +249,7 @@ def _run(
     network: Network,
     monitors: dict[str, AbstractMonitor],
     solver: dfx.AbstractSolver,
+    controller: dfx.AbstractStepSizeController | None,
     begin: Final,
     key: Any,
     dt: float,
@@ -230,12 +268,18 @@ def _run(
         lags = network.delay.reach(dt)[0], network.delay.spans.connected
     samplings = [(p[name], phases[name]) for p in (periods, strides) for name in monitors]
     segments = plan(steps, samplings, _CHUNK if lags is None else windows(*lags), horizon)
-    parts = assemble(network, monitors, solver, dt, begin.step)
-    carry = _carry(network, parts, begin, dt)
+    parts = assemble(network, monitors, solver, dt, begin.step, controller)
+    adjoint = None
+    if controller is not None:
+        adjoint = dfx.RecursiveCheckpointAdjoint() if autodiff == "reverse" else dfx.ForwardMode()
+    depth = _depth(network, dt, controller)
+    carry = _carry(network, parts, begin, depth, 1 if adjoint is None else 3)
     samples: dict[str, list[Array]] = {name: [] for name in monitors}
     for segment in segments:
         sampling = Sampling(periods, strides, first, phases)
-        engine = _engine(network, monitors, dt, segment, sampling, lags, horizon)
+        engine = dataclasses.replace(
+            _engine(network, monitors, dt, segment, sampling, lags, depth), horizon=horizon, adjoint=adjoint
+        )
         carry, found = _segment(engine, parts, carry, key, autodiff)
         for name, values in found.items():
             samples[name].append(values[_due(engine, name)])
@@ -272,31 +316,31 @@ def _features(network: Network) -> dict[str, int]:
     return {name: sent(network.couplings[name]).shape[0] for name in _delayed(network)}
 
 
-def _carry(network: Network, parts: Any, begin: Final, dt: float) -> Carry:
+def _carry(network: Network, parts: Any, begin: Final, depth: int, known: int) -> Carry:
     """The start with a history that fits, where there is none yet, and what is heard of it."""
     history, heard = {}, {}
     for name in _delayed(network):
-        assert network.delay is not None
-        coupling, given, depth = network.couplings[name], begin.history[name], network.delay.depth(dt)
+        coupling, given = network.couplings[name], begin.history[name]
         sent = coupling.encode(network.model.read(coupling.source, begin.y))
         history[name] = jnp.tile(sent.T, (1, depth)) if given.ndim == 0 else given
         expected = (network.n_regions, depth * len(sent))
         if history[name].shape != expected:
             raise ValueError(
                 f"the history of '{name}' has shape {given.shape}, expected {expected}: start= comes from a network with "
-                "other delays"
+                "other delays, or had another stepsize_controller"
             )
-        heard[name] = _heard(history[name], parts.steps, parts.delayed[name], depth, len(sent))
+        past = history[name].reshape(network.n_regions, depth, len(sent))
+        rows = [_heard(past, parts.steps + before, parts.delayed[name]) for before in reversed(range(known))]
+        heard[name] = jnp.stack(rows)
     failed_at = jnp.full(network.n_regions, -1, jnp.int32)
     return Carry(begin.y, history, heard, begin.monitors, failed_at, jnp.zeros((), jnp.int32))
 
 
-def _heard(history: Array, steps: Array, weights: tuple[Array, ...], depth: int, features: int) -> Array:
-    """Delayed sums now, one connection at a time: `(feature, node)`."""
-    sources, total = jnp.arange(len(history))[None], 0.0
-    past = history.reshape(len(history), depth, features)
+def _heard(past: Float[Array, "node depth feature"], steps: Array, weights: tuple[Array, ...]) -> Array:
+    """Delayed sums, one connection at a time: `(feature, node)`. What is older than the history counts as its oldest."""
+    sources, total = jnp.arange(len(past))[None], 0.0
     for back, w in enumerate(weights):
-        read = past[sources, jnp.clip(depth - 1 - steps - back, 0)]
+        read = past[sources, jnp.maximum(past.shape[1] - 1 - steps - back, 0)]
         total = total + jnp.einsum("ts,tsf->ft", w, read)
     return jnp.asarray(total)
 
@@ -308,10 +352,9 @@ def _engine(
     segment: Segment,
     sampling: Sampling,
     lags: Any,
-    horizon: int | None,
+    depth: int,
 ) -> Engine:
     features = _features(network)
-    depth = network.delay.depth(dt) if network.delay is not None else 0
     states, n = len(network.model.states), network.n_regions
     # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
     ahead = states + depth * sum(features.values())
@@ -327,7 +370,6 @@ def _engine(
         depth,
         features,
         (states, n),
-        horizon,
     )
 
 
@@ -342,7 +384,8 @@ def _segment(engine: Engine, parts: Any, carry: Carry, key: Any, autodiff: str) 
     rows = sum(engine.features.values()) + engine.shape[0]
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     # Without delays there is nothing for the adjoint to win (docs/design.md).
-    run = run_segment if autodiff == "reverse" and engine.features else plain_segment
+    by_hand = autodiff == "reverse" and engine.features and engine.adjoint is None
+    run = run_segment if by_hand else plain_segment
     pieces = []
     for chunks, ticks in lengths:
         if chunks * ticks:
