@@ -21,6 +21,7 @@ CASES = {
     "models.Hopf": (gx.models.Hopf(), [(-1.0, 1.0)] * 2),
     "models.JansenRit": (gx.models.JansenRit(), [(0.0, 0.1), (0.0, 30.0), (0.0, 30.0), (-1, 1), (-1, 1), (-1, 1)]),
     "models.Linear": (gx.models.Linear(), [(-1.0, 1.0)]),
+    "models.GammaChain": (gx.models.GammaChain(gx.models.Linear(), "x", stages=2), [(-1.0, 1.0)] * 3),
     "couplings.Linear": (gx.couplings.Linear(source=("x", "y")), [(-1.0, 1.0)] * 2),
     "couplings.Difference": (gx.couplings.Difference(source=("x", "y")), [(-1.0, 1.0)] * 2),
     "couplings.SigmoidalJansenRit": (gx.couplings.SigmoidalJansenRit(), [(0.0, 20.0), (0.0, 10.0)]),

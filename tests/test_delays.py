@@ -100,3 +100,32 @@ def test_two_delayed_oscillators_change_their_frequency_as_theory_says():
     c = np.cos(found * tau)
     np.testing.assert_allclose(value, found, rtol=1e-3)
     np.testing.assert_allclose(slope, -K * found * c / (1 + K * tau * c), rtol=1e-2 if DIFFERENCES[0] > 1e-4 else 1e-3)
+
+
+def test_rounded_delays_are_not_set_free(small_connectome):
+    net = network(small_connectome, gx.Delay(3.0))
+    with pytest.raises(ValueError, match=r"delay\.speed is free, but these delays round to whole steps"):
+        gx.split(net, gx.select(net, "delay.speed"))
+    moving = network(small_connectome, gx.Delay(3.0, interpolation="linear"))
+    gx.split(moving, gx.select(moving, "delay.speed"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gx.Delay(interpolation="spline"), "interpolation"),
+        (lambda: gx.ConnectionDelays([[0.0, -1.0], [1.0, 0.0]]), "at least 0 ms, got -1.0"),
+        (lambda: gx.ConnectionDelays([[0.0, np.inf], [1.0, 0.0]]), "finite"),
+        (lambda: pair(gx.ConnectionDelays(np.ones((3, 3)))), r"delays have shape \(3, 3\)"),
+        (lambda: pair(gx.ConnectionDelays(np.ones((2, 2)), bounds=(2.0, 3.0))), "from B to A is 1 ms, outside"),
+    ],
+)
+def test_wrong_delays_are_named(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def pair(delay):
+    connectome = gx.Connectome([[0.0, 1.0], [1.0, 0.0]], labels=["A", "B"])
+    net = gx.Network(Phase(), Kuramoto(source="theta"), connectome, delay)
+    return gx.simulate(net, 1.0, 0.5)

@@ -1,178 +1,87 @@
-"""Peer baseline: microseconds per step of tvboptim 0.4.0.
+"""tvboptim: microseconds a step. run.py starts it (see harness.py) in an environment with tvboptim.
 
-    python tvboptim_speed.py --data PATH_TO_dk84 --out result.json
-
-84 regions, Reduced Wong-Wang with additive noise 0.01, Heun, dt 1 ms, float32:
-forward and gradient of the mean square of the recorded states with respect to
-the global coupling G, without delays and with delays (lengths / 3 mm/ms) under
-each of tvboptim's delay-buffer strategies. Noise is drawn inside each call, as
-tvboptim does by default. Its environment is its own (pip install
-tvboptim==0.4.0); tvboptim is EUPL and only its public API is called here.
-
-The gradient under the "preallocated" strategy carries a buffer as long as the
-run, so its cost per step grows with the number of steps; it is timed over
-fewer steps (--preallocated-gradient-steps), and the result says so.
+tvboptim is EUPL and a reference here, not a dependency; only its public API is called.
 """
-
-import argparse
-import json
-import os
-import platform
-import resource
-import statistics
-import time
-from importlib.metadata import version
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from harness import Job, main
 from tvboptim.experimental.network_dynamics import Network, prepare
-from tvboptim.experimental.network_dynamics.coupling import (
-    DelayedLinearCoupling,
-    LinearCoupling,
-)
+from tvboptim.experimental.network_dynamics.coupling import DelayedLinearCoupling, LinearCoupling
 from tvboptim.experimental.network_dynamics.dynamics.tvb import ReducedWongWang
 from tvboptim.experimental.network_dynamics.graph import DenseDelayGraph, DenseGraph
 from tvboptim.experimental.network_dynamics.noise import AdditiveNoise
 from tvboptim.experimental.network_dynamics.solvers import Heun
 
-DT = 1.0  # ms
-SPEED = 3.0  # mm/ms
-SIGMA = 0.01
-G = 0.15
-STRATEGIES = ("roll", "circular", "preallocated")
+NOTE = """
+Best of its three delay buffers. Its Heun evaluates the coupling once a step unless told otherwise; without delays it is
+measured both ways (per stage is what gyrax does). With delays it holds the delayed sum over a step. The gradient through
+its "preallocated" buffer carries an array as long as the run, so it is timed over 2000 steps at most. An ensemble is
+`jax.vmap` of its model over keys and strengths; it records every step, and every tenth is taken after.
+"""
+PREALLOCATED_GRADIENT_STEPS = 2_000
 
 
-def load(folder):
-    weights, lengths = (np.loadtxt(folder / f"{name}.tsv", dtype=np.float32) for name in ("weights", "lengths"))
-    return jnp.asarray(weights / weights.max()), jnp.asarray(lengths / SPEED)
-
-
-def build(weights, delays, strategy, steps, block_size, per_stage=False):
-    """(forward(config), gradient(G, config), config, G) as jitted functions."""
-    if strategy is None:
-        name, graph = "instant", DenseGraph(weights)
-        coupling = LinearCoupling(incoming_states="S", G=G)
+def variants(case, kind):
+    """(name, delay buffer, coupling per stage)"""
+    if case["delays"]:
+        ways = [(name, name, False) for name in ("roll", "circular", "preallocated")]
     else:
-        name, graph = "delayed", DenseDelayGraph(weights, delays)
-        coupling = DelayedLinearCoupling(incoming_states="S", G=G, buffer_strategy=strategy)
-    network = Network(
-        dynamics=ReducedWongWang(),
-        coupling={name: coupling},
-        graph=graph,
-        noise=AdditiveNoise(sigma=SIGMA, apply_to="S", key=jax.random.key(0)),
-    )
-    solver = Heun(block_size=block_size, recompute_coupling_per_stage=per_stage)
-    model, config = prepare(network, solver, t0=0.0, t1=steps * DT, dt=DT)
-
-    def loss(g, config):
-        config = eqx.tree_at(lambda c: c.coupling[name].G, config, g)
-        return jnp.mean(model(config).ys ** 2)
-
-    return jax.jit(model), jax.jit(jax.value_and_grad(loss)), config, jnp.asarray(G)
+        ways = [("coupling per stage", None, True), ("coupling once a step", None, False)]
+    return ways[:1] if kind == "trajectory" else ways
 
 
-def measure(function, arguments, steps, repeats):
-    """Compile time, then the median wall time of a call, per step."""
-    start = time.perf_counter()
-    compiled = function.lower(*arguments).compile()
-    compile_s = time.perf_counter() - start
-    output = jax.block_until_ready(compiled(*arguments))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        seconds.append(time.perf_counter() - start)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    per_step = [1e6 * value / steps for value in seconds]
-    entry = {
-        "us_per_step_median": statistics.median(per_step),
-        "us_per_step_all": per_step,
-        "compile_s": compile_s,
-        "steps": steps,
-        "dtype": str(jax.tree.leaves(output)[0].dtype),
-        "process_peak_rss_so_far_gib": usage.ru_maxrss / 2**20,
-    }
-    return entry, output
+def built(case, data, strategy, per_stage, steps):
+    """The model as a function of (strength, key)."""
+    weights = jnp.asarray(data["weights"], jnp.float32)
+    if strategy:
+        name, graph = "delayed", DenseDelayGraph(weights, jnp.asarray(data["lengths"] / case["speed"], jnp.float32))
+        coupling = DelayedLinearCoupling(incoming_states="S", G=case["strength"], buffer_strategy=strategy)
+    else:
+        name, graph = "instant", DenseGraph(weights)
+        coupling = LinearCoupling(incoming_states="S", G=case["strength"])
+    noise = AdditiveNoise(sigma=case["sigma"], apply_to="S", key=jax.random.key(0)) if case["sigma"] else None
+    network = Network(dynamics=ReducedWongWang(), coupling={name: coupling}, graph=graph, noise=noise)
+    solver = Heun(recompute_coupling_per_stage=per_stage)
+    model, config = prepare(network, solver, t0=0.0, t1=steps * case["dt"], dt=case["dt"])
+
+    def run(strength, key):
+        changed = eqx.tree_at(lambda c: c.coupling[name].G, config, strength)
+        if noise is not None:
+            changed = eqx.tree_at(lambda c: c.noise.key, changed, key)
+        return model(changed).ys
+
+    return run
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of dk84")
-    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
-    parser.add_argument("--steps", type=int, default=60_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--preallocated-gradient-steps", type=int, default=2_000)
-    parser.add_argument(
-        "--block-size",
-        type=int,
-        default=None,
-        help="tvboptim's checkpointing block, gradient only (its default: none)",
-    )
-    args = parser.parse_args()
-    load_before = os.getloadavg()
-    weights, delays = load(args.data)
-
-    cases = {}
-    # Its Heun evaluates the coupling once a step unless told otherwise; per stage is Heun's second order.
-    for strategy, per_stage in ((None, False), (None, True), *((s, False) for s in STRATEGIES)):
-        label = "no delays" if strategy is None else f"delays, {strategy}"
-        label = "no delays, coupling per stage" if per_stage else label
-        for kind in ("forward", "gradient"):
-            steps = args.steps
+def jobs(case, data):
+    key = jax.random.key(0)
+    keys = jax.random.split(key, case["batch"]) if case["batch"] else key
+    spread = np.linspace(2 / 3, 1, case["batch"]) if case["batch"] else 1.0
+    for kind in case["kinds"]:
+        for variant, strategy, per_stage in variants(case, kind):
+            steps = case["steps"]
             if strategy == "preallocated" and kind == "gradient":
-                steps = min(steps, args.preallocated_gradient_steps)
-            block = args.block_size if kind == "gradient" else None
-            forward, gradient, config, g = build(weights, delays, strategy, steps, block, per_stage)
-            if kind == "forward":
-                entry, output = measure(forward, (config,), steps, args.repeats)
-                entry["mean_S"] = float(output.ys.mean())
-                entry["recorded"] = list(output.ys.shape)
-            else:
-                entry, output = measure(gradient, (g, config), steps, args.repeats)
-                entry["value"], entry["dvalue_dG"] = (float(x) for x in output)
-            cases[f"{label}: {kind}"] = entry
-            print(
-                f"{label + ': ' + kind:32s} {entry['us_per_step_median']:8.1f} us/step"
-                f"  (min {min(entry['us_per_step_all']):.1f}, "
-                f"max {max(entry['us_per_step_all']):.1f}),"
-                f" compile {entry['compile_s']:.2f} s, {steps} steps",
-                flush=True,
+                steps = min(steps, PREALLOCATED_GRADIENT_STEPS)
+            run = built(case, data, strategy, per_stage, steps)
+            if case["batch"]:
+                run = lambda strengths, keys, run=run: jax.vmap(run)(strengths, keys)[:, 9::10]  # noqa: E731
+            function = jax.jit(
+                jax.value_and_grad(lambda strength, run=run: jnp.mean(run(strength, keys) ** 2))
+                if kind == "gradient"
+                else lambda strength, run=run: run(strength, keys)
             )
-            del output
 
-    best = {}
-    for kind in ("forward", "gradient"):
-        full = {s: cases[f"delays, {s}: {kind}"]["us_per_step_median"] for s in STRATEGIES}
-        winner = min(full, key=full.get)
-        best[kind] = {"strategy": winner, "us_per_step_median": full[winner]}
-        print(f"best with delays, {kind}: {winner}, {full[winner]:.1f} us/step")
+            def call(strength, function=function):
+                return jax.block_until_ready(function(jnp.asarray(strength * spread, jnp.float32)))
 
-    result = {
-        "tvboptim": version("tvboptim"),
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "load_average_before": load_before,
-        "load_average_after": os.getloadavg(),
-        "device": jax.devices()[0].device_kind,
-        "settings": {
-            "dt_ms": DT,
-            "speed_mm_per_ms": SPEED,
-            "sigma": SIGMA,
-            "G": G,
-            "steps": args.steps,
-            "repeats": args.repeats,
-            "block_size": args.block_size,
-            "max_delay_ms": float(delays.max()),
-        },
-        "cases": cases,
-        "best_with_delays": best,
-    }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+            if kind == "trajectory":
+                yield Job(kind, lambda s, call=call: call(s)[:, 0], steps, same_scheme=not case["delays"])
+            else:
+                yield Job(kind, call, steps, variant)
 
 
 if __name__ == "__main__":
-    main()
+    main(jobs, ("tvboptim", "jax", "numpy"), NOTE)

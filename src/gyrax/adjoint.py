@@ -343,11 +343,12 @@ class _Backward:
 
     @property
     def _per_run(self) -> Engine:
-        """The engine in which the wanted leaves come one a simulation."""
+        """The engine in which the wanted leaves come one a simulation, except for the delayed weights."""
         engine = self.engine
         if engine.batch is None:
             return engine
         axes = jax.tree.map(lambda w, a: 0 if w else a, self.wanted[0], engine.axes[0], is_leaf=lambda x: x is None)
+        axes = dataclasses.replace(axes, delayed=engine.axes[0].delayed)
         return dataclasses.replace(engine, axes=(axes, engine.axes[1]))
 
     def _no_gradient(self) -> Any:
@@ -367,16 +368,18 @@ class _Backward:
             shared = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), shared)
         if taps is None:
             return dataclasses.replace(shared, delayed=jax.tree.map(lambda _: None, self.parts.delayed))
-        engine = self._per_run
+        engine, delayed = self.engine, self.parts.delayed
+        if engine.batch is not None:
+            own = engine.axes[0]
+            spread = lambda a, x: x if a == 0 else jnp.broadcast_to(x, (engine.batch, *x.shape))  # noqa: E731
+            delayed = jax.tree.map(spread, own.delayed, delayed, is_leaf=lambda x: x is None)
+            axes = dataclasses.replace(own, delayed=jax.tree.map(lambda _: 0, delayed))
+            engine = dataclasses.replace(engine, axes=(axes, engine.axes[1]))
 
         def weights(delayed):
             sums = engine.sums(dataclasses.replace(self.parts, delayed=delayed))
             return {n: tuple(None if s is None else s.weights for s in each) for n, each in sums.items()}
 
-        delayed = self.parts.delayed
-        if engine.batch is not None:
-            spread = lambda x, a: x if a == 0 else jnp.broadcast_to(x, (engine.batch, *x.shape))  # noqa: E731
-            delayed = jax.tree.map(spread, delayed, self.engine.axes[0].delayed)
         bar = jax.vjp(weights, delayed)[1](taps)[0]
         if engine.batch is not None:
             bar = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), bar)

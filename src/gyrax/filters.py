@@ -283,6 +283,9 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
             rules.append(Rule(i, domain, positions, None if positions is None else value))
     if not rules:
         raise ValueError("the spec frees no leaf: make it with select(model, ...)")
+    check = getattr(model, "check_free", None)  # a network knows what has no gradient
+    if check is not None:
+        check([names[rule.index] for rule in rules])
     kept = tuple(i for i, x in enumerate(free) if x is None and i not in dict(follows))
     fixed = Fixed(tuple(leaves[i] for i in kept), tuple(rules), kept, tuple(follows), treedef, tuple(names))
     return jax.tree.unflatten(treedef, free), fixed

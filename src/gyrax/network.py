@@ -205,6 +205,19 @@ class Network(eqx.Module):
         spread = lambda dw: jnp.zeros_like(y).at[rows].set(amplitude * dw)  # noqa: E731
         return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(noisy.shape, noisy.dtype))
 
+    def check_free(self, names: list[str]) -> None:
+        """What a fit may not set free.
+
+        Raises:
+            ValueError: for what only delays depend on, if they round to whole steps: its gradient would be zero.
+        """
+        moving = [name for name in names if name.startswith("delay.") or name == "connectome.lengths"]
+        if moving and self.delay is not None and self.delay.interpolation == "nearest":
+            raise ValueError(
+                f"{moving[0]} is free, but these delays round to whole steps and have no gradient: give the delay "
+                "interpolation='linear', and bounds=(shortest, longest) in ms for what the fit may try"
+            )
+
     def __repr__(self):
         lines = [f"Network of {self.n_regions} regions", f"  model     {self.model!r}"]
         for name, coupling in self.couplings.items():

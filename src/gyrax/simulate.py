@@ -26,7 +26,7 @@ from .solvers import Heun
 #: Steps whose noise is drawn at a time.
 _CHUNK = 1024
 #: Bytes of a run's path above which a gradient recomputes it chunk by chunk instead of keeping it.
-_KEPT = 128e6
+_KEPT = 64e6
 
 
 class Final(eqx.Module):

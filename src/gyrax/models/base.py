@@ -39,8 +39,8 @@ class AbstractModel(Parametric):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if inspect.isabstract(cls) or not hasattr(cls, "states"):
-            return
+        if inspect.isabstract(cls) or isinstance(getattr(cls, "states", property()), property):
+            return  # names that depend on the instance are checked where they are used
         for kind in ("states", "inputs", "outputs"):
             names = getattr(cls, kind)
             if isinstance(names, str) or not all(isinstance(name, str) for name in names):

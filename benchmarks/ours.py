@@ -1,0 +1,78 @@
+"""gyrax: microseconds a step. run.py starts it (see harness.py)."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from harness import Job, main
+
+import gyrax as gx
+
+
+def network(case, data):
+    if case["model"] == "Hopf":
+        model, coupling = gx.models.Hopf(a=0.25, omega=0.2), {"source": "x", "target": "c_x"}
+    else:
+        model, coupling = gx.models.WongWang(), {"source": "S"}
+    return gx.Network(
+        model,
+        gx.couplings.Linear(**coupling, strength=case["strength"]),
+        gx.Connectome(data["weights"], data["lengths"]),
+        gx.Delay(case["speed"]) if case["delays"] else None,
+        gx.noise.White(sigma=case["sigma"]) if case["sigma"] else None,
+    )
+
+
+def strength_alone(net):
+    return (net.coupling.strength,)
+
+
+def strength_and_weights(net):
+    return net.coupling.strength, net.connectome.weights
+
+
+def monitor(case, kind):
+    if kind == "BOLD gradient":
+        return gx.monitors.Balloon(source="S", period=720.0)
+    return gx.monitors.Subsample(period=10.0) if case["batch"] else gx.monitors.Raw()
+
+
+def jobs(case, data):
+    net, dt, steps = network(case, data), case["dt"], case["steps"]
+    solver = gx.solvers.EulerMaruyama() if case["model"] == "Hopf" else gx.solvers.Heun()
+    key = jax.random.key(0)
+    keys = jax.random.split(key, case["batch"]) if case["batch"] else key
+    spread = np.linspace(2 / 3, 1, case["batch"]) if case["batch"] else 1.0
+
+    for kind in case["kinds"]:
+        monitors = {"found": monitor(case, kind)}
+        where = strength_and_weights if kind == "gradient of all weights" else strength_alone
+
+        def one(free, key, where=where, monitors=monitors):
+            changed = eqx.tree_at(where, net, free)
+            return gx.simulate(changed, steps * dt, dt, solver=solver, monitors=monitors, key=key)["found"].values
+
+        values = jax.vmap(one) if case["batch"] else one
+        function = jax.jit(
+            jax.value_and_grad(lambda free, values=values: jnp.mean(values(free, keys) ** 2))
+            if "gradient" in kind
+            else lambda free, values=values: values(free, keys)
+        )
+
+        def free(strength, where=where):
+            return (jnp.asarray(strength * spread, jnp.float32), *where(net)[1:])
+
+        def call(strength, function=function, free=free):
+            return jax.block_until_ready(function(free(strength)))
+
+        def megabytes(function=function, free=free):
+            return function.lower(free(case["strength"])).compile().memory_analysis().temp_size_in_bytes / 1e6
+
+        if kind == "trajectory":
+            yield Job(kind, lambda strength, call=call: call(strength)[:, 0], steps)
+        else:
+            yield Job(kind, call, steps, megabytes=megabytes if kind == "BOLD gradient" else None)
+
+
+if __name__ == "__main__":
+    main(jobs, ("gyrax", "jax", "numpy"))
