@@ -12,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.extend.core import Literal
 
 from .engine import Carry, Engine, Parts, Saved, put, take
@@ -27,28 +28,59 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
 
     `keep`: whether a gradient keeps the path of the whole run, or recomputes it chunk by chunk.
     """
+    floats, rest = eqx.partition((parts, carry), eqx.is_inexact_array)
+    others, static = eqx.partition((rest, key), eqx.is_array)
+    whole = lambda floats, others: _joined(floats, *eqx.combine(others, static))  # noqa: E731
+    kinds: list[Any] = []  # what of the output are floats, which alone have cotangents
 
-    @eqx.filter_custom_vjp
-    def run(arguments, key):
+    def outputs(out):
+        moving, still = eqx.partition(out, eqx.is_inexact_array)
+        kinds[:] = [still]
+        return moving, eqx.filter(still, eqx.is_array)
+
+    @jax.custom_vjp
+    def run(floats, others):
         job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks)  # noqa: E731
-        return _ensemble(engine, job, (*arguments, key))[0]
+        return outputs(_ensemble(engine, job, whole(floats, others))[0])
 
-    @run.def_fwd
-    def forward(perturbed, arguments, key):
-        wanted = jax.tree.map(lambda x, p: bool(p) and eqx.is_inexact_array(x), arguments, perturbed)
-        histories = any(jax.tree.leaves(wanted[0].delayed))
+    def forward(floats, others):
+        is_primal = lambda x: isinstance(x, CustomVJPPrimal)  # noqa: E731
+        wanted = _Flags(tuple(x.perturbed for x in jax.tree.leaves(floats, is_leaf=is_primal)))
+        floats, others = jax.tree.map(lambda x: x.value, (floats, others), is_leaf=is_primal)
+        histories = any(jax.tree.leaves(_asked(floats, wanted)[0].delayed))
         save = "path" if keep else "chunks"
         job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks, save, histories)  # noqa: E731
-        out, saved = _ensemble(engine, job, (*arguments, key))
-        return out, (saved, wanted)
+        out, saved = _ensemble(engine, job, whole(floats, others))
+        return outputs(out), (floats, others, *eqx.partition(saved, eqx.is_array), wanted)
 
-    @run.def_bwd
-    def backward(residuals, bars, perturbed, arguments, key):
-        saved, wanted = residuals
-        job = lambda e, parts, carry, key, *rest: _Backward(e, parts, carry, key, wanted, keep).run(*rest)  # noqa: E731
-        return _ensemble(engine, job, (*arguments, key, saved, bars))
+    def backward(residuals, bars):
+        floats, others, saved, plain, wanted = residuals
+        asked = _asked(floats, wanted)
+        moving = jax.tree.map(lambda bar: None if isinstance(bar, SymbolicZero) else bar, bars[0])
+        job = lambda e, parts, carry, key, *rest: _Backward(e, parts, carry, key, asked, keep).run(*rest)  # noqa: E731
+        found = _ensemble(engine, job, (*whole(floats, others), eqx.combine(saved, plain), moving))
+        return _filled(found, floats), None
 
-    return run((parts, carry), key)
+    run.defvjp(forward, backward, symbolic_zeros=True)
+    moving, still = run(floats, others)
+    return eqx.combine(moving, still, kinds[0])
+
+
+class _Flags(eqx.Module):
+    """Which leaves a gradient is asked for; no array, so that it stays known."""
+
+    flags: tuple[bool, ...] = eqx.field(static=True)
+
+
+def _asked(floats: Any, wanted: _Flags) -> Any:
+    """The flags as a tree, True where a gradient is asked for."""
+    leaves, tree = jax.tree.flatten(floats, is_leaf=lambda x: x is None)
+    flags = iter(wanted.flags)
+    return jax.tree.unflatten(tree, [False if leaf is None else next(flags) for leaf in leaves])
+
+
+def _joined(floats: Any, rest: Any, key: Any) -> tuple[Any, Any, Any]:
+    return *eqx.combine(floats, rest), key
 
 
 def plain_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
@@ -159,7 +191,7 @@ class _Backward:
             weights = _add(weights, self._taps(saved, after, to_come))
         to_come = {name: self._earlier(name, x) for name, x in to_come.items()}
         if engine.horizon is not None:
-            keep = lambda x: jnp.where(step % engine.horizon == 0, jnp.zeros_like(x), x)  # noqa: E731
+            keep = lambda x: jnp.where((step % engine.horizon == 0) & (step > 0), jnp.zeros_like(x), x)  # noqa: E731
             y, pending, to_come, direct = jax.tree.map(keep, (y, pending, to_come, direct))
         return (y, pending, to_come, direct, monitors, (shared, weights)), None
 

@@ -318,7 +318,7 @@ class Engine:
 
     def cut(self, carry: Carry) -> Carry:
         """Stops gradients where the horizon lies."""
-        now = carry.step % self.horizon == 0
+        now = (carry.step % self.horizon == 0) & (carry.step > 0)
         stop = lambda x: jnp.where(now, jax.lax.stop_gradient(x), x)  # noqa: E731
         y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
         return dataclasses.replace(carry, y=y, history=history, heard=heard)

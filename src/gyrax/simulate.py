@@ -78,8 +78,9 @@ def simulate(
             has also been the state at all times before; a `gx.History`, or a recording of all states, which says what
             has; left out, the model's own start.
         autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients of delays.
-        gradient_horizon: ms over which gradients look back: at its multiples the network's state counts as given, which
-            tames them where the activity is chaotic. Left out, they look back to the start.
+        gradient_horizon: ms over which gradients look back: at its multiples the network's state, what it has sent and what
+            it hears just then count as given, which tames them where the activity is chaotic. Monitors are not cut. Left
+            out, gradients look back to the start.
 
     Raises:
         ValueError: if duration or a period is no multiple of dt, a key is missing, names do not exist, shapes do not match,
