@@ -130,3 +130,10 @@ def bench(session: nox.Session) -> None:
         session.run(*install, success_codes=range(256))
         peers += ["--peer", f"{name}={python}"]
     session.run("python", "benchmarks/run.py", *peers, *session.posargs)
+
+
+@nox.session(default=False)
+def regress(session: nox.Session) -> None:
+    """Times of our own hot paths; `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last."""
+    session.install("-e", ".[test]", "pytest-benchmark")
+    session.run("pytest", "benchmarks/test_hot_paths.py", "-p", "no:xdist", *session.posargs)

@@ -296,8 +296,8 @@ def test_the_value_of_a_parameter_traces_no_gradient_anew():
         assert bool(count) == (i == 0)
 
 
-@eqx.filter_jit
 def counted(net, key):
+    """Not inside jit: the loops themselves must be found again."""
     loss = lambda strength: outcome(  # noqa: E731
         gx.simulate(eqx.tree_at(lambda n: n.coupling.strength, net, strength), 20.0, 1.0, key=key)
     )
