@@ -39,8 +39,8 @@ def turning(dt, solver, interpolation="cubic", controller=CONTROLLER, duration=5
 @pytest.mark.skipif(not DOUBLE, reason="the order of convergence needs digits")
 @pytest.mark.parametrize("solver", [dfx.Tsit5(), dfx.Kvaerno3()], ids=["Tsit5", "Kvaerno3"])
 def test_the_order_is_that_of_the_cubic_interpolation(solver):
-    coarse, fine = (turning(dt, solver) for dt in (0.05, 0.025))
-    assert fine < 1e-6 and np.log2(coarse / fine) > 3.4, (coarse, fine)
+    coarse, fine = (turning(dt, solver) for dt in (0.2, 0.1))
+    assert fine < 3e-5 and np.log2(coarse / fine) > 3.4, (coarse, fine)
 
 
 def test_a_delay_equation_has_its_closed_solution():
@@ -122,7 +122,8 @@ def test_it_agrees_with_fine_steps_and_goes_on_exactly(small_connectome, roundin
     np.testing.assert_allclose(whole["raw"].values[-1], fine["raw"].values[-1], atol=2e-4)
     half = gx.simulate(net, 10.0, start=start, **settings)
     rest = gx.simulate(net, 10.0, start=half.final, **settings)
-    np.testing.assert_allclose(rest["raw"].values, whole["raw"].values[40:], atol=rounding * 10)
+    # Not to the last digit: where a window begins, the controller tries its first step anew.
+    np.testing.assert_allclose(rest["raw"].values, whole["raw"].values[40:], atol=1e-6 if DOUBLE else rounding * 10)
 
 
 def test_gradients_equal_finite_differences_in_both_modes(small_connectome):

@@ -176,7 +176,7 @@ class Delay(AbstractDelay):
 
     Example:
         >>> Delay(speed=3.0)
-        Delay(speed=3 mm/ms)
+        Delay(interpolation='nearest', speed=3 mm/ms)
         >>> Delay(speed=3.0, bounds=(1.0, 250.0), interpolation="linear").bounds
         (1.0, 250.0)
     """

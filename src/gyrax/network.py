@@ -47,10 +47,13 @@ class AfferentPath(Afferent):
     """The same for several steps at once: `before` holds the sums `(step, feature, node)` from two steps before on."""
 
     def delayed(self, name: str, t: Any) -> Features:
-        """Delayed sums at the time t since the first step, by cubic interpolation; at the end from what is known."""
+        """Delayed sums at the time t since the first step, by a cubic through the four latest that are known.
+
+        The end of t's step is the last of them, wherever the window ends: its length changes nothing.
+        """
         rows = self.before[name]
         place = t / self.dt + 2
-        first = jnp.clip(jnp.floor(place).astype(int) - 1, 0, len(rows) - 4)
+        first = jnp.clip(jnp.floor(place).astype(int) - 2, 0, len(rows) - 4)
         shares = jnp.stack(cubic(place - first)).astype(rows.dtype)
         return jnp.einsum("s,s...->...", shares, jax.lax.dynamic_slice_in_dim(rows, first, 4))
 
