@@ -10,10 +10,10 @@ from gyrax.noise import increments
 
 def wiener(net: gx.Network, key, steps: int, dt: float) -> np.ndarray:
     """The increments the engine draws, for all states: `(step, state, node)`."""
-    dw = np.zeros((steps, len(net.model.states), net.n_regions))
+    dw = np.zeros((steps, len(net.model.states), net.n_nodes))
     if net.noise is not None:
         rows = [net.model.states.index(name) for name in net.noisy]
-        drawn = np.asarray(increments(key, jnp.array(0), steps, (len(rows), net.n_regions), dt))
+        drawn = np.asarray(increments(key, jnp.array(0), steps, (len(rows), net.n_nodes), dt))
         dw[:, rows] = drawn * np.asarray(jnp.broadcast_to(net.noise.sigma, drawn.shape[1:]))
     return dw
 

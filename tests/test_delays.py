@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import gyrax as gx
+from gyrax.engine import assemble
+from gyrax.sparse import SparseSum
 from naive import loop
 
 DIFFERENCES = 1e-2, 5e-3
@@ -29,6 +31,19 @@ def test_equals_a_plain_loop(interpolation, speed, small_connectome, key, roundi
     run = gx.simulate(net, duration=30.0, dt=0.5, key=key)
     expected = loop(net, 60, 0.5, key)
     np.testing.assert_allclose(run["raw"].values, expected, atol=rounding * 10)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+def test_few_connections_without_delay(interpolation, key, rounding):
+    """They are summed as lists, not as a matrix."""
+    rng = np.random.default_rng(1)
+    weights, lengths = rng.uniform(0.1, 0.3, (12, 12)), rng.uniform(6.0, 24.0, (12, 12))
+    lengths[[0, 7, 9], [4, 2, 2]] = 0.0
+    net = network(gx.Connectome(weights, lengths), gx.Delay(3.0, interpolation=interpolation))
+    parts = assemble(net, {}, gx.solvers.Heun(), 0.5, jnp.array(0))
+    assert all(isinstance(weights, SparseSum) for weights in parts.instant.values())
+    expected = loop(net, 40, 0.5, key)
+    np.testing.assert_allclose(gx.simulate(net, 20.0, 0.5, key=key)["raw"].values, expected, atol=rounding * 10)
 
 
 def test_a_delay_for_every_connection(small_connectome, key, rounding):

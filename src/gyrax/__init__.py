@@ -18,6 +18,8 @@ from .network import Network
 from .noise import AbstractNoise
 from .recording import Recording, Run
 from .simulate import Final, simulate
+from .sparse import Sparse
+from .surface import Surface
 from .sweep import evaluate, sweep
 
 __all__ = [
@@ -43,6 +45,8 @@ __all__ = [
     "Real",
     "Recording",
     "Run",
+    "Sparse",
+    "Surface",
     "Tie",
     "couplings",
     "datasets",

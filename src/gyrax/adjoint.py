@@ -341,7 +341,7 @@ class _Backward:
                 continue
             pieces = []
             for _ in range(-(-engine.depth // tick)):
-                total = jnp.zeros((tick, engine.features[name], engine.shape[1], *engine.tail), buffer.dtype)
+                total = jnp.zeros((tick, engine.features[name], engine.regions, *engine.tail), buffer.dtype)
                 for sums, length in zip(back[name], (window, inner), strict=True):
                     if sums is not None:
                         read = jax.lax.map(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ._types import Features, Matrix, Parameter, Sources
 from .domains import Parametric, Positive, Real, as_parameter, parameter
+from .sparse import Sparse
 
 
 def as_names(names: Any) -> Any:
@@ -32,13 +33,14 @@ class AbstractCoupling(Parametric):
     Attributes:
         source: the states or outputs of the model that are sent.
         target: the model inputs that are fed; left out, all the model has. Couplings of one input add up.
-        weights: `(target, source)` weights of this coupling's own; left out, the connectome's.
+        weights: `(target, source)` weights of this coupling's own; left out, the connectome's. `gx.Sparse` weights act at
+            once, from node to node: also between the vertices of a surface, and beside couplings with delays.
     """
 
     source: tuple[str, ...] = eqx.field(converter=as_names, static=True, kw_only=True)
     target: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
-    weights: Matrix | None = eqx.field(
-        default=None, converter=lambda w: None if w is None else as_parameter(w), kw_only=True
+    weights: Matrix | Sparse | None = eqx.field(
+        default=None, converter=lambda w: w if isinstance(w, Sparse) else as_parameter(w), kw_only=True
     )
 
     @abc.abstractmethod

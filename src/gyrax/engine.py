@@ -22,7 +22,10 @@ from .network import Afferent, AfferentPath, Network, prepared
 from .noise import increments
 from .reading import SLACK, WindowedSum, inner_window
 from .schedule import Segment
+from .sparse import Sparse, SparseSum
 
+#: Share of all pairs below which weights that act at once are summed as lists, not as a matrix.
+_FEW = 0.03
 #: Steps of a controlled solver in one window (or tick, without delays) after which it gives up.
 _MOST_STEPS = 16384
 
@@ -112,14 +115,17 @@ def assemble(
     instant, delayed, steps = {}, {}, None
     for name, coupling in network.couplings.items():
         weights = network.weights(coupling)
-        if delay is None:
+        if delay is None or isinstance(weights, Sparse):
             instant[name] = prepared(weights)
             continue
         assert delay.spans is not None
         steps, shares = delay.steps(connectome, dt)
         latest, *earlier = (share * weights for share in shares)
-        if (delay.spans.connected & (delay.reach(dt)[0] == 0)).any():  # some delays may come to no whole step
-            instant[name] = prepared(jnp.where(steps == 0, latest, 0))
+        at_once = delay.spans.connected & (delay.reach(dt)[0] == 0)
+        if at_once.any():  # some delays may come to no whole step
+            now = jnp.where(steps == 0, latest, 0)
+            few = at_once.mean() < _FEW
+            instant[name] = SparseSum.of(at_once, now) if few else prepared(now)
             latest = jnp.where(steps == 0, 0, latest)
         delayed[name] = (latest, *earlier)
     return Parts(_lean(network), monitors, solver, controller, instant, network.degree(), delayed, steps, origin)
@@ -131,7 +137,11 @@ def _lean(network: Network) -> Network:
     def where(n):
         return [n.connectome.weights, n.connectome.lengths, n.connectome.centres, n.delay, *own(n)]
 
-    own = lambda n: [c.weights for c in n.couplings.values()]  # noqa: E731
+    def own(n):  # of sparse weights, the class stays: it says where they act
+        for weights in (c.weights for c in n.couplings.values()):
+            sparse = isinstance(weights, Sparse)
+            yield from (weights.values, weights.lists) if sparse else (weights,)
+
     return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
 
 
@@ -143,6 +153,8 @@ class Engine:
         lags: fewest steps back of every connection, and which connections there are; None without delays.
         depth: samples of history.
         features: rows each delayed coupling sends.
+        shape: states and nodes.
+        regions: what delays lie between; nodes lie in them.
         per_chunk: ticks that a gradient recomputes at a time.
         horizon: steps after which gradients are cut.
         adjoint: how gradients pass diffrax's own loop, with steps that are chosen as it goes; None for steps of dt.
@@ -159,6 +171,7 @@ class Engine:
     depth: int
     features: dict[str, int]
     shape: tuple[int, int]
+    regions: int
     horizon: int | None = None
     adjoint: Any = None
     batch: int | None = None
@@ -192,11 +205,8 @@ class Engine:
         return net.model.limit(new)
 
     def send(self, parts: Parts, y: State) -> dict[str, Array]:
-        """What regions send to each other, by coupling, `(feature, node)`."""
-        net = parts.network
-        return {
-            name: net.couplings[name].encode(net.model.read(net.couplings[name].source, y)) for name in self.features
-        }
+        """What regions send to each other, by coupling, `(feature, region)`."""
+        return {name: parts.network.sent(parts.network.couplings[name], y) for name in self.features}
 
     def observe(self, parts: Parts, states: Any, path: Array, end: State, step: Any) -> tuple[Any, dict[str, Array]]:
         """What the monitors make of a tick: their states after it, and their samples.
@@ -263,7 +273,7 @@ class Engine:
 
     def zeros(self, name: str, window: int) -> Array:
         """Sums of a window in which nothing is heard."""
-        return jnp.zeros((window, self.features[name], self.shape[1], *self.tail))
+        return jnp.zeros((window, self.features[name], self.regions, *self.tail))
 
     @property
     def known(self) -> int:

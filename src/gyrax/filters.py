@@ -361,7 +361,7 @@ def per_region(network: Model, *where: Where) -> Model:
     if not where:
         raise ValueError("which leaves? name at least one, such as lambda n: n.model.w or 'model.w'")
     leaves, treedef = jax.tree.flatten(network)
-    names, n = leaf_names(network), network.n_regions  # pyright: ignore[reportAttributeAccessIssue]
+    names, n = leaf_names(network), network.n_nodes  # pyright: ignore[reportAttributeAccessIssue]
     for i in (i for w in where for i in _find(network, w)):
         shape = jnp.shape(leaves[i])
         if shape not in ((), (1,), (n,)):

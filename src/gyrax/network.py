@@ -19,21 +19,23 @@ from .domains import summary
 from .filters import leaf_names
 from .models.base import AbstractModel
 from .noise import AbstractNoise
+from .sparse import Sparse, SparseSum
+from .surface import Surface
 
 
 class Afferent(eqx.Module):
     """What is known of a step before it is taken: its time, and the delayed sums at both ends.
 
-    The engine passes it as `args` to the terms. `instant` holds the weights that act without delay, as `prepared`. The solver's own time runs from 0 to dt within the step: absolute
-    float32 times lose their digits in long runs.
+    The engine passes it as `args` to the terms. `instant` holds the weights that act without delay, as `prepared`. The
+    solver's own time runs from 0 to dt within the step: absolute float32 times lose their digits in long runs.
     """
 
     time: Float[Array, ""] | float
     dt: float = eqx.field(static=True)
-    before: dict[str, Float[Array, "*step feature node"]]
-    after: dict[str, Float[Array, "*step feature node"]]
-    instant: dict[str, Float[Array, "source padded_target"]]
-    degree: dict[str, Float[Array, " node"]]
+    before: dict[str, Float[Array, "*step feature region"]]
+    after: dict[str, Float[Array, "*step feature region"]]
+    instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
+    degree: dict[str, Float[Array, " _"]]
 
     def delayed(self, name: str, t: Any) -> Features:
         """Delayed sums at the time t within the step, by linear interpolation."""
@@ -58,13 +60,15 @@ class AfferentPath(Afferent):
         return jnp.einsum("s,s...->...", shares, jax.lax.dynamic_slice_in_dim(rows, first, 4))
 
 
-def prepared(weights: Matrix) -> Float[Array, "source padded_target"]:
+def prepared(weights: Matrix | Sparse) -> Float[Array, "source padded_target"] | SparseSum:
     """Weights for `sent @ weights`: targets last and padded to whole vector registers, a third faster at 84 regions.
 
     Example:
         >>> prepared(jnp.ones((84, 84))).shape
         (84, 88)
     """
+    if isinstance(weights, Sparse):
+        return SparseSum(weights.lists.spread(weights.values), weights.lists)
     return jnp.pad(weights.T, ((0, 0), (0, -len(weights) % 8)))
 
 
@@ -77,6 +81,8 @@ class Network(eqx.Module):
         connectome: weights and tract lengths.
         delay: conduction delays; None for instantaneous coupling.
         noise: what drives the states at random; None for a deterministic network.
+        surface: vertices within the connectome's regions, if the model lives on those. A coupling with `gx.Sparse` weights
+            then acts between vertices, the others between regions.
 
     Raises:
         ValueError: if a coupling reads or feeds what the model does not have, a parameter is neither one value nor one a
@@ -97,6 +103,7 @@ class Network(eqx.Module):
     connectome: Connectome
     delay: AbstractDelay | None
     noise: AbstractNoise | None
+    surface: Surface | None
 
     def __init__(
         self,
@@ -105,16 +112,23 @@ class Network(eqx.Module):
         connectome: Connectome,
         delay: AbstractDelay | None = None,
         noise: AbstractNoise | None = None,
+        surface: Surface | None = None,
     ):
         self.model, self.coupling, self.connectome, self.noise = model, coupling, connectome, noise
+        self.surface = surface
+        _check_surface(self)
         for name, what in self.couplings.items():
-            if what.weights is not None and what.weights.shape != connectome.weights.shape:
-                raise ValueError(
-                    f"{name} has weights of shape {what.weights.shape}, the connectome of {connectome.weights.shape}"
-                )
+            expected = (self.size(what),) * 2
+            if what.weights is not None and what.weights.shape != expected:
+                other = f"there are {self.n_nodes} nodes" if self.local(what) else f"the connectome of {expected}"
+                between = ""
+                if surface is not None:
+                    between = "; weights between vertices are gx.Sparse, those between regions an array"
+                raise ValueError(f"{name} has weights of shape {what.weights.shape}, {other}{between}")
         if delay is not None:
-            weights = sum((self.weights(c) != 0 for c in self.couplings.values()), jnp.zeros((), int))
-            delay = delay.bounded(connectome, weights.astype(float))
+            between: list[Any] = [self.weights(c) for c in self.couplings.values() if not self.local(c)]
+            there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
+            delay = delay.bounded(connectome, there)
         self.delay = delay
         _check(self)
 
@@ -123,13 +137,44 @@ class Network(eqx.Module):
         return len(self.connectome.labels)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the nodes: what the model lives in, regions or the vertices of a surface."""
+        return self.connectome.labels if self.surface is None else self.surface.labels
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.labels)
+
+    @property
     def couplings(self) -> dict[str, AbstractCoupling]:
         """Every coupling by name; a single one is called 'coupling'."""
         return self.coupling if isinstance(self.coupling, dict) else {"coupling": self.coupling}
 
-    def weights(self, coupling: AbstractCoupling) -> Matrix:
+    def weights(self, coupling: AbstractCoupling) -> Matrix | Sparse:
         """The weights a coupling acts over: its own or the connectome's."""
         return self.connectome.weights if coupling.weights is None else coupling.weights
+
+    def local(self, coupling: AbstractCoupling) -> bool:
+        """Whether a coupling acts at once, from node to node, whatever the regions and their delays."""
+        return isinstance(coupling.weights, Sparse)
+
+    @property
+    def delayed(self) -> list[str]:
+        """Names of the couplings whose connections take time."""
+        return [] if self.delay is None else [name for name, c in self.couplings.items() if not self.local(c)]
+
+    def size(self, coupling: AbstractCoupling) -> int:
+        """How many it couples: nodes if it is local, otherwise regions."""
+        return self.n_nodes if self.local(coupling) else self.n_regions
+
+    def sources(self, coupling: AbstractCoupling, y: State) -> Float[Array, "source coupled"]:
+        """What a coupling reads, `(source, node)`, or of a surface the regions' means, `(source, region)`."""
+        x = self.model.read(coupling.source, y)
+        return x if self.surface is None or self.local(coupling) else self.surface.mean(x)
+
+    def sent(self, coupling: AbstractCoupling, y: State) -> Array:
+        """What a coupling sends, `(feature, region)`, or `(feature, node)` if it is local."""
+        return coupling.encode(self.sources(coupling, y))
 
     def targets(self, coupling: AbstractCoupling) -> tuple[str, ...]:
         """The model inputs a coupling feeds."""
@@ -144,11 +189,11 @@ class Network(eqx.Module):
 
     def start(self) -> State:
         """The state a run starts from, `(state, node)`."""
-        return self.model.start(self.n_regions)
+        return self.model.start(self.n_nodes)
 
-    def degree(self) -> dict[str, Float[Array, " node"]]:
+    def degree(self) -> dict[str, Float[Array, " _"]]:
         """Sum of the weights that lead to each region, a coupling."""
-        return {name: self.weights(c).sum(1) for name, c in self.couplings.items()}
+        return {name: self.weights(c).sum(axis=1) for name, c in self.couplings.items()}
 
     def input(self, t: Any, y: State, afferent: Afferent | None = None) -> Inputs:
         """What every model input receives, `(input, node)`.
@@ -160,15 +205,17 @@ class Network(eqx.Module):
         """
         rows: dict[str, Any] = {}
         for name, coupling in self.couplings.items():
-            x = self.model.read(coupling.source, y)
+            x = self.sources(coupling, y)
             total = jnp.zeros((), y.dtype)
             if afferent is None or name in afferent.instant:
                 weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
-                total = (coupling.encode(x) @ weights)[:, : self.n_regions]
+                total = (coupling.encode(x) @ weights)[:, : x.shape[1]]
             if afferent is not None and name in afferent.before:
                 total = total + afferent.delayed(name, t)
-            degree = self.weights(coupling).sum(1) if afferent is None else afferent.degree[name]
+            degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
             fed = coupling.decode(total, x, degree)
+            if self.surface is not None and not self.local(coupling):
+                fed = self.surface.spread(fed)
             for target, row in zip(self.targets(coupling), fed, strict=True):
                 rows[target] = rows[target] + row if target in rows else row
         zero = jnp.zeros(y.shape[1:], y.dtype)
@@ -222,7 +269,8 @@ class Network(eqx.Module):
             )
 
     def __repr__(self):
-        lines = [f"Network of {self.n_regions} regions", f"  model     {self.model!r}"]
+        where = "" if self.surface is None else f"{self.n_nodes} vertices in "
+        lines = [f"Network of {where}{self.n_regions} regions", f"  model     {self.model!r}"]
         for name, coupling in self.couplings.items():
             label = "coupling" if name == "coupling" else f"coupling {name}:"
             lines.append(
@@ -240,7 +288,7 @@ class Network(eqx.Module):
 
 def _check(net: Network) -> None:
     """Everything that can disagree, found while the names are still known."""
-    model, n = net.model, net.n_regions
+    model, n = net.model, net.n_nodes
     rows = model.states + model.outputs
     for name, coupling in net.couplings.items():
         for source in coupling.source:
@@ -261,6 +309,21 @@ def _check(net: Network) -> None:
     _check_functions(net, n)
 
 
+def _check_surface(net: Network) -> None:
+    """Every region has vertices, every vertex a region."""
+    if net.surface is None:
+        return
+    counts, labels = np.asarray(net.surface.counts), net.connectome.labels
+    if len(counts) > len(labels):
+        raise ValueError(f"the surface has vertices in region {len(counts) - 1}, the connectome {len(labels)} regions")
+    empty = [label for label, n in zip(labels, np.pad(counts, (0, len(labels) - len(counts))), strict=True) if n == 0]
+    if empty:
+        raise ValueError(
+            f"{len(empty)} regions have no vertex: {', '.join(empty[:5])}; give each one at least, or leave them out of the "
+            "connectome with subset()"
+        )
+
+
 def _check_shapes(net: Network, n: int) -> None:
     """One value or one a region, and finite: XLA would broadcast or carry on with NaN in silence."""
     k = len(net.noisy)
@@ -269,10 +332,12 @@ def _check_shapes(net: Network, n: int) -> None:
         for name, leaf in zip(leaf_names(part), jax.tree.leaves(part), strict=True):
             if not eqx.is_inexact_array(leaf):
                 continue
-            allowed = ((), (n,)) if where != "noise" else ((), (n,), (k, 1), (k, n))
-            if leaf.shape not in allowed and name != "weights" and not (where == "model" and leaf.ndim > 1):
+            size = net.size(part) if isinstance(part, AbstractCoupling) else n
+            allowed = ((), (size,)) if where != "noise" else ((), (n,), (k, 1), (k, n))
+            own = name.split(".")[0] == "weights" or (where == "model" and leaf.ndim > 1)
+            if leaf.shape not in allowed and not own:
                 raise ValueError(
-                    f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
+                    f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({size},)"
                     + (f", or ({k}, 1) for one a noisy state" if where == "noise" else "")
                 )
             if not is_traced(leaf) and not np.isfinite(leaf).all():
@@ -288,14 +353,15 @@ def _check_functions(net: Network, n: int) -> None:
             f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}"
         )
     for name, coupling in net.couplings.items():
-        sent = jax.eval_shape(lambda y, c=coupling: c.encode(model.read(c.source, y)), y)
-        if sent.ndim != 2 or sent.shape[1] != n:
-            raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {n})")
-        decode = lambda total, y, c=coupling: c.decode(total, model.read(c.source, y), jnp.zeros(n))  # noqa: E731
+        size = net.size(coupling)
+        sent = jax.eval_shape(lambda y, c=coupling: net.sent(c, y), y)
+        if sent.ndim != 2 or sent.shape[1] != size:
+            raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
+        decode = lambda total, y, c=coupling, k=size: c.decode(total, net.sources(c, y), jnp.zeros(k))  # noqa: E731
         fed, targets = jax.eval_shape(decode, sent, y), net.targets(coupling)
-        if fed.shape != (len(targets), n):
+        if fed.shape != (len(targets), size):
             raise ValueError(
-                f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {n}); it returns {fed.shape}. "
+                f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
                 "Name as many inputs with target= as it has rows"
             )
     u = jax.ShapeDtypeStruct((len(model.inputs), n), y.dtype)

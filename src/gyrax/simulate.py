@@ -154,8 +154,8 @@ def _check_delays(network: Network) -> Network:
     delay = network.delay
     if delay is None:
         return network
-    for name, coupling in network.couplings.items():
-        weights = network.weights(coupling)
+    for name in network.delayed:
+        weights: Any = network.weights(network.couplings[name])
         checked = delay.check(network.connectome, weights)
         if checked is not weights:
             where = lambda n, c=name: n.connectome.weights if n.couplings[c].weights is None else n.couplings[c].weights  # noqa: E731
@@ -184,7 +184,7 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
     """The carry of a run before its first step."""
     if isinstance(start, Final):
         y, history, step, phases = start.y, start.history, start.step, dict(start.phases)
-        missing = [n for n in _delayed(network) if n not in history]
+        missing = [n for n in network.delayed if n not in history]
         if missing:
             raise ValueError(f"the run that start= comes from kept no history for the delayed coupling {missing[0]}")
         states = {name: start.monitors[name] for name in monitors if name in start.monitors}
@@ -203,28 +203,28 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
             y, history = start.values[-1], _past(network, start, dt, depth)
         else:
             y = network.start() if start is None else jnp.asarray(start, jnp.result_type(float))
-    expected = (len(network.model.states), network.n_regions)
+    expected = (len(network.model.states), network.n_nodes)
     if y.shape != expected:
         raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
     for name, monitor in monitors.items():
         if name not in states:
             states[name] = monitor.init(network.model.read(_sources(monitor, network), y))
     if history is None:
-        history = {name: jnp.zeros(()) for name in _delayed(network)}  # filled in by the engine, which knows its shape
+        history = {name: jnp.zeros(()) for name in network.delayed}  # filled in by the engine, which knows its shape
     kinds = tuple((name, _kind(monitor, network)) for name, monitor in monitors.items())
     return Final(y, history, states, step, None, dt, tuple((name, phases.get(name, 0)) for name in monitors), kinds)
 
 
 def _past(network: Network, history: History, dt: float, depth: int) -> dict[str, Array]:
     """What the regions have sent, `(node, depth * feature)`, by delayed coupling."""
-    expected = (len(network.model.states), network.n_regions)
+    expected = (len(network.model.states), network.n_nodes)
     if history.values.shape[1:] != expected:
         raise ValueError(f"start has states of shape {history.values.shape[1:]}, expected (state, node) = {expected}")
     if network.delay is None:
         return {}
     past, found = history.ago(dt * np.arange(depth)[::-1]), {}
-    for name, coupling in network.couplings.items():
-        sent = jax.vmap(lambda y, c=coupling: c.encode(network.model.read(c.source, y)))(past)
+    for name in network.delayed:
+        sent = jax.vmap(lambda y, c=network.couplings[name]: network.sent(c, y))(past)
         found[name] = jnp.moveaxis(sent, 2, 0).reshape(network.n_regions, -1)
     return found
 
@@ -239,10 +239,6 @@ def _depth(network: Network, dt: float, controller: Any) -> int:
 def _kind(monitor: AbstractMonitor, network: Network) -> str:
     every = "" if monitor.period is None else f" every {monitor.period:g} ms"
     return f"{type(monitor).__name__} of {', '.join(_sources(monitor, network))}{every}"
-
-
-def _delayed(network: Network) -> list[str]:
-    return [] if network.delay is None else list(network.couplings)
 
 
 @eqx.filter_jit
@@ -304,25 +300,24 @@ def _run(
             monitor.stamp,
             ("time", *monitor.dims),
             _sources(monitor, network),
-            network.connectome.labels,
+            network.labels,
         )
         for name, monitor in monitors.items()
     }
-    return Run(recordings, final, carry.failed_at, dt, steps, network.connectome.labels)
+    return Run(recordings, final, carry.failed_at, dt, steps, network.labels)
 
 
 def _features(network: Network) -> dict[str, int]:
     """Rows that each delayed coupling sends."""
-    sent = lambda c: jax.eval_shape(lambda: c.encode(network.model.read(c.source, network.start())))  # noqa: E731
-    return {name: sent(network.couplings[name]).shape[0] for name in _delayed(network)}
+    sent = lambda c: jax.eval_shape(lambda: network.sent(c, network.start()))  # noqa: E731
+    return {name: sent(network.couplings[name]).shape[0] for name in network.delayed}
 
 
 def _carry(network: Network, parts: Any, begin: Final, depth: int, known: int) -> Carry:
     """The start with a history that fits, where there is none yet, and what is heard of it."""
     history, heard = {}, {}
-    for name in _delayed(network):
-        coupling, given = network.couplings[name], begin.history[name]
-        sent = coupling.encode(network.model.read(coupling.source, begin.y))
+    for name in network.delayed:
+        given, sent = begin.history[name], network.sent(network.couplings[name], begin.y)
         history[name] = jnp.tile(sent.T, (1, depth)) if given.ndim == 0 else given
         expected = (network.n_regions, depth * len(sent))
         if history[name].shape != expected:
@@ -333,7 +328,7 @@ def _carry(network: Network, parts: Any, begin: Final, depth: int, known: int) -
         past = history[name].reshape(network.n_regions, depth, len(sent))
         rows = [_heard(past, parts.steps + before, parts.delayed[name]) for before in reversed(range(known))]
         heard[name] = jnp.stack(rows)
-    failed_at = jnp.full(network.n_regions, -1, jnp.int32)
+    failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
     return Carry(begin.y, history, heard, begin.monitors, failed_at, jnp.zeros((), jnp.int32))
 
 
@@ -356,7 +351,7 @@ def _engine(
     depth: int,
 ) -> Engine:
     features = _features(network)
-    states, n = len(network.model.states), network.n_regions
+    states, n = len(network.model.states), network.n_nodes
     # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
     ahead = states + depth * sum(features.values())
     path = 3 * (states + len(network.noisy) + sum(features.values()))
@@ -371,6 +366,7 @@ def _engine(
         depth,
         features,
         (states, n),
+        network.n_regions,
     )
 
 
