@@ -24,6 +24,7 @@ class Case:
     sigma: float = 0.01
     strength: float = 0.15
     speed: float = 3.0
+    euler: bool = False
     again: bool = False  # whether a call with another strength is timed too
 
     def settings(self, quick: bool) -> dict:
@@ -36,7 +37,7 @@ def _agreement(name: str, title: str, **settings) -> Case:
 
 
 _PAIR = {"contestants": ("gyrax", "tvboptim")}
-_HOPF = {"contestants": ("gyrax", "neurolib"), "model": "Hopf", "dt": 0.1}
+_HOPF = {"contestants": ("gyrax", "neurolib"), "model": "Hopf", "dt": 0.1, "euler": True}
 
 CASES = (
     Case("dk84", "84 regions, delays, dt 1 ms", 60_000, 10_000, again=True),
@@ -45,11 +46,21 @@ CASES = (
     Case("batch64", "64 simulations of 84 regions, delays, dt 1 ms", 2_000, 200, batch=64, **_PAIR),
     Case("instant", "84 regions, no delays, dt 1 ms", 60_000, 10_000, delays=False),
     Case("hopf", "Hopf, 84 regions, delays, Euler, dt 0.1 ms", 60_000, 10_000, kinds=("forward",), **_HOPF),
+    Case(
+        "surface",
+        "16 000 vertices with 480 000 local connections in 76 regions with delays, Euler, dt 1 ms",
+        1_000,
+        200,
+        connectome="surface16000",
+        euler=True,
+        **_PAIR,
+    ),
     Case("weights", "every weight free", 60_000, 10_000, OURS, ("gradient", "gradient of all weights")),
     Case("balloon", "BOLD", 120_000, 14_400, OURS, ("BOLD gradient",)),
     Case("dense1000", "1000 regions, all connected", 2_000, 300, OURS, ("forward",), "dense1000"),
     Case("sparse1000", "1000 regions, a tenth connected", 2_000, 300, OURS, ("forward",), "sparse1000"),
     _agreement("agree-instant", "Wong-Wang, no delays", delays=False),
     _agreement("agree-delays", "Wong-Wang, delays"),
+    _agreement("agree-surface", "Wong-Wang, surface, Euler", connectome="surface2000", euler=True, **_PAIR),
     _agreement("agree-hopf", "Hopf, delays, Euler", **_HOPF),
 )

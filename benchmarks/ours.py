@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from harness import Job, main
+from scipy.sparse import coo_array
 
 import gyrax as gx
 
@@ -14,21 +15,28 @@ def network(case, data):
         model, coupling = gx.models.Hopf(a=0.25, omega=0.2), {"source": "x", "target": "c_x"}
     else:
         model, coupling = gx.models.WongWang(), {"source": "S"}
+    couplings, surface = {"far": gx.couplings.Linear(**coupling, strength=case["strength"])}, None
+    if "region_of" in data:
+        where = data["local_targets"], data["local_sources"]
+        local = gx.Sparse(coo_array((data["local_values"], where), shape=(len(data["region_of"]),) * 2))
+        couplings["near"] = gx.couplings.Linear(**coupling, strength=case["strength"], weights=local)
+        surface = gx.Surface(data["region_of"])
     return gx.Network(
         model,
-        gx.couplings.Linear(**coupling, strength=case["strength"]),
+        couplings,
         gx.Connectome(data["weights"], data["lengths"]),
         gx.Delay(case["speed"]) if case["delays"] else None,
         gx.noise.White(sigma=case["sigma"]) if case["sigma"] else None,
+        surface,
     )
 
 
 def strength_alone(net):
-    return (net.coupling.strength,)
+    return (list(net.couplings.values())[-1].strength,)
 
 
 def strength_and_weights(net):
-    return net.coupling.strength, net.connectome.weights
+    return *strength_alone(net), net.connectome.weights
 
 
 def monitor(case, kind):
@@ -39,7 +47,7 @@ def monitor(case, kind):
 
 def jobs(case, data):
     net, dt, steps = network(case, data), case["dt"], case["steps"]
-    solver = gx.solvers.EulerMaruyama() if case["model"] == "Hopf" else gx.solvers.Heun()
+    solver = gx.solvers.EulerMaruyama() if case["euler"] else gx.solvers.Heun()
     key = jax.random.key(0)
     keys = jax.random.split(key, case["batch"]) if case["batch"] else key
     spread = np.linspace(2 / 3, 1, case["batch"]) if case["batch"] else 1.0

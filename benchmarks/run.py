@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from cases import CASES
+from scipy.spatial import cKDTree
 from table import page
 
 import gyrax as gx
@@ -34,11 +35,27 @@ def connectome(name):
         return {"weights": np.asarray(whole.weights), "lengths": np.asarray(whole.lengths)}
     kind, n = re.fullmatch(r"(\D+)(\d+)", name).groups()
     random, shape = np.random.default_rng(0), (int(n), int(n))
+    vertices = {}
+    if kind == "surface":
+        shape = (76, 76)
+        vertices = surface(int(n), 76, random)
     weights, lengths = random.lognormal(size=shape), random.gamma(6, 20, size=shape).clip(12)
     if kind == "sparse":
         weights *= random.random(shape) < 0.1
     np.fill_diagonal(weights, 0)
-    return {"weights": weights / weights.sum(1, keepdims=True), "lengths": lengths}
+    return {"weights": weights / weights.sum(1, keepdims=True), "lengths": lengths} | vertices
+
+
+def surface(n, regions, random):
+    """Points spread over a sphere, each with weights from its 30 nearest, and in the region whose centre is nearest."""
+    i = np.arange(n)
+    z, angle = 1 - 2 * (i + 0.5) / n, i * np.pi * (3 - 5**0.5)
+    points = np.stack([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z], 1)
+    distance, near = (x[:, 1:] for x in cKDTree(points).query(points, 31))
+    weights = np.exp(-((distance / distance[:, -1:].mean()) ** 2))
+    region_of = cKDTree(points[random.choice(n, regions, replace=False)]).query(points)[1]
+    local = {"values": (weights / weights.sum(1, keepdims=True)).ravel(), "targets": np.repeat(i, 30)}
+    return {f"local_{k}": v for k, v in local.items()} | {"local_sources": near.ravel(), "region_of": region_of}
 
 
 def run(name, python, cases, folder):

@@ -29,13 +29,12 @@ def neighbours(seed=0, n=VERTICES, share=0.3):
     return weights
 
 
-def surface(local=None, delay=True, sigma=0.0, coupling=gx.couplings.Difference):
+def surface(delay=True, sigma=0.0, tag="vertex_"):
+    """A tag of its own is compiled on its own."""
     far = gx.Connectome([[0, 0.5, 0.9], [0.2, 0, 0], [0.4, 0.3, 0]], [[0, 9, 1], [7, 0, 20], [30, 2, 0]])
     couplings = {
-        "far": coupling(source=("x", "y"), strength=0.2),
-        "near": gx.couplings.Difference(
-            source="x", target="c_x", strength=0.1, weights=gx.Sparse(neighbours() if local is None else local)
-        ),
+        "far": gx.couplings.Difference(source=("x", "y"), strength=0.2),
+        "near": gx.couplings.Difference(source="x", target="c_x", strength=0.1, weights=gx.Sparse(neighbours())),
     }
     return gx.Network(
         gx.models.Hopf(a=0.1, omega=0.3),
@@ -43,7 +42,7 @@ def surface(local=None, delay=True, sigma=0.0, coupling=gx.couplings.Difference)
         far,
         gx.Delay(3.0) if delay else None,
         gx.noise.White(sigma=sigma) if sigma else None,
-        gx.Surface(REGION_OF),
+        gx.Surface(REGION_OF, [f"{tag}{i}" for i in range(VERTICES)]),
     )
 
 
@@ -139,7 +138,8 @@ def test_goes_on_from_where_it_ended(key, rounding):
 def test_gradients_equal_finite_differences(delay, kept, key, monkeypatch):
     if not kept:
         monkeypatch.setattr(sys.modules["gyrax.simulate"], "_KEPT", 0.0)
-    net = surface(delay=delay, sigma=0.02)
+        monkeypatch.setattr(sys.modules["gyrax.engine"], "_LONG", 0)
+    net = surface(delay, 0.02, f"{kept}")
     leaves = ["coupling.near.weights", "coupling.near.strength", "connectome.weights", "model.omega"]
     free, fixed = eqx.partition(net, gx.select(net, *leaves))
     start = np.random.default_rng(4).normal(0, 0.3, (2, VERTICES))

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from harness import Job, main
+from jax.experimental.sparse import BCOO
 from tvboptim.experimental.network_dynamics import Network, prepare
-from tvboptim.experimental.network_dynamics.coupling import DelayedLinearCoupling, LinearCoupling
+from tvboptim.experimental.network_dynamics.coupling import DelayedLinearCoupling, LinearCoupling, SubspaceCoupling
 from tvboptim.experimental.network_dynamics.dynamics.tvb import ReducedWongWang
-from tvboptim.experimental.network_dynamics.graph import DenseDelayGraph, DenseGraph
+from tvboptim.experimental.network_dynamics.graph import DenseDelayGraph, DenseGraph, SparseGraph
 from tvboptim.experimental.network_dynamics.noise import AdditiveNoise
-from tvboptim.experimental.network_dynamics.solvers import Heun
+from tvboptim.experimental.network_dynamics.solvers import Euler, Heun
 
 NOTE = """
 Best of its three delay buffers. Its Heun evaluates the coupling once a step unless told otherwise; without delays it is
@@ -42,9 +43,14 @@ def built(case, data, strategy, per_stage, steps):
     else:
         name, graph = "instant", DenseGraph(weights)
         coupling = LinearCoupling(incoming_states="S", G=case["strength"])
+    coupling = {name: coupling}
+    if "region_of" in data:  # the strength of what is between regions is out of reach of a gradient
+        between = SubspaceCoupling(coupling["delayed"], jnp.asarray(data["region_of"]), graph)
+        name, coupling = "instant", {"delayed": between, "instant": LinearCoupling(incoming_states="S", G=1.0)}
+        graph = SparseGraph(BCOO(local(data), shape=(len(data["region_of"]),) * 2))
     noise = AdditiveNoise(sigma=case["sigma"], apply_to="S", key=jax.random.key(0)) if case["sigma"] else None
-    network = Network(dynamics=ReducedWongWang(), coupling={name: coupling}, graph=graph, noise=noise)
-    solver = Heun(recompute_coupling_per_stage=per_stage)
+    network = Network(dynamics=ReducedWongWang(), coupling=coupling, graph=graph, noise=noise)
+    solver = Euler() if case["euler"] else Heun(recompute_coupling_per_stage=per_stage)
     model, config = prepare(network, solver, t0=0.0, t1=steps * case["dt"], dt=case["dt"])
 
     def run(strength, key):
@@ -54,6 +60,12 @@ def built(case, data, strategy, per_stage, steps):
         return model(changed).ys
 
     return run
+
+
+def local(data):
+    """Values and places of a sparse matrix."""
+    where = np.stack([data["local_targets"], data["local_sources"]], 1)
+    return jnp.asarray(data["local_values"], jnp.float32), jnp.asarray(where)
 
 
 def jobs(case, data):
@@ -78,7 +90,9 @@ def jobs(case, data):
                 return jax.block_until_ready(function(jnp.asarray(strength * spread, jnp.float32)))
 
             if kind == "trajectory":
-                yield Job(kind, lambda s, call=call: call(s)[:, 0], steps, same_scheme=not case["delays"])
+                yield Job(
+                    kind, lambda s, call=call: call(s)[:, 0], steps, same_scheme=not case["delays"] or case["euler"]
+                )
             else:
                 yield Job(kind, call, steps, variant)
 

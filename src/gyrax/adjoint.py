@@ -257,8 +257,8 @@ class _Backward:
         def linear_step(y, before, heard, noise, n):
             return jax.vjp(lambda y, before, heard: step(parts, y, n, before, heard, noise), y, before, heard)[1]
 
-        steps, pull_step = _over_time(linear_step, *known)
-        sends, pull_send = _over_time(lambda y: jax.vjp(lambda y: send(parts, y), y)[1], after)
+        steps, pull_step = _over_time(engine, linear_step, *known)
+        sends, pull_send = _over_time(engine, lambda y: jax.vjp(lambda y: send(parts, y), y)[1], after)
 
         def one(n, state, sent):
             y, pending, bars, heard = state
@@ -303,15 +303,15 @@ class _Backward:
 
         def run(shared):
             parts = self._with(shared)
-            new = jax.vmap(lambda y, before, heard, noise, n: step(parts, y, n, before, heard, noise))(*known)
-            return new, jax.vmap(lambda y: send(parts, y))(after)
+            new = engine.over_time(lambda y, before, heard, noise, n: step(parts, y, n, before, heard, noise))(*known)
+            return new, engine.over_time(lambda y: send(parts, y))(after)
 
         return jax.vjp(run, self._shared)[1]((bars, sent))[0]
 
     def _taps(self, saved: Saved, after: Any, to_come: Any) -> Any:
         """What a tick says about every weight: what it carried, times what its target wanted."""
         engine, found = self.engine, {}
-        sent = jax.vmap(lambda y: engine.each(engine.send, "parts", -1)(self.parts, y))(after)
+        sent = engine.over_time(lambda y: engine.each(engine.send, "parts", -1)(self.parts, y))(after)
         for name, sums in engine.sums(self.parts).items():
             assert saved.history is not None
             features = engine.features[name]
@@ -429,8 +429,8 @@ def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
 
 
-def _over_time(function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
-    """`vmap(function)(*xs)`, but what of its result does not depend on `xs` is made once: the weights of a product, say.
+def _over_time(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
+    """`engine.over_time(function)(*xs)`, but what of its result does not depend on `xs` is made once: the weights of a product, say.
 
     Returns:
         What varies, one an x, for a scan to go over; and a function that makes of one of them what `function` returned.
@@ -450,7 +450,7 @@ def _over_time(function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
             varying.update(equation.outvars)
     varies = [not isinstance(v, Literal) and v in varying for v in jaxpr.outvars]
     pick = lambda flat, which: [leaf for leaf, v in zip(flat, varies, strict=True) if v is which]  # noqa: E731
-    moving = jax.vmap(lambda *x: pick(leaves(*x), True))(*xs)
+    moving = engine.over_time(lambda *x: pick(leaves(*x), True))(*xs)
     fixed = pick(leaves(*first), False)
 
     def restore(moving):

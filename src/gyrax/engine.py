@@ -26,6 +26,8 @@ from .sparse import Sparse, SparseSum
 
 #: Share of all pairs below which weights that act at once are summed as lists, not as a matrix.
 _FEW = 0.03
+#: Numbers of a state from which on several steps side by side are no faster than one by one.
+_LONG = 4096
 #: Steps of a controlled solver in one window (or tick, without delays) after which it gives up.
 _MOST_STEPS = 16384
 
@@ -191,6 +193,12 @@ class Engine:
         where = {"parts": parts, "key": 0 if key else None, "noise": -1 if own else None}
         in_axes = tuple(where.get(axis, axis) for axis in axes)
         return jax.vmap(function, in_axes=in_axes, out_axes=-1, axis_size=self.batch)
+
+    def over_time(self, function: Callable) -> Callable:
+        """The function for several steps: side by side, or one by one where a step alone has numbers enough."""
+        if self.shape[0] * self.shape[1] < _LONG:
+            return jax.vmap(function)
+        return lambda *xs: jax.lax.map(lambda x: function(*x), xs)
 
     # What one simulation does
 
@@ -373,7 +381,7 @@ class Engine:
                 y, some = self.solve(parts, y, carry.step + at, rows, inner)
                 path = put(path, some, at)
             after = jnp.concatenate([take(path, at, inner)[1:], y[None]])
-            sent = jax.vmap(lambda y: send(parts, y))(after)
+            sent = self.over_time(lambda y: send(parts, y))(after)
             buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
             return y, path, heard, buffers
 

@@ -121,10 +121,10 @@ class Network(eqx.Module):
             expected = (self.size(what),) * 2
             if what.weights is not None and what.weights.shape != expected:
                 other = f"there are {self.n_nodes} nodes" if self.local(what) else f"the connectome of {expected}"
-                between = ""
+                hint = ""
                 if surface is not None:
-                    between = "; weights between vertices are gx.Sparse, those between regions an array"
-                raise ValueError(f"{name} has weights of shape {what.weights.shape}, {other}{between}")
+                    hint = "; weights between vertices are gx.Sparse, those between regions an array"
+                raise ValueError(f"{name} has weights of shape {what.weights.shape}, {other}{hint}")
         if delay is not None:
             between: list[Any] = [self.weights(c) for c in self.couplings.values() if not self.local(c)]
             there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
