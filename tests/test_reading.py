@@ -1,5 +1,6 @@
 """Windowed reads against plain sums over pairs, and whole runs whatever the split into windows."""
 
+import contextlib
 import importlib
 
 import jax
@@ -99,8 +100,21 @@ cases = st.builds(
     taps=st.sampled_from([1, 2, 4]),
     own=st.booleans(),
 )
-#: Tiles of a few numbers cut even a small network; slices that count as long are summed source by source.
-tiles = st.sampled_from([(8, 256), (32, 256), (96, 256), (4096, 256), (4096, 1)])
+#: Tiles of a few numbers cut even a small network; slices that count as long are summed source by source. None: in one
+#: gather, as on other platforms than the CPU.
+tiles = st.sampled_from([(8, 256), (32, 256), (96, 256), (4096, 256), (4096, 1), None])
+
+
+@contextlib.contextmanager
+def cut(tile):
+    with pytest.MonkeyPatch.context() as patch:
+        if tile is None:
+            patch.setattr(reading.jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+            yield
+            return
+        patch.setattr(reading, "_TILE", tile[0])
+        patch.setattr(reading, "_LONG_SLICE", tile[1])
+        yield
 
 
 def close(a, b):
@@ -112,6 +126,8 @@ def close(a, b):
 @settings(max_examples=12)
 @example(Case(0, 8, 1.0, 1, 3, 1, None, 1, True), (8, 256))  # two sources a tile, one target
 @example(Case(1, 7, 1.0, 3, 2, 2, 3, 2, True), (96, 256))
+@example(Case(1, 7, 1.0, 3, 2, 2, 3, 2, True), None)
+@example(Case(0, 8, 0.5, 5, 3, 2, None, 2, True), None)
 def test_reads_are_plain_sums_over_pairs(case, tile):
     past = case.numbers(case.n, case.columns, case.features)
     heard = case.numbers(case.tick, case.features, case.n)
@@ -124,9 +140,7 @@ def test_reads_are_plain_sums_over_pairs(case, tile):
         found = case.prepare(each, False).correlate(buffer, heard)
         return forward, back, jax.vjp(place, each)[1](found)[0]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_TILE", tile[0])
-        patch.setattr(reading, "_LONG_SLICE", tile[1])
+    with cut(tile):
         forward, back, carried = read(case.weights, weights, case.buffer(past), heard)
     close(forward, case.heard(past))
     close(back, case.answered(past))
@@ -150,9 +164,7 @@ def test_the_transpose_is_the_adjoint(case, tile):
     y = case.numbers(case.tick, case.features, case.n)
     forth = jax.jit(lambda w, x: case.read(case.prepare(w, False), x))
     back = jax.jit(lambda w, y: case.read(case.prepare(w, True), y))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_TILE", tile[0])
-        patch.setattr(reading, "_LONG_SLICE", tile[1])
+    with cut(tile):
         there = (np.asarray(forth(case.weights, case.buffer(x)), float) * y).sum()
         tick, case.tick = case.tick, case.tick + before
         ahead = np.zeros((case.n, case.columns, case.features, *case.tail))

@@ -17,6 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 _TILE = 4096
 #: Numbers a slice from which on plain sums over all targets are faster than tiles.
 _LONG_SLICE = 256
+#: Share of all regions that lists hear from which on neighbours in them are neighbours in the buffer.
+_FEW = 0.5
 _LONGEST_WINDOW = 64
 #: Columns behind the end of a buffer, which a padded slice may touch.
 SLACK = 8
@@ -131,21 +133,32 @@ class WindowedSum(eqx.Module):
         return jax.lax.dynamic_slice_in_dim(buffer, first, self.span).reshape(-1)
 
     def _slices(self, buffer: Array, starts: Array, tap: int, length: int) -> Array:
-        """`(source, target, length * unit)`; the shift of an interpolation's second sample is one column."""
+        """`(*starts, length * unit)`; the shift of an interpolation's second sample is one column."""
         shift = tap if self.pairs.axis else -tap
         cut = lambda start: jax.lax.dynamic_slice(buffer, ((start + shift) * self._unit,), (length * self._unit,))  # noqa: E731
-        return jax.vmap(jax.vmap(cut))(starts)
+        for _ in starts.shape:
+            cut = jax.vmap(cut)
+        return cut(starts)
 
     def _weigh(self, weights: Array, slices: Array) -> Array:
-        if weights.ndim == 2:
+        if weights.ndim < slices.ndim:
             return weights[..., None] * slices
-        apart = slices.reshape(*slices.shape[:2], -1, self.batch)
+        apart = slices.reshape(*slices.shape[:-1], -1, self.batch)
         return (weights[..., None, :] * apart).reshape(slices.shape)
 
     def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "time feature node *batch"]:
         """Sums for a window that starts `at` columns after the buffer's first window."""
+        # Tiles suit XLA's CPU backend; elsewhere a kernel for each would cost more than it does.
+        by_tiles, at_once = (
+            lambda *args, f=f: f(*args) for f in (self._by_tiles, self._at_once)
+        )  # methods have no hash
+        total = jax.lax.platform_dependent(buffer, at, cpu=by_tiles, default=at_once)
+        total = total.reshape(-1, _padded(self.window), self.features, *buffer.shape[2:])
+        return jnp.moveaxis(total[: len(self.pairs.heard), : self.window], 0, 2)
+
+    def _by_tiles(self, buffer: Array, at: Any) -> Array:
+        """`(target tile, target, time * unit)`."""
         padded = _padded(self.window)
-        length = padded * self._unit
         targets, alone = self.starts.shape[3], self.starts.shape[2] == 1
 
         def source_tile(total, tile):
@@ -157,11 +170,23 @@ class WindowedSum(eqx.Module):
             return total, None
 
         def target_tile(_, tile):
-            return None, jax.lax.scan(source_tile, jnp.zeros((targets, length), buffer.dtype), tile)[0]
+            blank = jnp.zeros((targets, padded * self._unit), buffer.dtype)
+            return None, jax.lax.scan(source_tile, blank, tile)[0]
 
-        total = jax.lax.scan(target_tile, None, (self.first, self.starts, self.weights))[1]
-        total = total.reshape(-1, padded, self.features, *buffer.shape[2:])[: len(self.pairs.heard), : self.window]
-        return jnp.moveaxis(total, 0, 2)
+        return jax.lax.scan(target_tile, None, (self.first, self.starts, self.weights))[1]
+
+    def _at_once(self, buffer: Array, at: Any) -> Array:
+        """The same as one gather."""
+        flat, starts = buffer.reshape(-1), self._from_the_first_row(buffer) + at
+        parts = [
+            self._weigh(w, self._slices(flat, starts, tap, _padded(self.window))).sum((1, 2))
+            for tap, w in enumerate(self.weights)
+        ]
+        return sum(parts[1:], parts[0])
+
+    def _from_the_first_row(self, buffer: Array) -> Array:
+        """Starts in the whole buffer, not from the first row that their tile reads."""
+        return self.starts + self.first[:, :, None, None] * (buffer.shape[1] // self.features)
 
     def correlate(
         self, buffer: Float[Array, "node samples *batch"], heard: Float[Array, "time feature node *batch"]
@@ -172,17 +197,22 @@ class WindowedSum(eqx.Module):
         q = jnp.moveaxis(heard, 2, 0)
         q = jnp.pad(q, ((0, n_tiles * targets - len(q)), *((0, 0),) * (q.ndim - 1))).reshape(n_tiles, targets, -1)
 
+        by_source = lambda q, buffer: self._correlate_sources(q, buffer, length)  # noqa: E731
+        at_once = lambda q, buffer: self._correlate_at_once(q, buffer, length)  # noqa: E731
+        return jax.lax.platform_dependent(q, buffer, cpu=by_source, default=at_once)
+
+    def _correlate_sources(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
+        """One source at a time: product and sum fuse."""
+        targets = self.starts.shape[3]
+
         def target_tile(_, x):
             first, starts, q = x
 
-            def source(_, x):  # one source at a time: product and sum fuse
+            def source(_, x):
                 first, starts = x
-                flat, found = self._near(buffer, first), []
-                for tap in range(len(self.weights)):
-                    product = self._slices(flat, starts[None], tap, length)[0] * q
-                    apart = product if self.batch is None else product.reshape(targets, -1, self.batch)
-                    found.append(apart.sum(1))
-                return None, tuple(found)
+                flat = self._near(buffer, first)
+                slices = (self._slices(flat, starts[None], tap, length)[0] for tap in range(len(self.weights)))
+                return None, tuple(self._over_time(x * q) for x in slices)
 
             places = starts.reshape(-1, targets)
             firsts = jnp.repeat(first, starts.shape[1])
@@ -191,6 +221,15 @@ class WindowedSum(eqx.Module):
 
         return jax.lax.scan(target_tile, None, (self.first, self.starts, q))[1]
 
+    def _correlate_at_once(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
+        flat, starts = buffer.reshape(-1), self._from_the_first_row(buffer)
+        slices = (self._slices(flat, starts, tap, length) for tap in range(len(self.weights)))
+        return tuple(self._over_time(x * q[:, None, None]) for x in slices)
+
+    def _over_time(self, product: Array) -> Array:
+        apart = product if self.batch is None else product.reshape(*product.shape[:-1], -1, self.batch)
+        return apart.sum(product.ndim - 1)
+
 
 def _padded(window: int) -> int:
     """Slices of whole vectors read two to three times faster; what is too much is thrown away."""
@@ -198,8 +237,12 @@ def _padded(window: int) -> int:
 
 
 def _tile_shape(receivers: int, places: int, length: int) -> tuple[int, int]:
-    """Sources and targets a tile: two sources at least, padding as small as it can be; long slices source by source."""
-    if length >= _LONG_SLICE:
+    """Sources and targets a tile: two sources at least, padding as small as it can be.
+
+    Long slices go source by source, and so do lists that jump about in a large buffer: both cores then wait for memory.
+    """
+    jumping = places <= _FEW * receivers and receivers * length >= _TILE
+    if length >= _LONG_SLICE or jumping:
         return 1, receivers
     targets = min(receivers, max(1, _TILE // (2 * length)))
     targets = math.ceil(receivers / math.ceil(receivers / targets))
