@@ -273,7 +273,7 @@ def test_nothing_passes_a_horizon(autodiff):
 @example(61, [90, 8], 1, 10)
 def test_every_horizon_is_the_start_of_a_tick(steps, periods, window, horizon):
     starts, at = set(), 0
-    for segment in schedule.plan(steps, [(p, 0) for p in periods], window, horizon):
+    for segment in schedule.plan(steps, [[(p, 0)] for p in periods], window, horizon):
         starts |= {at + segment.tick * k for k in range(segment.ticks)}
         at += segment.steps
     assert at == steps and set(range(0, steps, horizon)) <= starts

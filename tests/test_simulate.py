@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.schedule import plan
+from gyrax.schedule import piece, plan
 from naive import loop
+from toys import clock
 
 SOLVERS = {"euler": gx.solvers.EulerMaruyama(), "heun": gx.solvers.Heun(), "rk4": gx.solvers.RungeKutta4()}
 
@@ -159,19 +160,51 @@ def test_a_linear_delay_equation_has_its_closed_solution():
 @given(
     st.integers(1, 400), st.lists(st.integers(1, 90), min_size=1, max_size=3), st.integers(0, 200), st.integers(1, 20)
 )
-def test_a_plan_covers_the_run_and_straddles_no_period(steps, periods, elapsed, window):
-    samplings = [(p, elapsed % p) for p in periods]
-    segments = plan(steps, samplings, window)
-    assert sum(s.steps for s in segments) == steps
+def test_a_plan_covers_the_run_and_no_piece_straddles_a_period(steps, periods, elapsed, window):
+    segments = plan(steps, [[(p, elapsed % p)] for p in periods], window)
+    assert sum(s.steps for s in segments) == steps and len(segments) <= 3
     at = elapsed
     for segment in segments:
         assert segment.tick % segment.window == 0 and segment.window <= window
-        for _ in range(segment.ticks):
-            for period in periods:
-                inside = [s for s in range(at + 1, at + segment.tick) if s % period == 0]
-                whole = at % period == 0 and segment.tick % period == 0
-                assert whole or not inside
-            at += segment.tick
+        for period in periods:
+            part = piece(segment.tick, [(period, at % period)], segment.steps)
+            assert segment.tick % part == 0
+            for begin in range(at, at + segment.steps, part):
+                inside = [s for s in range(begin + 1, begin + part) if s % period == 0]
+                assert (begin % period == 0 and part % period == 0) or not inside
+        at += segment.steps
+
+
+@pytest.mark.parametrize("periods", [(7, 30), (7, 30, 11), (13, 4)])
+def test_periods_that_do_not_fit_leave_long_ticks(periods):
+    for segment in plan(10_000, [[(p, 3)] for p in periods], 8)[:-1]:
+        assert segment.tick >= 64 or segment.ticks == 1
+
+
+@given(
+    st.integers(20, 90),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.lists(st.integers(0, 60), max_size=2, unique=True),
+)
+@settings(max_examples=8)
+def test_samples_do_not_depend_on_the_cut(steps, period, other, joints):
+    """Averages of a ramp and samples at whole steps, of a run in up to three parts."""
+    net = clock()
+    monitors = {
+        "average": gx.monitors.TemporalAverage(source="ramp", period=float(period)),
+        "sample": gx.monitors.Subsample(source="t", period=float(other)),
+    }
+    ends = sorted({j for j in joints if 0 < j < steps} | {steps})
+    final, averages, samples = None, [], []
+    for begin, end in zip([0, *ends], ends, strict=False):
+        run = gx.simulate(net, float(end - begin), 1.0, monitors=monitors, start=final)
+        final = run.final
+        averages.append(run["average"].values)
+        samples.append(run["sample"].values)
+    n = np.arange(1, steps // period + 1)
+    np.testing.assert_allclose(np.concatenate(averages)[:, 0, 0], (n - 0.5) * period, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate(samples)[:, 0, 0], np.arange(1, steps // other + 1) * other)
 
 
 def test_non_finite_states_are_reported_with_time_and_region(small_connectome, key):

@@ -6,6 +6,7 @@ backwards and for ensembles.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from .monitors import AbstractMonitor, Window
 from .network import Afferent, AfferentPath, Network, prepared
 from .noise import increments
 from .reading import SLACK, WindowedSum, inner_window
-from .schedule import Segment
+from .schedule import Segment, piece
 from .sparse import Sparse, SparseSum
 
 #: Share of all pairs below which weights that act at once are summed as lists, not as a matrix.
@@ -102,6 +103,38 @@ class Sampling:
     strides: dict[str, int]
     phases: dict[str, int]
     now: dict[str, int]
+
+    def limits(self, name: str) -> list[tuple[int, int]]:
+        """The periods whose ends no update of a monitor may straddle, and how much of them has passed."""
+        return [(every, self.now[name] % every) for every in (self.periods[name], self.strides[name])]
+
+    def piece(self, name: str, segment: Segment) -> int:
+        """Steps that a monitor sees at a time."""
+        return piece(segment.tick, self.limits(name), segment.steps)
+
+    def whole(self, name: str, steps: int) -> bool:
+        """Whether so many steps at a time are whole periods."""
+        return steps % self.periods[name] == 0 and self.now[name] == 0
+
+    def places(self, name: str, segment: Segment, step: Any) -> Any:
+        """Which of a tick's samples may lie at the end of a period: as many as there can be in one tick."""
+        part, period = self.piece(name, segment), self.periods[name]
+        if self.whole(name, part):
+            return slice(None)
+        passed = (step - segment.tick + self.phases[name]) % period
+        at = (period - passed) // part - 1 + period // math.gcd(part, period) * jnp.arange(self._most(name, segment))
+        return jnp.clip(at, 0, segment.tick // part - 1)
+
+    def _most(self, name: str, segment: Segment) -> int:
+        return -(-segment.tick // self.periods[name])
+
+    def due(self, name: str, segment: Segment) -> Any:
+        """Which of a segment's candidates are samples."""
+        if self.whole(name, self.piece(name, segment)):
+            return slice(None)
+        period, tick = self.periods[name], segment.tick
+        ends = (self.now[name] + tick * np.arange(segment.ticks + 1)) // period  # periods that have ended by each tick
+        return np.flatnonzero(np.arange(self._most(name, segment)) < np.diff(ends)[:, None])
 
 
 def assemble(
@@ -217,27 +250,40 @@ class Engine:
         return {name: parts.network.sent(parts.network.couplings[name], y) for name in self.features}
 
     def observe(self, parts: Parts, states: Any, path: Array, end: State, step: Any) -> tuple[Any, dict[str, Array]]:
-        """What the monitors make of a tick: their states after it, and their samples.
+        """What the monitors make of a tick: their states after it, and what may be samples (see `due`).
 
         Args:
             path: the state before every step.
             end: the state after the last.
             step: number of steps taken by then.
         """
-        tick, (periods, strides) = self.segment.tick, (self.sampling.periods, self.sampling.strides)
         new, found = {}, {}
         for name, monitor in parts.monitors.items():
             read = functools.partial(parts.network.model.read, self.sources[name])
-            ends = (step + self.sampling.phases[name]) % strides[name] == 0
-            window = Window(jax.vmap(read)(path), read(end), ends, self.dt, strides[name])
-            new[name], samples = monitor.update(states[name], window)
-            _check_samples(name, monitor, samples, max(1, window.whole))
-            if tick % periods[name] == 0 and self.sampling.now[name] == 0:
-                every = periods[name] // strides[name]
-                found[name] = samples[every - 1 :: every]
+            update = functools.partial(self._update, name, monitor)
+            rows, last, piece = jax.vmap(read)(path), read(end), self.sampling.piece(name, self.segment)
+            if piece == self.segment.tick:
+                new[name], samples = update(states[name], (rows, last, step))
             else:
-                found[name] = samples[-1:]
+                rows = rows.reshape(-1, piece, *rows.shape[1:])
+                ends = jnp.concatenate([rows[1:, 0], last[None]])
+                steps = step - self.segment.tick + piece * (1 + jnp.arange(len(rows)))
+                new[name], samples = jax.lax.scan(update, states[name], (rows, ends, steps))
+                samples = samples.reshape(-1, *samples.shape[2:])
+            found[name] = samples[self.sampling.places(name, self.segment, step)]
         return new, found
+
+    def _update(self, name: str, monitor: Any, state: Any, x: Any) -> tuple[Any, Array]:
+        """A monitor's state after a piece, and its sample at the end of each period, or at the end of the piece."""
+        path, end, step = x
+        period, stride = self.sampling.periods[name], self.sampling.strides[name]
+        ends = (step + self.sampling.phases[name]) % stride == 0
+        window = Window(path, end, ends, self.dt, stride)
+        state, samples = monitor.update(state, window)
+        _check_samples(name, monitor, samples, max(1, window.whole))
+        if self.sampling.whole(name, len(path)):
+            return state, samples[period // stride - 1 :: period // stride]
+        return state, samples[-1:]
 
     # Delayed sums
 

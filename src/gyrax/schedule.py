@@ -1,11 +1,16 @@
-"""How the steps of a run are cut, so that monitors sample where they must and windows fit between."""
+"""How the steps of a run are cut: into segments of equal ticks, ticks into windows, and what monitors see into pieces."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Iterable
 
 #: Steps of a tick: long enough that its overhead does not count, short enough to stay in the cache.
 _TICK = 512
-_SHORT = 64
+#: What a segment (which is compiled by itself), a tick, a window and a monitor's update cost, in microseconds, roughly.
+_COSTS = 20_000, 5, 6, 2
+
+Sampling = tuple[int, int]  # a period in steps, and how much of it has passed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,54 +37,79 @@ def divisors(n: int) -> list[int]:
     return small + [n // k for k in reversed(small) if k * k != n]
 
 
+def piece(tick: int, samplings: Iterable[Sampling], steps: int) -> int:
+    """The longest part of a tick such that none, of all these steps, straddles the end of one of the periods.
+
+    Example:
+        >>> piece(480, [(720, 0)], 60_000), piece(480, [(720, 30), (10, 0)], 60_000), piece(480, [(20, 0)], 60_000)
+        (240, 30, 480)
+    """
+
+    def fits(part: int) -> bool:
+        return all(
+            (period % part == 0 and phase % part == 0) or (part % period == 0 and phase == 0) or phase + steps <= period
+            for period, phase in samplings
+        )
+
+    return max(k for k in divisors(tick) if fits(k))
+
+
 def plan(
-    steps: int, samplings: list[tuple[int, int]], longest_window: int, horizon: int | None = None, passed: int = 0
+    steps: int,
+    monitors: list[list[Sampling]],
+    longest_window: int,
+    horizon: int | None = None,
+    passed: int = 0,
 ) -> list[Segment]:
-    """Cuts a run into segments whose ticks never straddle the end of a period.
+    """Cuts a run into at most three segments: a beginning, most of it, and what is left.
 
     Args:
         steps: of the run.
-        samplings: `(period, phase)` in steps for all that must not be straddled; a phase is how much of a period has passed.
+        monitors: for each one the periods whose ends none of its updates may straddle.
         longest_window: steps of delayed input that can be known at once.
         horizon: steps after which gradients are cut: a tick begins there.
         passed: steps of the run before these.
 
     Example:
-        >>> plan(60_000, [(720, 0)], 4)
-        [Segment(ticks=250, tick=240, window=4)]
+        >>> plan(60_000, [[(720, 0)]], 4)
+        [Segment(ticks=125, tick=480, window=4)]
     """
-    longest_window = max(longest_window, 1)
-    samplings = sorted({(period, phase % period) for period, phase in samplings})
-    cut = None if horizon is None else (horizon, passed % horizon)
-    whole = _segment(steps, samplings, longest_window, cut)
-    if whole.tick >= min(_SHORT, steps):
-        return [whole]
-    # An awkward number of steps: a longer first part that is not, then the rest with what then has passed.
-    heads = {period - phase for period, phase in samplings} | ({cut[0] - cut[1]} if cut else set())
-    for unit in {period for period, _ in samplings} | {math.lcm(*(period for period, _ in samplings)), _TICK}:
-        heads.add(steps - steps % unit)
-    options = [_segment(head, samplings, longest_window, cut) for head in sorted(heads) if 0 < head < steps]
-    best = max(options, key=lambda s: (min(s.tick, _SHORT), s.steps), default=whole)
-    if best.tick <= whole.tick:
-        return [whole]
-    rest = [(period, (phase + best.steps) % period) for period, phase in samplings]
-    return [best, *plan(steps - best.steps, rest, longest_window, horizon, passed + best.steps)]
+    every = [*{s for monitor in monitors for s in monitor}, *([(horizon, passed % horizon)] if horizon else [])]
+    periods = {period for period, _ in every}
+    units = {*periods, _TICK, _TICK // 2, math.lcm(*periods, 1)}
+
+    @functools.cache
+    def cut(first: int, length: int) -> tuple[float, Segment]:
+        now = [[(period, (phase + first) % period) for period, phase in monitor] for monitor in monitors]
+        return _segment(length, now, max(longest_window, 1), horizon, passed + first)
+
+    def pieces(first: int, unit: int) -> list[tuple[int, int]]:
+        main = (steps - first) // unit * unit
+        return [(at, n) for at, n in ((0, first), (first, main), (first + main, steps - first - main)) if n]
+
+    beginnings = {0} | {period - phase for period, phase in every if phase}
+    options = [pieces(first, unit) for first in beginnings if first < steps for unit in units] + [[(0, steps)]]
+    best = min(options, key=lambda option: (sum(cut(*part)[0] for part in option), option))
+    return [cut(*part)[1] for part in best]
 
 
-def _segment(steps: int, samplings: list[tuple[int, int]], longest_window: int, cut: tuple[int, int] | None) -> Segment:
-    """All the steps in equal ticks, the best length that no sampling forbids."""
+def _segment(
+    steps: int, monitors: list[list[Sampling]], longest_window: int, horizon: int | None, passed: int
+) -> tuple[float, Segment]:
+    """All the steps in equal ticks, the best length, and what it costs."""
+    segment, per_tick, per_window, per_update = _COSTS
+    to_cut = None if horizon is None else -passed % horizon  # steps to the next place where gradients are cut
 
     def fits(tick: int) -> bool:
-        if cut is not None and not (cut[0] % tick == 0 and cut[1] % tick == 0) and cut[1] + steps > cut[0]:
-            return False
-        return all(
-            (period % tick == 0 and phase % tick == 0) or (tick % period == 0 and phase == 0) or phase + steps <= period
-            for period, phase in samplings
-        )
+        return horizon is None or to_cut is None or to_cut >= steps or (horizon % tick == 0 and to_cut % tick == 0)
 
     def window(tick: int) -> int:
         return max(k for k in divisors(tick) if k <= longest_window)
 
+    def cost(tick: int) -> float:
+        updates = sum(steps / piece(tick, monitor, steps) for monitor in monitors)
+        return segment + steps / tick * per_tick + steps / window(tick) * per_window + updates * per_update
+
     ticks = [k for k in divisors(steps) if k <= _TICK and fits(k)]
-    tick = max(ticks, key=lambda k: (min(k, 4 * _SHORT), window(k), k))
-    return Segment(steps // tick, tick, window(tick))
+    tick = min(ticks, key=lambda k: (cost(k), -k))
+    return cost(tick), Segment(steps // tick, tick, window(tick))

@@ -263,8 +263,8 @@ def _run(
     if network.delay is not None:
         assert network.delay.spans is not None
         lags = network.delay.reach(dt)[0], network.delay.spans.connected
-    samplings = [(p[name], phases[name]) for p in (periods, strides) for name in monitors]
-    segments = plan(steps, samplings, _CHUNK if lags is None else windows(*lags), horizon)
+    limits = [Sampling(periods, strides, first, phases).limits(name) for name in monitors]
+    segments = plan(steps, limits, _CHUNK if lags is None else windows(*lags), horizon)
     parts = assemble(network, monitors, solver, dt, begin.step, controller)
     adjoint = None
     if controller is not None:
@@ -279,7 +279,7 @@ def _run(
         )
         carry, found = _segment(engine, parts, carry, key, autodiff)
         for name, values in found.items():
-            samples[name].append(values[_due(engine, name)])
+            samples[name].append(values[sampling.due(name, segment)])
         phases = {name: (phases[name] + segment.steps) % periods[name] for name in monitors}
     final = dataclasses.replace(
         begin,
@@ -391,12 +391,3 @@ def _segment(engine: Engine, parts: Any, carry: Carry, key: Any, autodiff: str) 
             carry = dataclasses.replace(carry, step=step)
             pieces.append(jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), found))
     return carry, jax.tree.map(lambda *x: jnp.concatenate(x), *pieces)
-
-
-def _due(engine: Engine, name: str) -> Any:
-    """Which of the candidate samples of a segment lie at the end of a period."""
-    period, phase, segment = engine.sampling.periods[name], engine.sampling.now[name], engine.segment
-    if segment.tick % period == 0 and phase == 0:
-        return slice(None)
-    ends = phase + segment.tick * np.arange(1, segment.ticks + 1)
-    return np.flatnonzero(ends % period == 0)

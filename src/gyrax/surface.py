@@ -24,8 +24,14 @@ class Surface(eqx.Module):
         ValueError: for indices that are no whole numbers or negative, or labels of another number.
 
     Example:
-        >>> Surface([0, 0, 1, 1, 1])
-        Surface(5 vertices in 2 regions)
+        >>> import gyrax as gx
+        >>> near = gx.couplings.Linear(source="S", strength=0.1, weights=gx.Sparse(np.eye(5, k=1)))
+        >>> far = gx.couplings.Linear(source="S", strength=0.5)
+        >>> regions = gx.Connectome([[0, 1], [1, 0]], lengths=[[0, 30], [30, 0]])
+        >>> surface = Surface([0, 0, 1, 1, 1])
+        >>> net = gx.Network(gx.models.WongWang(), {"near": near, "far": far}, regions, gx.Delay(3.0), surface=surface)
+        >>> gx.simulate(net, 20.0, 1.0)["raw"].values.shape
+        (20, 1, 5)
     """
 
     region_of: Int[Array, " vertex"]
