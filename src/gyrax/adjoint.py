@@ -391,7 +391,7 @@ class _Backward:
             n: tuple(None if s is None else s.weights for s in sums) for n, sums in self.engine.sums(self.parts).items()
         }
         tail = self.engine.tail
-        zeros = lambda w: jnp.zeros((*w.shape[:4], *tail), w.dtype)  # noqa: E731
+        zeros = lambda w: jnp.zeros((*w.shape[:3], *tail), w.dtype)  # noqa: E731
         return shared, jax.tree.map(zeros, weights)
 
     def _parts_bar(self, gradient: Any) -> Any:

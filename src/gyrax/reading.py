@@ -13,12 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-#: Numbers (sources x targets x window) up to which XLA's CPU backend fuses gather, product and sum (docs/design.md).
-_TILE = 4096
-#: Numbers a slice from which on plain sums over all targets are faster than tiles.
-_LONG_SLICE = 256
-#: Share of all regions that lists hear from which on neighbours in them are neighbours in the buffer.
-_FEW = 0.5
+#: Sources whose slices are added up in one kernel, for all targets (docs/design.md).
+_TOGETHER = 8
 _LONGEST_WINDOW = 64
 #: Columns behind the end of a buffer, which a padded slice may touch.
 SLACK = 8
@@ -83,14 +79,12 @@ class WindowedSum(eqx.Module):
     samples next to each other, each with its share of the weight.
     """
 
-    first: Int[Array, "target_tile source_tile"]
-    starts: Int[Array, "target_tile source_tile source target"]
-    weights: tuple[Float[Array, "target_tile source_tile source target *batch"], ...]
+    starts: Int[Array, "group source target"]
+    weights: tuple[Float[Array, "group source target *batch"], ...]
     pairs: Pairs = eqx.field(static=True)
     window: int = eqx.field(static=True)
     features: int = eqx.field(static=True)
     batch: int | None = eqx.field(static=True)
-    span: int | None = eqx.field(static=True)
 
     @classmethod
     def prepare(
@@ -109,28 +103,15 @@ class WindowedSum(eqx.Module):
         """Args: `weights` are those of the sample `steps` back, and of the ones before it; `(target, source[, batch])`."""
         pairs = Pairs(connected, int(transposed))
         k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
-        shape = _tile_shape(len(pairs.heard), pairs.heard.shape[1], _padded(window) * features * (batch or 1))
-        heard = _tiles(pairs.heard, *shape)
-        first, span = heard.min((2, 3)), None
-        if shape[0] == 1:
-            first = np.zeros_like(first)
-        else:
-            span = int((heard.max((2, 3)) - first).max()) + 1
-            first = np.minimum(first, len(pairs.heard) - span)
-        starts = (heard - first[:, :, None, None]) * columns + _tiles(k if transposed else depth - k, *shape)
-        entries = [pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights]
-        tiled = tuple(_tiles(w, *shape) for w in entries)
-        return cls(jnp.asarray(first), starts, tiled, pairs, window, features, batch, span)
+        together = max(1, _TOGETHER // len(weights))
+        starts = pairs.heard * columns + (k if transposed else depth - k)
+        entries = (pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights)
+        grouped = tuple(_groups(w, together) for w in entries)
+        return cls(_groups(starts, together, "edge"), grouped, pairs, window, features, batch)
 
     @property
     def _unit(self) -> int:
         return self.features * (self.batch or 1)
-
-    def _near(self, buffer: Array, first: Any) -> Array:
-        """The rows a tile reads. XLA takes a fusion that may read much for one that does, and would split every tile."""
-        if self.span is None:
-            return buffer.reshape(-1)
-        return jax.lax.dynamic_slice_in_dim(buffer, first, self.span).reshape(-1)
 
     def _slices(self, buffer: Array, starts: Array, tap: int, length: int) -> Array:
         """`(*starts, length * unit)`; the shift of an interpolation's second sample is one column."""
@@ -148,83 +129,60 @@ class WindowedSum(eqx.Module):
 
     def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "time feature node *batch"]:
         """Sums for a window that starts `at` columns after the buffer's first window."""
-        # Tiles suit XLA's CPU backend; elsewhere a kernel for each would cost more than it does.
-        by_tiles, at_once = (
-            lambda *args, f=f: f(*args) for f in (self._by_tiles, self._at_once)
+        # XLA's CPU backend makes one kernel of a group; elsewhere kernels would cost more than what they do.
+        by_group, at_once = (
+            lambda *args, f=f: f(*args) for f in (self._by_group, self._at_once)
         )  # methods have no hash
-        total = jax.lax.platform_dependent(buffer, at, cpu=by_tiles, default=at_once)
+        total = jax.lax.platform_dependent(buffer, at, cpu=by_group, default=at_once)
         total = total.reshape(-1, _padded(self.window), self.features, *buffer.shape[2:])
-        return jnp.moveaxis(total[: len(self.pairs.heard), : self.window], 0, 2)
+        return jnp.moveaxis(total[:, : self.window], 0, 2)
 
-    def _by_tiles(self, buffer: Array, at: Any) -> Array:
-        """`(target tile, target, time * unit)`."""
-        padded = _padded(self.window)
-        targets, alone = self.starts.shape[3], self.starts.shape[2] == 1
+    def _by_group(self, buffer: Array, at: Any) -> Array:
+        """`(target, time * unit)`."""
+        flat, padded = buffer.reshape(-1), _padded(self.window)
 
-        def source_tile(total, tile):
-            first, starts, weights = tile
-            flat = self._near(buffer, first)
+        def group(total, x):
+            starts, weights = x
             for tap, w in enumerate(weights):
-                part = self._weigh(w, self._slices(flat, starts + at, tap, padded))
-                total = total + (part[0] if alone else jnp.sum(part, 0))
+                for source in range(len(starts)):
+                    total = total + self._weigh(w[source], self._slices(flat, starts[source] + at, tap, padded))
             return total, None
 
-        def target_tile(_, tile):
-            blank = jnp.zeros((targets, padded * self._unit), buffer.dtype)
-            return None, jax.lax.scan(source_tile, blank, tile)[0]
-
-        return jax.lax.scan(target_tile, None, (self.first, self.starts, self.weights))[1]
+        blank = jnp.zeros((self.starts.shape[2], padded * self._unit), buffer.dtype)
+        return jax.lax.scan(group, blank, (self.starts, self.weights))[0]
 
     def _at_once(self, buffer: Array, at: Any) -> Array:
         """The same as one gather."""
-        flat, starts = buffer.reshape(-1), self._from_the_first_row(buffer) + at
-        parts = [
-            self._weigh(w, self._slices(flat, starts, tap, _padded(self.window))).sum((1, 2))
-            for tap, w in enumerate(self.weights)
-        ]
+        flat, padded = buffer.reshape(-1), _padded(self.window)
+        slices = (self._slices(flat, self.starts + at, tap, padded) for tap in range(len(self.weights)))
+        parts = [self._weigh(w, x).sum((0, 1)) for w, x in zip(self.weights, slices, strict=True)]
         return sum(parts[1:], parts[0])
-
-    def _from_the_first_row(self, buffer: Array) -> Array:
-        """Starts in the whole buffer, not from the first row that their tile reads."""
-        return self.starts + self.first[:, :, None, None] * (buffer.shape[1] // self.features)
 
     def correlate(
         self, buffer: Float[Array, "node samples *batch"], heard: Float[Array, "time feature node *batch"]
-    ) -> tuple[Float[Array, "target_tile source_tile source target *batch"], ...]:
+    ) -> tuple[Float[Array, "group source target *batch"], ...]:
         """Gradient of the weights: sums over time and features of what each connection carried times `heard`'s cotangent."""
-        length = len(heard)
-        n_tiles, targets = self.starts.shape[0], self.starts.shape[3]
-        q = jnp.moveaxis(heard, 2, 0)
-        q = jnp.pad(q, ((0, n_tiles * targets - len(q)), *((0, 0),) * (q.ndim - 1))).reshape(n_tiles, targets, -1)
-
-        by_source = lambda q, buffer: self._correlate_sources(q, buffer, length)  # noqa: E731
-        at_once = lambda q, buffer: self._correlate_at_once(q, buffer, length)  # noqa: E731
+        length, q = len(heard), jnp.moveaxis(heard, 2, 0).reshape(heard.shape[2], -1)
+        by_source, at_once = (
+            lambda *args, f=f: f(*args, length) for f in (self._correlate_sources, self._correlate_at_once)
+        )
         return jax.lax.platform_dependent(q, buffer, cpu=by_source, default=at_once)
 
     def _correlate_sources(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
         """One source at a time: product and sum fuse."""
-        targets = self.starts.shape[3]
+        flat = buffer.reshape(-1)
 
-        def target_tile(_, x):
-            first, starts, q = x
+        def source(_, starts):
+            slices = (self._slices(flat, starts, tap, length) for tap in range(len(self.weights)))
+            return None, tuple(self._over_time(x * q) for x in slices)
 
-            def source(_, x):
-                first, starts = x
-                flat = self._near(buffer, first)
-                slices = (self._slices(flat, starts[None], tap, length)[0] for tap in range(len(self.weights)))
-                return None, tuple(self._over_time(x * q) for x in slices)
-
-            places = starts.reshape(-1, targets)
-            firsts = jnp.repeat(first, starts.shape[1])
-            found = jax.lax.scan(source, None, (firsts, places))[1]
-            return None, tuple(x.reshape(*starts.shape, *x.shape[2:]) for x in found)
-
-        return jax.lax.scan(target_tile, None, (self.first, self.starts, q))[1]
+        found = jax.lax.scan(source, None, self.starts.reshape(-1, len(q)))[1]
+        return tuple(x.reshape(*self.starts.shape, *x.shape[2:]) for x in found)
 
     def _correlate_at_once(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
-        flat, starts = buffer.reshape(-1), self._from_the_first_row(buffer)
-        slices = (self._slices(flat, starts, tap, length) for tap in range(len(self.weights)))
-        return tuple(self._over_time(x * q[:, None, None]) for x in slices)
+        flat = buffer.reshape(-1)
+        slices = (self._slices(flat, self.starts, tap, length) for tap in range(len(self.weights)))
+        return tuple(self._over_time(x * q) for x in slices)
 
     def _over_time(self, product: Array) -> Array:
         apart = product if self.batch is None else product.reshape(*product.shape[:-1], -1, self.batch)
@@ -236,28 +194,10 @@ def _padded(window: int) -> int:
     return window if window <= 2 else 4 if window <= 4 else -(-window // SLACK) * SLACK
 
 
-def _tile_shape(receivers: int, places: int, length: int) -> tuple[int, int]:
-    """Sources and targets a tile: two sources at least, padding as small as it can be.
-
-    Long slices go source by source, and so do lists that jump about in a large buffer: both cores then wait for memory.
-    """
-    jumping = places <= _FEW * receivers and receivers * length >= _TILE
-    if length >= _LONG_SLICE or jumping:
-        return 1, receivers
-    targets = min(receivers, max(1, _TILE // (2 * length)))
-    targets = math.ceil(receivers / math.ceil(receivers / targets))
-    sources = min(places, max(2, _TILE // (targets * length)))
-    return math.ceil(places / math.ceil(places / sources)), targets
-
-
-def _tiles(entries: Any, sources: int, targets: int) -> Any:
-    """`(receiver, place, ...)` to `(target tile, source tile, source, target, ...)`, padded; NumPy stays NumPy."""
-    n_targets, n_sources = math.ceil(entries.shape[0] / targets), math.ceil(entries.shape[1] / sources)
-    pad = ((0, n_targets * targets - entries.shape[0]), (0, n_sources * sources - entries.shape[1]))
-    rest = entries.shape[2:]
-    xp: Any = np if isinstance(entries, np.ndarray) else jnp
-    mode = "edge" if xp is np else "constant"
-    tiles = xp.pad(entries, (*pad, *((0, 0),) * len(rest)), mode=mode).reshape(
-        n_targets, targets, n_sources, sources, *rest
-    )
-    return xp.moveaxis(tiles, 1, 3)
+def _groups(entries: Any, together: int, mode: Any = "constant") -> Any:
+    """`(receiver, place, ...)` to `(group, source, receiver, ...)`, filled up to groups of equal length."""
+    n, places = entries.shape[:2]
+    count = math.ceil(places / together)
+    together = math.ceil(places / count)
+    entries = jnp.pad(entries, ((0, 0), (0, count * together - places), *((0, 0),) * (entries.ndim - 2)), mode=mode)
+    return jnp.moveaxis(entries, 0, 1).reshape(count, together, n, *entries.shape[2:])
