@@ -74,9 +74,9 @@ def simulate(
             kept. Delayed input is interpolated to third order. Left out, steps of dt.
         monitors: what to record, by name; `{"raw": Raw()}` if left out, `{}` for nothing. One alone is called 'monitor'.
         key: `jax.random.key(...)` for the noise. A run that goes on from `run.final` draws on from its key, unless given another.
-        start: `run.final` of an earlier run, to go on exactly, monitors included; a state `(state, node)`, which then
-            has also been the state at all times before; a `gx.History`, or a recording of all states, which says what
-            has; left out, the model's own start.
+        start: `run.final` of an earlier run, to go on exactly, monitors included (with a stepsize_controller, which begins
+            its steps anew, within its tolerances); a state `(state, node)`, which then has also been the state at all
+            times before; a `gx.History`, or a recording of all states, which says what has; left out, the model's own start.
         autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients of delays.
         gradient_horizon: ms over which gradients look back: at its multiples the network's state, what it has sent and what
             it hears just then count as given, which tames them where the activity is chaotic. Monitors are not cut. Left
