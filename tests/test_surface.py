@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.experimental.sparse import BCOO
 
@@ -175,6 +175,29 @@ def test_many_at_once_equal_one_by_one(key, rounding):
     alone = [jax.jit(jax.value_and_grad(value))(s, k) for s, k in zip(strengths, keys, strict=True)]
     np.testing.assert_allclose(both[0], [x[0] for x in alone], rtol=20 * rounding)
     np.testing.assert_allclose(both[1], [x[1] for x in alone], rtol=100 * rounding)
+
+
+def test_one_vertex_a_region_is_no_surface(small_connectome, key, rounding):
+    coupling = gx.couplings.Difference(source=("x", "y"), strength=0.2)
+    parts = gx.models.Hopf(a=0.1, omega=0.3), coupling, small_connectome, gx.Delay(3.0), gx.noise.White(sigma=0.02)
+    plain = gx.simulate(gx.Network(*parts), 30.0, 0.5, key=key).final.y
+    on_surface = gx.simulate(gx.Network(*parts, gx.Surface(np.arange(5))), 30.0, 0.5, key=key).final.y
+    np.testing.assert_allclose(on_surface, plain, atol=rounding)
+
+
+@given(st.permutations(range(VERTICES)))
+@settings(max_examples=5)
+def test_renumbering_vertices_renumbers_the_result(order):
+    rounding = 1e-4 if jnp.result_type(float) == jnp.float32 else 1e-11
+    order, start = np.array(order), np.random.default_rng(4).normal(0, 0.3, (2, VERTICES))
+    before = gx.simulate(surface(), 20.0, 0.5, start=start).final.y
+    net = eqx.tree_at(
+        lambda n: (n.surface, n.couplings["near"].weights),
+        surface(),
+        (gx.Surface(REGION_OF[order]), gx.Sparse(neighbours()[np.ix_(order, order)])),
+    )
+    after = gx.simulate(net, 20.0, 0.5, start=start[:, order]).final.y
+    np.testing.assert_allclose(after, np.asarray(before)[:, order], atol=rounding)
 
 
 def test_sparse_weights_act_at_once_between_regions_too(small_connectome, key, rounding):
