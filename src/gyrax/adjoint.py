@@ -20,7 +20,7 @@ from .reading import SLACK
 from .schedule import divisors
 
 #: Numbers of the steps' states that are linearised at a time, so that it all stays in a core's cache.
-_BLOCK = 2**16
+_BLOCK = 2**15
 
 
 def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
