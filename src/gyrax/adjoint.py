@@ -1,4 +1,4 @@
-"""The loops backwards: gradients by hand-written adjoint, and ensembles with the batch as the last axis.
+"""The loops backwards: gradients by hand-written adjoint.
 
 What the regions of the future make of what a region sends comes back by the same windowed reads, with sources and
 targets exchanged and time reversed. The steps of a tick are linearised together, for their path is known by then; only
@@ -16,6 +16,7 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.extend.core import Literal
 
 from .engine import Carry, Engine, Parts, Saved, put, take
+from .ensemble import ensemble
 from .reading import SLACK
 from .schedule import divisors
 
@@ -30,7 +31,11 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
     """
     floats, rest = eqx.partition((parts, carry), eqx.is_inexact_array)
     others, static = eqx.partition((rest, key), eqx.is_array)
-    whole = lambda floats, others: _joined(floats, *eqx.combine(others, static))  # noqa: E731
+
+    def whole(floats, others):
+        rest, key = eqx.combine(others, static)
+        return *eqx.combine(floats, rest), key
+
     kinds: list[Any] = []  # what of the output are floats, which alone have cotangents
 
     def outputs(out):
@@ -41,7 +46,7 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
     @jax.custom_vjp
     def run(floats, others):
         job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks)  # noqa: E731
-        return outputs(_ensemble(engine, job, whole(floats, others))[0])
+        return outputs(ensemble(engine, job, whole(floats, others))[0])
 
     def forward(floats, others):
         is_primal = lambda x: isinstance(x, CustomVJPPrimal)  # noqa: E731
@@ -50,7 +55,7 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
         histories = any(jax.tree.leaves(_asked(floats, wanted)[0].delayed))
         save = "path" if keep else "chunks"
         job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks, save, histories)  # noqa: E731
-        out, saved = _ensemble(engine, job, whole(floats, others))
+        out, saved = ensemble(engine, job, whole(floats, others))
         return outputs(out), (floats, others, *eqx.partition(saved, eqx.is_array), wanted)
 
     def backward(residuals, bars):
@@ -58,7 +63,7 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
         asked = _asked(floats, wanted)
         moving = jax.tree.map(lambda bar: None if isinstance(bar, SymbolicZero) else bar, bars[0])
         job = lambda e, parts, carry, key, *rest: _Backward(e, parts, carry, key, asked, keep).run(*rest)  # noqa: E731
-        found = _ensemble(engine, job, (*whole(floats, others), eqx.combine(saved, plain), moving))
+        found = ensemble(engine, job, (*whole(floats, others), eqx.combine(saved, plain), moving))
         return _filled(found, floats), None
 
     run.defvjp(forward, backward, symbolic_zeros=True)
@@ -77,10 +82,6 @@ def _asked(floats: Any, wanted: _Flags) -> Any:
     leaves, tree = jax.tree.flatten(floats, is_leaf=lambda x: x is None)
     flags = iter(wanted.flags)
     return jax.tree.unflatten(tree, [False if leaf is None else next(flags) for leaf in leaves])
-
-
-def _joined(floats: Any, rest: Any, key: Any) -> tuple[Any, Any, Any]:
-    return *eqx.combine(floats, rest), key
 
 
 def plain_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
@@ -458,45 +459,3 @@ def _over_time(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any],
         return jax.tree.unflatten(trees[-1], [next(moving if v else rest) for v in varies])
 
     return moving, restore
-
-
-def _ensemble(engine: Engine, job: Callable, arguments: tuple) -> Any:
-    """The job for one simulation; under vmap, for all of them together, with the batch as the last axis."""
-    arrays, static = eqx.partition(arguments, eqx.is_array)
-    leaves, tree = jax.tree.flatten(arrays)
-    other: list[Any] = []
-
-    def do(engine, arrays):
-        out, rest = eqx.partition(job(engine, *eqx.combine(arrays, static)), eqx.is_array)
-        other[:] = [rest]
-        return out
-
-    @jax.custom_batching.custom_vmap
-    def one(*leaves):
-        return do(engine, jax.tree.unflatten(tree, leaves))
-
-    @one.def_vmap
-    def many(size, batched, *leaves):
-        flags, arrays = jax.tree.unflatten(tree, batched), jax.tree.unflatten(tree, leaves)
-        if flags[0].steps:  # delays of their own: no slices in common
-            axes = tuple(0 if b else None for b in batched)
-            out = jax.vmap(lambda *x: do(engine, jax.tree.unflatten(tree, x)), in_axes=axes, axis_size=size)(*leaves)
-        else:
-            out = do(*_together(engine, size, flags, arrays))
-            out = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), out)
-        return out, jax.tree.map(lambda _: True, out)
-
-    return eqx.combine(one(*leaves), other[0])
-
-
-def _together(engine: Engine, size: int, flags: Any, arrays: Any) -> tuple[Engine, Any]:
-    """The engine for a batch, and its arguments with the batch where it wants it."""
-    parts, carry, key, *rest = arrays
-    axes = (jax.tree.map(lambda b: 0 if b else None, flags[0]), flags[2])
-    engine = dataclasses.replace(engine, batch=size, axes=axes)
-
-    def last(batched, x):
-        return jnp.moveaxis(x, 0, -1) if batched else jnp.broadcast_to(x[..., None], (*x.shape, size))
-
-    moved = jax.tree.map(last, (flags[1], *flags[3:]), (carry, *rest))
-    return engine, (parts, dataclasses.replace(moved[0], step=carry.step), key, *moved[1:])

@@ -6,7 +6,6 @@ backwards and for ensembles.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ from .monitors import AbstractMonitor, Window
 from .network import Afferent, AfferentPath, Network, prepared
 from .noise import increments
 from .reading import SLACK, WindowedSum, inner_window
-from .schedule import Segment, piece
+from .schedule import Sampling, Segment
 from .sparse import Sparse, SparseSum
 
 #: Share of all pairs below which weights that act at once are summed as lists, not as a matrix.
@@ -93,48 +92,6 @@ class Saved(eqx.Module):
     heard: dict[str, Any]
     monitors: dict[str, Any]
     history: dict[str, Any] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How often the monitors sample, in steps, and how much of a period has passed before the run and the segment."""
-
-    periods: dict[str, int]
-    strides: dict[str, int]
-    phases: dict[str, int]
-    now: dict[str, int]
-
-    def limits(self, name: str) -> list[tuple[int, int]]:
-        """The periods whose ends no update of a monitor may straddle, and how much of them has passed."""
-        return [(every, self.now[name] % every) for every in (self.periods[name], self.strides[name])]
-
-    def piece(self, name: str, segment: Segment) -> int:
-        """Steps that a monitor sees at a time."""
-        return piece(segment.tick, self.limits(name), segment.steps)
-
-    def whole(self, name: str, steps: int) -> bool:
-        """Whether so many steps at a time are whole periods."""
-        return steps % self.periods[name] == 0 and self.now[name] == 0
-
-    def places(self, name: str, segment: Segment, step: Any) -> Any:
-        """Which of a tick's samples may lie at the end of a period: as many as there can be in one tick."""
-        part, period = self.piece(name, segment), self.periods[name]
-        if self.whole(name, part):
-            return slice(None)
-        passed = (step - segment.tick + self.phases[name]) % period
-        at = (period - passed) // part - 1 + period // math.gcd(part, period) * jnp.arange(self._most(name, segment))
-        return jnp.clip(at, 0, segment.tick // part - 1)
-
-    def _most(self, name: str, segment: Segment) -> int:
-        return -(-segment.tick // self.periods[name])
-
-    def due(self, name: str, segment: Segment) -> Any:
-        """Which of a segment's candidates are samples."""
-        if self.whole(name, self.piece(name, segment)):
-            return slice(None)
-        period, tick = self.periods[name], segment.tick
-        ends = (self.now[name] + tick * np.arange(segment.ticks + 1)) // period  # periods that have ended by each tick
-        return np.flatnonzero(np.arange(self._most(name, segment)) < np.diff(ends)[:, None])
 
 
 def assemble(

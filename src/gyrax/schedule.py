@@ -4,13 +4,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
 
 #: Steps of a tick: long enough that its overhead does not count, short enough to stay in the cache.
 _TICK = 512
 #: What a segment (which is compiled by itself), a tick, a window and a monitor's update cost, in microseconds, roughly.
 _COSTS = 20_000, 5, 6, 2
 
-Sampling = tuple[int, int]  # a period in steps, and how much of it has passed
+Cycle = tuple[int, int]  # a period in steps, and how much of it has passed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,7 @@ def divisors(n: int) -> list[int]:
     return small + [n // k for k in reversed(small) if k * k != n]
 
 
-def piece(tick: int, samplings: Iterable[Sampling], steps: int) -> int:
+def piece(tick: int, cycles: Iterable[Cycle], steps: int) -> int:
     """The longest part of a tick such that none, of all these steps, straddles the end of one of the periods.
 
     Example:
@@ -48,7 +52,7 @@ def piece(tick: int, samplings: Iterable[Sampling], steps: int) -> int:
     def fits(part: int) -> bool:
         return all(
             (period % part == 0 and phase % part == 0) or (part % period == 0 and phase == 0) or phase + steps <= period
-            for period, phase in samplings
+            for period, phase in cycles
         )
 
     return max(k for k in divisors(tick) if fits(k))
@@ -56,7 +60,7 @@ def piece(tick: int, samplings: Iterable[Sampling], steps: int) -> int:
 
 def plan(
     steps: int,
-    monitors: list[list[Sampling]],
+    monitors: list[list[Cycle]],
     longest_window: int,
     horizon: int | None = None,
     passed: int = 0,
@@ -94,7 +98,7 @@ def plan(
 
 
 def _segment(
-    steps: int, monitors: list[list[Sampling]], longest_window: int, horizon: int | None, passed: int
+    steps: int, monitors: list[list[Cycle]], longest_window: int, horizon: int | None, passed: int
 ) -> tuple[float, Segment]:
     """All the steps in equal ticks, the best length, and what it costs."""
     segment, per_tick, per_window, per_update = _COSTS
@@ -113,3 +117,45 @@ def _segment(
     ticks = [k for k in divisors(steps) if k <= _TICK and fits(k)]
     tick = min(ticks, key=lambda k: (cost(k), -k))
     return cost(tick), Segment(steps // tick, tick, window(tick))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How often the monitors sample, in steps, and how much of a period has passed before the run and the segment."""
+
+    periods: dict[str, int]
+    strides: dict[str, int]
+    phases: dict[str, int]
+    now: dict[str, int]
+
+    def limits(self, name: str) -> list[Cycle]:
+        """The periods whose ends no update of a monitor may straddle, and how much of them has passed."""
+        return [(every, self.now[name] % every) for every in (self.periods[name], self.strides[name])]
+
+    def piece(self, name: str, segment: Segment) -> int:
+        """Steps that a monitor sees at a time."""
+        return piece(segment.tick, self.limits(name), segment.steps)
+
+    def whole(self, name: str, steps: int) -> bool:
+        """Whether so many steps at a time are whole periods."""
+        return steps % self.periods[name] == 0 and self.now[name] == 0
+
+    def places(self, name: str, segment: Segment, step: Any) -> Any:
+        """Which of a tick's samples may lie at the end of a period: as many as there can be in one tick."""
+        part, period = self.piece(name, segment), self.periods[name]
+        if self.whole(name, part):
+            return slice(None)
+        passed = (step - segment.tick + self.phases[name]) % period
+        at = (period - passed) // part - 1 + period // math.gcd(part, period) * jnp.arange(self._most(name, segment))
+        return jnp.clip(at, 0, segment.tick // part - 1)
+
+    def _most(self, name: str, segment: Segment) -> int:
+        return -(-segment.tick // self.periods[name])
+
+    def due(self, name: str, segment: Segment) -> Any:
+        """Which of a segment's candidates are samples."""
+        if self.whole(name, self.piece(name, segment)):
+            return slice(None)
+        period, tick = self.periods[name], segment.tick
+        ends = (self.now[name] + tick * np.arange(segment.ticks + 1)) // period  # periods that have ended by each tick
+        return np.flatnonzero(np.arange(self._most(name, segment)) < np.diff(ends)[:, None])

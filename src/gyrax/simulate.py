@@ -14,13 +14,13 @@ from jaxtyping import Array, Float, Int
 
 from ._types import State, is_traced
 from .adjoint import plain_segment, run_segment
-from .engine import Carry, Engine, Sampling, assemble
+from .engine import Carry, Engine, assemble
 from .history import History
 from .monitors import AbstractMonitor, Raw
 from .network import Network
 from .reading import windows
 from .recording import Recording, Run
-from .schedule import Segment, divisors, plan
+from .schedule import Sampling, Segment, divisors, plan
 from .solvers import Heun
 
 #: Steps whose noise is drawn at a time.
