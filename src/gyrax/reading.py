@@ -103,11 +103,10 @@ class WindowedSum(eqx.Module):
         """Args: `weights` are those of the sample `steps` back, and of the ones before it; `(target, source[, batch])`."""
         pairs = Pairs(connected, int(transposed))
         k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
-        together = max(1, _TOGETHER // len(weights))
         starts = pairs.heard * columns + (k if transposed else depth - k)
         entries = (pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights)
-        grouped = tuple(_groups(w, together) for w in entries)
-        return cls(_groups(starts, together, "edge"), grouped, pairs, window, features, batch)
+        grouped = tuple(_groups(w) for w in entries)
+        return cls(_groups(starts, "edge"), grouped, pairs, window, features, batch)
 
     @property
     def _unit(self) -> int:
@@ -194,10 +193,10 @@ def _padded(window: int) -> int:
     return window if window <= 2 else 4 if window <= 4 else -(-window // SLACK) * SLACK
 
 
-def _groups(entries: Any, together: int, mode: Any = "constant") -> Any:
+def _groups(entries: Any, mode: Any = "constant") -> Any:
     """`(receiver, place, ...)` to `(group, source, receiver, ...)`, filled up to groups of equal length."""
     n, places = entries.shape[:2]
-    count = math.ceil(places / together)
+    count = math.ceil(places / _TOGETHER)
     together = math.ceil(places / count)
     entries = jnp.pad(entries, ((0, 0), (0, count * together - places), *((0, 0),) * (entries.ndim - 2)), mode=mode)
     return jnp.moveaxis(entries, 0, 1).reshape(count, together, n, *entries.shape[2:])
