@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import gyrax as gx
 from gyrax import adjoint, schedule
 from naive import wiring
+from toys import counting
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 #: Relative to the largest entry of a leaf.
@@ -280,13 +281,7 @@ def test_every_horizon_is_the_start_of_a_tick(steps, periods, window, horizon):
 
 
 def test_the_value_of_a_parameter_traces_no_gradient_anew():
-    count = []
-
-    class Counting(gx.models.WongWang):
-        def drift(self, t, y, u):
-            count.append(1)
-            return super().drift(t, y, u)
-
+    Counting, count = counting()
     connectome = wiring("counted")
     for i, w in enumerate([0.5, 0.6, 0.7]):
         coupling = gx.couplings.Linear(source="S", strength=w)

@@ -10,6 +10,7 @@ import pytest
 
 import gyrax as gx
 from naive import wiring
+from toys import counting
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 CLOSE = 1e-9 if DOUBLE else 1e-4
@@ -180,13 +181,7 @@ def test_every_member_may_have_delays_of_its_own(interpolation):
 
 
 def test_an_ensemble_of_other_values_is_not_traced_anew():
-    count = []
-
-    class Counting(gx.models.WongWang):
-        def drift(self, t, y, u):
-            count.append(1)
-            return super().drift(t, y, u)
-
+    Counting, count = counting()
     coupling = gx.couplings.Linear(source="S", strength=0.1)
     net = gx.Network(Counting(), coupling, wiring("again"), gx.Delay(3.0), gx.noise.White(sigma=0.01))
 

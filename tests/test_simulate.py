@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gyrax as gx
 from gyrax.schedule import piece, plan
 from naive import loop
-from toys import clock
+from toys import clock, counting
 
 SOLVERS = {"euler": gx.solvers.EulerMaruyama(), "heun": gx.solvers.Heun(), "rk4": gx.solvers.RungeKutta4()}
 
@@ -228,13 +228,7 @@ def test_non_finite_states_are_reported_with_time_and_region(small_connectome, k
 
 
 def test_the_value_of_a_parameter_compiles_nothing_anew(small_connectome, key):
-    count = []
-
-    class Counting(gx.models.WongWang):
-        def drift(self, t, y, u):
-            count.append(1)
-            return super().drift(t, y, u)
-
+    Counting, count = counting()
     coupling = gx.couplings.Linear(source="S")
     for i, w in enumerate([0.5, 0.6, 0.7]):
         net = gx.Network(Counting(w=w), coupling, small_connectome, noise=gx.noise.White(sigma=0.01 + w))

@@ -39,3 +39,15 @@ def drive(t):
 
 def clock() -> gx.Network:
     return gx.Network(Clock(), gx.couplings.Linear(source="t"), gx.Connectome(np.ones((3, 3)), labels=list(LABELS)))
+
+
+def counting() -> tuple[type[gx.AbstractModel], list[int]]:
+    """A model, and a list that grows each time its drift is traced."""
+    count: list[int] = []
+
+    class Counting(gx.models.WongWang):
+        def drift(self, t, y, u):
+            count.append(1)
+            return super().drift(t, y, u)
+
+    return Counting, count

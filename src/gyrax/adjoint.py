@@ -431,7 +431,9 @@ def _add(a: Any, b: Any) -> Any:
 
 
 def _over_time(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
-    """`engine.over_time(function)(*xs)`, but what of its result does not depend on `xs` is made once: the weights of a product, say.
+    """`engine.over_time(function)(*xs)`, but what of its result does not depend on `xs` is made once.
+
+    The weights of a product, say.
 
     Returns:
         What varies, one an x, for a scan to go over; and a function that makes of one of them what `function` returned.
