@@ -96,7 +96,7 @@ def test_fc_of_other_dtypes(dtype):
 def test_a_channel_without_correlations_is_named(spoil, message):
     x = series(6)
     x[slice(None) if spoil == 0.5 else 7, 2] = spoil
-    with pytest.raises(ValueError, match=f"^channel 2 {message}: its correlations are not defined"):
+    with pytest.raises(ValueError, match=f"^channel 2 {message}: this feature is not defined for it"):
         fc(x)
     with pytest.raises(ValueError, match=f"^C {message}"):
         fc(recording(x))
@@ -111,8 +111,8 @@ def test_a_channel_without_correlations_is_named(spoil, message):
         ((20,), r"expected \(time, channel\), got shape \(20,\)"),
         ((20, 2, 5), r"expected \(time, channel\), got shape \(20, 2, 5\): choose one state"),
         ((3, 20, 1, 5), r"got shape \(3, 20, 1, 5\)"),
-        ((1, 5), "at least two samples, got 1: simulate longer"),
-        ((0, 5), "at least two samples, got 0"),
+        ((1, 5), "at least two samples are needed, got 1: simulate longer"),
+        ((0, 5), "at least two samples are needed, got 0"),
     ],
 )
 def test_fc_refuses_other_shapes(shape, message):

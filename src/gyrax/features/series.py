@@ -1,0 +1,72 @@
+"""What features are made of: the samples of a recording or an array, checked once for all."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._types import is_traced
+from ..recording import Recording
+
+
+class Series(NamedTuple):
+    """Samples `(time, channel)`, the ms between them (None if not known), and the channels' names (empty if not known)."""
+
+    values: Float[Array, "time channel"]
+    period: float | None
+    labels: tuple[str, ...]
+
+    def name(self, channel: int) -> str:
+        return self.labels[channel] if channel < len(self.labels) else f"channel {channel}"
+
+    @property
+    def rate(self) -> float:
+        """Samples a second, Hz.
+
+        Raises:
+            ValueError: if the time between samples is not known.
+        """
+        if self.period is None:
+            raise ValueError("how far apart are the samples? give period= in ms (a recording knows it)")
+        return 1000.0 / self.period
+
+
+def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool = False) -> Series:
+    """The samples of a recording or an array.
+
+    Args:
+        x: a recording, or an array `(time, channel)`; an axis of one state between the two is dropped.
+        period: ms between the samples of an array. A recording has its own.
+        least: fewest samples that make sense.
+        varying: refuse channels that never change.
+
+    Raises:
+        ValueError: for another shape, too few samples, values that are not finite (inside jit, where values are not known,
+            they pass), or a period that is not the recording's own.
+    """
+    labels: tuple[str, ...] = ()
+    if isinstance(x, Recording):
+        if period is not None and period != x.period:
+            raise ValueError(f"this recording's samples are {x.period:g} ms apart, not period = {period:g} ms")
+        labels, period, x = x.labels, x.period, x.values
+    if period is not None and not (np.isfinite(period) and period > 0):
+        raise ValueError(f"period is a positive number of ms between samples, got {period}")
+    values = jnp.asarray(x, jnp.result_type(float))
+    if values.ndim == 3 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 2:
+        raise ValueError(
+            f"expected (time, channel), got shape {values.shape}: choose one state, such as recording.values[:, 0]"
+        )
+    if values.shape[0] < least:
+        few = "two" if least == 2 else str(least)
+        raise ValueError(f"at least {few} samples are needed, got {values.shape[0]}: simulate longer, or drop fewer")
+    found = Series(values, period, labels)
+    if not is_traced(values):
+        spread = np.ptp(np.asarray(values), axis=0)
+        troubles = [(~np.isfinite(spread), "is not finite")] + [(spread == 0, "never changes")] * varying
+        for bad, what in troubles:
+            if bad.any():
+                raise ValueError(f"{found.name(int(np.argmax(bad)))} {what}: this feature is not defined for it")
+    return found
