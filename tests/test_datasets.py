@@ -1,6 +1,7 @@
 """The data that ship with the package: the published numbers, with their attribution."""
 
 import runpy
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from gyrax import datasets
 from gyrax.connectome import Connectome
 
+TVB = {"tvb66": 66, "tvb68": 68, "tvb76": 76, "tvb96": 96, "tvb192": 192}
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_dk84.py"
 
 
@@ -53,7 +55,7 @@ def test_repr_tells_what_it_is(dk84):
 
 
 def test_names_and_unknown_names():
-    assert datasets.names() == ("dk84",)
+    assert datasets.names() == ("dk84", *TVB)
     with pytest.raises(ValueError, match=r"no dataset 'dk48'.*did you mean 'dk84'.*datasets: dk84"):
         datasets.load("dk48")
     with pytest.raises(ValueError, match=r"no dataset '\.\./secret'.*'dk84'"):
@@ -79,3 +81,67 @@ def test_build_script(tmp_path):
     (source / "fc.tsv").write_text("0\n")
     with pytest.raises(ValueError, match=r"fc.tsv is \(1, 1\)"):
         build(source, tmp_path / "three.npz")
+
+
+@pytest.fixture(scope="module")
+def tvb():
+    pytest.importorskip("tvb_data")
+    return {name: datasets.load(name) for name in TVB}
+
+
+@pytest.mark.parametrize("name", TVB)
+def test_tvb_datasets(name, tvb):
+    data, n = tvb[name], TVB[name]
+    assert data.name == name and data.connectome.n_regions == n and data.fc is None
+    for value, shape in (
+        (data.connectome.weights, (n, n)),
+        (data.connectome.lengths, (n, n)),
+        (data.connectome.centres, (n, 3)),
+    ):
+        assert value.shape == shape and value.dtype == jnp.result_type(float)
+    assert data.description.startswith(f"{n} ") and "tvb-data does not say" in data.description
+    for words in (data.licence + data.citation, repr(data)):
+        assert "GPL-3.0-or-later" in words and "10.3389/fninf.2013.00010" in words
+    assert ("CoCoMac" in data.citation) == (name not in ("tvb66", "tvb68"))
+    assert f"{n} regions" in repr(data) and "fc: none" in repr(data)
+
+
+def test_tvb_datasets_are_as_described(tvb):
+    weights, lengths = (
+        {name: np.asarray(getattr(data.connectome, field)) for name, data in tvb.items()}
+        for field in ("weights", "lengths")
+    )
+    even = {name: np.allclose(w, w.T, rtol=1e-3, atol=1e-4) for name, w in weights.items()}
+    assert even == {"tvb66": True, "tvb68": True, "tvb76": False, "tvb96": False, "tvb192": False}
+    for name in ("tvb76", "tvb96", "tvb192"):
+        assert weights[name].min() == 0 and weights[name].max() == 3
+    np.testing.assert_array_equal(weights["tvb96"], np.round(weights["tvb96"]))
+    assert all(np.diag(w).any() for w in weights.values())
+    part = tvb["tvb192"].connectome.subset(tvb["tvb76"].connectome.labels)
+    np.testing.assert_allclose(part.weights, weights["tvb76"], atol=2e-4)
+    assert np.abs(np.asarray(part.lengths) - lengths["tvb76"]).max() > 50
+    others = [label for label in tvb["tvb192"].connectome.labels if label not in part.labels]
+    centres = np.asarray(tvb["tvb192"].connectome.subset(others).centres)
+    assert len(others) == 116 and np.ptp(centres, axis=0).max() == 0
+    front, back = (tvb["tvb76"].connectome.subset([label]).centres[0] for label in ("rPFCPOL", "rV1"))
+    assert front[0] > 60 and back[0] < -60
+
+
+def test_a_dataset_without_fc_is_a_pytree(tvb):
+    doubled = jax.jit(lambda d: jax.tree.map(lambda x: 2 * x, d))(tvb["tvb68"])
+    np.testing.assert_array_equal(doubled.connectome.weights, 2 * tvb["tvb68"].connectome.weights)
+    assert doubled.fc is None and "Dataset" in repr(jax.tree.map(lambda _: True, tvb["tvb68"]))
+
+
+def test_tvb_datasets_need_tvb_data(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tvb_data", None)
+    assert "tvb76" in datasets.names()
+    with pytest.raises(ImportError, match=r"this needs tvb_data: pip install 'gyrax\[tvb\]'"):
+        datasets.load("tvb76")
+    with pytest.raises(ValueError, match=r"no dataset 'tvb67': did you mean 'tvb\d\d'"):
+        datasets.load("tvb67")
+
+
+def test_nothing_of_tvb_data_is_among_ours():
+    folder = resources.files("gyrax") / "data"
+    assert {file.name for file in folder.iterdir()} == {"dk84.npz", "dk84.LICENCE.txt"}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .filters import leaf_names
+from ..filters import leaf_names
 
 Model = TypeVar("Model")
 

@@ -1,0 +1,58 @@
+"""Models and connectomes, from disk and to disk, in the formats of the field."""
+
+from ..connectome import read_matrix
+from .atlases import LabelImage, SurfaceLabels, read_annot, read_gifti_labels, read_label_image
+from .bids import read_bids_connectivity
+from .connectomes import read_mat, read_tvb_zip
+from .export import (
+    parameters_frame,
+    read_recordings,
+    to_dataframe,
+    to_gifti,
+    to_netcdf,
+    to_nifti,
+    to_zarr,
+)
+from .export_mne import to_epochs, to_evoked, to_raw
+from .graphs import from_networkx, to_networkx
+from .leadfields import Sensors, from_forward, read_gain, read_region_map, read_sensors, read_tvb_lead_field
+from .models import load, save, write_npz
+from .series import from_epochs, from_evoked, from_nilearn, from_raw, read_series
+
+__all__ = [
+    "LabelImage",
+    "Sensors",
+    "SurfaceLabels",
+    "from_epochs",
+    "from_evoked",
+    "from_forward",
+    "from_networkx",
+    "from_nilearn",
+    "from_raw",
+    "load",
+    "parameters_frame",
+    "read_annot",
+    "read_bids_connectivity",
+    "read_gain",
+    "read_gifti_labels",
+    "read_label_image",
+    "read_mat",
+    "read_matrix",
+    "read_recordings",
+    "read_region_map",
+    "read_sensors",
+    "read_series",
+    "read_tvb_lead_field",
+    "read_tvb_zip",
+    "save",
+    "to_dataframe",
+    "to_epochs",
+    "to_evoked",
+    "to_gifti",
+    "to_netcdf",
+    "to_networkx",
+    "to_nifti",
+    "to_raw",
+    "to_zarr",
+    "write_npz",
+]
