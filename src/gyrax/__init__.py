@@ -12,6 +12,7 @@ from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, par
 from .filters import Free, Tie, join, per_region, select, split
 from .fit import FitResult, fit
 from .history import History
+from .leadfield import LeadField
 from .models import AbstractModel
 from .monitors import AbstractMonitor
 from .network import Network
@@ -40,6 +41,7 @@ __all__ = [
     "Free",
     "History",
     "Interval",
+    "LeadField",
     "Network",
     "Positive",
     "Real",

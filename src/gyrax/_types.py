@@ -1,6 +1,6 @@
 """Shape aliases, written once: `Float[Array, "state node"]` and friends in words."""
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from jax.core import Tracer
 from jaxtyping import Array, Float
@@ -15,6 +15,13 @@ Inputs: TypeAlias = Float[Array, "input node"]
 Sources: TypeAlias = Float[Array, "source node"]
 Features: TypeAlias = Float[Array, "feature node"]
 Matrix: TypeAlias = Float[Array, "node node"]
+
+
+class Channels(NamedTuple):
+    """What lies along the last axis of samples: 'region', 'vertex', 'sensor', ..., and the names."""
+
+    dim: str
+    labels: tuple[str, ...]
 
 
 def is_traced(*values: Any) -> bool:

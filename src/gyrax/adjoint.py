@@ -168,8 +168,9 @@ class _Backward:
         engine, tick, block = self.engine, self.engine.segment.tick, self._block
         y, pending, to_come, direct, monitors, (shared, weights) = state
         noise = engine.draw(self.parts, self.key, step, tick)
-        observed, path_bar, end_bar, monitors = self._observe(saved, step, monitors, found)
+        observed, path_bar, end_bar, arrived, monitors = self._observe(saved, step, monitors, found)
         shared = _add(shared, observed)
+        pending = {name: h + arrived[name][-1] if arrived else h for name, h in pending.items()}
         after = jnp.concatenate([saved.path[1:], saved.end[None]])
         heard = saved.heard
         direct, sent = self._given(direct)
@@ -182,7 +183,7 @@ class _Backward:
             before, now = ({name: take(h, at + k, block) for name, h in heard.items()} for k in (0, 1))
             known = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
             y, pending, to_come, bars, given = self._steps(
-                y, pending, to_come, back, at, known, some(after), some(path_bar), jax.tree.map(some, sent)
+                y, pending, to_come, back, at, known, some(after), *jax.tree.map(some, (path_bar, arrived, sent))
             )
             return y, pending, to_come, _add(shared, self._shares(known, some(after), bars, given))
 
@@ -211,15 +212,17 @@ class _Backward:
         """Back through the monitors of a tick."""
         engine = self._per_run
         floats, rest = eqx.partition(saved.monitors, eqx.is_inexact_array)
-        observe = engine.each(engine.observe, "parts", -1, -1, -1, None)
+        observe = engine.each(engine.observe, "parts", -1, -1, -1, -1, None, "key")
+        heard = saved.heard if engine.afferent else {}
 
-        def run(shared, floats, path, end):
-            out = observe(self._with(shared), eqx.combine(floats, rest), path, end, step + engine.segment.tick)
+        def run(shared, floats, path, end, heard):
+            states, now = eqx.combine(floats, rest), step + engine.segment.tick
+            out = observe(self._with(shared), states, path, end, heard, now, self.key)
             return eqx.filter(out, eqx.is_inexact_array)
 
-        out, pull = jax.vjp(run, self._shared, floats, saved.path, saved.end)
-        shared, floats, path, end = pull(_filled((bar, found), out))
-        return shared, path, end, floats
+        out, pull = jax.vjp(run, self._shared, floats, saved.path, saved.end, heard)
+        shared, floats, path, end, heard = pull(_filled((bar, found), out))
+        return shared, path, end, heard, floats
 
     def _given(self, direct: Any) -> tuple[Any, Any]:
         """Cotangents of a history from outside: what is left for earlier ticks, and `(step, feature, node)` for this one."""
@@ -247,9 +250,13 @@ class _Backward:
         known: Any,
         after: Any,
         path_bar: Any,
+        arrived: Any,
         sent: Any,
     ) -> Any:
-        """Back through a block of steps, the last first: linear by now. `origin`: where in the tick it begins."""
+        """Back through a block of steps, the last first: linear by now. `origin`: where in the tick it begins.
+
+        `path_bar`, `arrived` and `sent`: cotangents, by step, of states, delayed sums and what was sent.
+        """
         engine, parts = self.engine, self.parts
         block, window, inner = self._block, engine.segment.window, engine.inner
         step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
@@ -266,6 +273,7 @@ class _Backward:
             y = y + pull_send([take(x, n) for x in sends])({name: take(x, n) for name, x in sent.items()})[0]
             before_y, before, now = pull_step([take(x, n) for x in steps])(y)
             heard = {name: put(h, (pending[name] + now[name])[None], n) for name, h in heard.items()}
+            before = {name: h + take(arrived[name], n) if arrived else h for name, h in before.items()}
             return before_y + take(path_bar, n), before, put(bars, y[None], n), heard
 
         def several(at, state):

@@ -6,6 +6,7 @@ backwards and for ensembles.
 
 import dataclasses
 import functools
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -142,6 +143,8 @@ class Engine:
     """The loops of one segment. Static: it holds shapes and names, no arrays.
 
     Attributes:
+        sources: what each monitor reads.
+        afferent: whether one of them reads the model's inputs.
         lags: fewest steps back of every connection, and which connections there are; None without delays.
         depth: samples of history.
         features: rows each delayed coupling sends.
@@ -159,6 +162,7 @@ class Engine:
     sampling: Sampling
     per_chunk: int
     sources: dict[str, tuple[str, ...]]
+    afferent: bool
     lags: tuple[np.ndarray, np.ndarray] | None
     depth: int
     features: dict[str, int]
@@ -206,19 +210,23 @@ class Engine:
         """What regions send to each other, by coupling, `(feature, region)`."""
         return {name: parts.network.sent(parts.network.couplings[name], y) for name in self.features}
 
-    def observe(self, parts: Parts, states: Any, path: Array, end: State, step: Any) -> tuple[Any, dict[str, Array]]:
+    def observe(
+        self, parts: Parts, states: Any, path: Array, end: State, heard: dict[str, Array], step: Any, key: Any
+    ) -> tuple[Any, dict[str, Array]]:
         """What the monitors make of a tick: their states after it, and what may be samples (see `due`).
 
         Args:
             path: the state before every step.
             end: the state after the last.
+            heard: delayed sums at the start and after every step, if a monitor reads inputs.
             step: number of steps taken by then.
         """
         new, found = {}, {}
         for name, monitor in parts.monitors.items():
-            read = functools.partial(parts.network.model.read, self.sources[name])
-            update = functools.partial(self._update, name, monitor)
-            rows, last, piece = jax.vmap(read)(path), read(end), self.sampling.piece(name, self.segment)
+            own = jax.random.fold_in(key, zlib.crc32(name.encode())) if monitor.noisy else None
+            update = functools.partial(self._update, name, monitor, parts.origin, own)
+            rows, last = self._read(parts, name, path, end, heard, step)
+            piece = self.sampling.piece(name, self.segment)
             if piece == self.segment.tick:
                 new[name], samples = update(states[name], (rows, last, step))
             else:
@@ -230,12 +238,21 @@ class Engine:
             found[name] = samples[self.sampling.places(name, self.segment, step)]
         return new, found
 
-    def _update(self, name: str, monitor: Any, state: Any, x: Any) -> tuple[Any, Array]:
+    def _read(self, parts: Parts, name: str, path: Array, end: State, heard: dict[str, Array], step: Any) -> Any:
+        """What a monitor listens to, before every step and after the last."""
+        if not parts.monitors[name].afferent:
+            read = functools.partial(parts.network.model.read, self.sources[name])
+            return jax.vmap(read)(path), read(end)
+        listen = functools.partial(inputs, parts, self.sources[name], self.dt)
+        steps = step - self.segment.tick + jnp.arange(len(path))
+        before = self.over_time(listen)(steps, path, {n: h[:-1] for n, h in heard.items()})
+        return before, listen(step, end, {n: h[-1] for n, h in heard.items()})
+
+    def _update(self, name: str, monitor: Any, origin: Any, key: Any, state: Any, x: Any) -> tuple[Any, Array]:
         """A monitor's state after a piece, and its sample at the end of each period, or at the end of the piece."""
         path, end, step = x
         period, stride = self.sampling.periods[name], self.sampling.strides[name]
-        ends = (step + self.sampling.phases[name]) % stride == 0
-        window = Window(path, end, ends, self.dt, stride)
+        window = Window(path, end, step + self.sampling.phases[name], origin + step, key, self.dt, stride)
         state, samples = monitor.update(state, window)
         _check_samples(name, monitor, samples, max(1, window.whole))
         if self.sampling.whole(name, len(path)):
@@ -332,8 +349,9 @@ class Engine:
         y, history, heard, path, sums_heard = self.steps(parts, sums, carry, noise)
         step = carry.step + tick
         failed_at = self._failures(carry.failed_at, parts.origin + carry.step, y, path)
-        observe = self.each(self.observe, "parts", -1, -1, -1, None)
-        monitors, found = observe(parts, carry.monitors, path, y, step)
+        observe = self.each(self.observe, "parts", -1, -1, -1, -1, None, "key")
+        arrived = {n: h[self.known - 1 :] for n, h in sums_heard.items()} if self.afferent else {}
+        monitors, found = observe(parts, carry.monitors, path, y, arrived, step, key)
         saved = Saved(path, y, sums_heard, carry.monitors, None)
         return Carry(y, history, heard, monitors, failed_at, step), found, saved
 
@@ -455,6 +473,14 @@ class Engine:
             return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
 
         return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
+
+
+def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: State, heard: dict[str, Array]) -> Array:
+    """The named inputs of the model at the step's number `n`, `(input, node)`."""
+    time = (parts.origin + n) * jnp.asarray(dt, y.dtype)
+    args = Afferent(time, dt, heard, heard, parts.instant, parts.degree)
+    rows = parts.network.input(0, y, args)
+    return jnp.stack([rows[parts.network.model.inputs.index(name)] for name in names])
 
 
 def take(rows: Array, at: Any, length: int | None = None) -> Array:

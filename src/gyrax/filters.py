@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 from ._types import is_traced
 from .domains import AbstractDomain, Real
 
-Model = TypeVar("Model", bound=eqx.Module)
+Model = TypeVar("Model")
 Where = str | Callable[[Any], Any]
 
 

@@ -95,7 +95,7 @@ def fit(
     Frozen leaves never reach the optimiser; free ones move on the real line of their domains.
 
     Args:
-        model: a Network or any other Module.
+        model: a Network, any other Module, or a tuple or dict of them, such as (network, monitor).
         loss: `loss(model, key)`, a scalar, or a scalar and a dict of named scalars for the history.
         spec: which leaves are free: `gx.select(model, ...)`.
         optimiser: any optax optimiser; one that needs the loss (`optax.lbfgs`) is given it.

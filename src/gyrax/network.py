@@ -11,7 +11,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._types import Features, Inputs, Matrix, State, is_traced
+from ._types import Channels, Features, Inputs, Matrix, State, is_traced
 from .connectome import Connectome
 from .couplings import AbstractCoupling
 from .delays import AbstractDelay, Delay, cubic
@@ -140,6 +140,11 @@ class Network(eqx.Module):
     def labels(self) -> tuple[str, ...]:
         """Names of the nodes: what the model lives in, regions or the vertices of a surface."""
         return self.connectome.labels if self.surface is None else self.surface.labels
+
+    @property
+    def channels(self) -> Channels:
+        """The nodes as monitors see them: regions or vertices, with their names."""
+        return Channels("region" if self.surface is None else "vertex", self.labels)
 
     @property
     def n_nodes(self) -> int:

@@ -20,8 +20,10 @@ class Recording(eqx.Module):
         dt: ms a step.
         stamp: ms before its end that a sample is stamped.
         dims: names of the axes.
-        source: names of the states or outputs recorded.
-        labels: names of the regions.
+        source: names of the states, outputs or inputs recorded.
+        labels: names of the regions, vertices or sensors.
+        channel: which of these they are: the axis that they lie along. In matrices they also lie along the axis 'other'.
+        axes: coordinates of other axes, such as frequencies, by name.
     """
 
     values: Float[Array, "time ..."]
@@ -32,6 +34,8 @@ class Recording(eqx.Module):
     dims: tuple[str, ...] = eqx.field(static=True)
     source: tuple[str, ...] = eqx.field(static=True)
     labels: tuple[str, ...] = eqx.field(static=True)
+    channel: str = eqx.field(static=True, default="region")
+    axes: tuple[tuple[str, tuple], ...] = eqx.field(static=True, default=())
 
     @property
     def _axes(self) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ class Recording(eqx.Module):
         """
         values, dims = np.asarray(self.values), self._axes
         coords: dict[str, Any] = {"time": ("time", self.times, {"units": "ms"})}
-        for name, entries in (("state", self.source), ("region", self.labels)):
+        for name, entries in (("state", self.source), (self.channel, self.labels), ("other", self.labels), *self.axes):
             if name in dims and values.shape[dims.index(name)] == len(entries):
                 coords[name] = list(entries)
         return xr.DataArray(values, dims=dims, coords=coords, attrs={"period_ms": self.period, "dt_ms": self.dt})

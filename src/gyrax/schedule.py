@@ -121,16 +121,20 @@ def _segment(
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How often the monitors sample, in steps, and how much of a period has passed before the run and the segment."""
+    """How often the monitors sample, in steps, and how much of a period has passed before the run and the segment.
+
+    `cycles` are the periods of each whose ends none of its updates may straddle.
+    """
 
     periods: dict[str, int]
     strides: dict[str, int]
+    cycles: dict[str, tuple[int, ...]]
     phases: dict[str, int]
     now: dict[str, int]
 
     def limits(self, name: str) -> list[Cycle]:
         """The periods whose ends no update of a monitor may straddle, and how much of them has passed."""
-        return [(every, self.now[name] % every) for every in (self.periods[name], self.strides[name])]
+        return [(every, self.now[name] % every) for every in self.cycles[name]]
 
     def piece(self, name: str, segment: Segment) -> int:
         """Steps that a monitor sees at a time."""

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ._types import State, is_traced
 from .adjoint import plain_segment, run_segment
-from .engine import Carry, Engine, assemble
+from .engine import Carry, Engine, Parts, assemble, inputs
 from .history import History
 from .monitors import AbstractMonitor, Raw
 from .network import Network
@@ -107,8 +107,9 @@ def simulate(
             f"the earlier run had dt = {final.dt} ms and this has {dt}: a history cannot go on with another step"
         )
     key = final.key if key is None and final is not None else key
-    if network.noise is not None and key is None:
-        raise ValueError("this network has noise: give simulate a key=jax.random.key(0)")
+    noisy = ["this network"] * (network.noise is not None) + [f"monitor '{n}'" for n, m in monitors.items() if m.noisy]
+    if noisy and key is None:
+        raise ValueError(f"{noisy[0]} has noise: give simulate a key=jax.random.key(0)")
     if stepsize_controller is not None and network.noise is not None:
         raise ValueError("a stepsize_controller is for networks without noise: leave it out, or the network's noise")
     if isinstance(stepsize_controller, dfx.ConstantStepSize):
@@ -141,12 +142,18 @@ def _check_monitor(name: str, monitor: AbstractMonitor, network: Network) -> Non
     model = network.model
     if not isinstance(monitor, AbstractMonitor):
         raise TypeError(f"monitors['{name}'] is no monitor but {monitor!r}")
+    there = f"the states {model.states} and the outputs {model.outputs}"
+    if monitor.afferent:
+        there = f"the inputs {model.inputs}"
+        if not model.inputs:
+            raise ValueError(f"monitor '{name}' reads inputs, but {type(model).__name__} has none")
     for source in monitor.source or ():
-        if source not in model.states + model.outputs:
-            raise ValueError(
-                f"monitor '{name}' reads '{source}', but {type(model).__name__} has the states {model.states} and the "
-                f"outputs {model.outputs}"
-            )
+        if source not in (model.inputs if monitor.afferent else model.states + model.outputs):
+            raise ValueError(f"monitor '{name}' reads '{source}', but {type(model).__name__} has {there}")
+    try:
+        monitor.channels(network.channels)
+    except ValueError as error:
+        raise ValueError(f"monitor '{name}' does not fit the network: {error}") from error
 
 
 def _check_delays(network: Network) -> Network:
@@ -164,7 +171,9 @@ def _check_delays(network: Network) -> Network:
 
 
 def _sources(monitor: AbstractMonitor, network: Network) -> tuple[str, ...]:
-    return network.model.states if monitor.source is None else monitor.source
+    if monitor.source is not None:
+        return monitor.source
+    return network.model.inputs if monitor.afferent else network.model.states
 
 
 def _whole(duration: float, dt: float, what: str) -> int:
@@ -206,9 +215,6 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
     expected = (len(network.model.states), network.n_nodes)
     if y.shape != expected:
         raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
-    for name, monitor in monitors.items():
-        if name not in states:
-            states[name] = monitor.init(network.model.read(_sources(monitor, network), y))
     if history is None:
         history = {name: jnp.zeros(()) for name in network.delayed}  # filled in by the engine, which knows its shape
     kinds = tuple((name, _kind(monitor, network)) for name, monitor in monitors.items())
@@ -238,7 +244,7 @@ def _depth(network: Network, dt: float, controller: Any) -> int:
 
 def _kind(monitor: AbstractMonitor, network: Network) -> str:
     every = "" if monitor.period is None else f" every {monitor.period:g} ms"
-    return f"{type(monitor).__name__} of {', '.join(_sources(monitor, network))}{every}"
+    return f"{monitor.kind} of {', '.join(_sources(monitor, network))}{every}"
 
 
 @eqx.filter_jit
@@ -263,17 +269,18 @@ def _run(
     if network.delay is not None:
         assert network.delay.spans is not None
         lags = network.delay.reach(dt)[0], network.delay.spans.connected
-    limits = [Sampling(periods, strides, first, phases).limits(name) for name in monitors]
+    cycles = {name: m.cycles(dt, periods[name]) for name, m in monitors.items()}
+    limits = [Sampling(periods, strides, cycles, first, phases).limits(name) for name in monitors]
     segments = plan(steps, limits, _CHUNK if lags is None else windows(*lags), horizon)
     parts = assemble(network, monitors, solver, dt, begin.step, controller)
     adjoint = None
     if controller is not None:
         adjoint = dfx.RecursiveCheckpointAdjoint() if autodiff == "reverse" else dfx.ForwardMode()
     depth = _depth(network, dt, controller)
-    carry = _carry(network, parts, begin, depth, 1 if adjoint is None else 3)
+    carry = _carry(network, parts, begin, depth, 1 if adjoint is None else 3, dt)
     samples: dict[str, list[Array]] = {name: [] for name in monitors}
     for segment in segments:
-        sampling = Sampling(periods, strides, first, phases)
+        sampling = Sampling(periods, strides, cycles, first, phases)
         engine = dataclasses.replace(
             _engine(network, monitors, dt, segment, sampling, lags, depth), horizon=horizon, adjoint=adjoint
         )
@@ -290,20 +297,22 @@ def _run(
         key=key,
         phases=tuple(phases.items()),
     )
-    recordings = {
-        name: Recording(
+    recordings = {}
+    for name, monitor in monitors.items():
+        channels = monitor.channels(network.channels)
+        recordings[name] = Recording(
             jnp.concatenate(samples[name]),
             # the first sample's step: what is left of a period that an earlier run began
             begin.step + periods[name] - first[name],
             periods[name] * dt,
             dt,
             monitor.stamp,
-            ("time", *monitor.dims),
+            ("time", *(channels.dim if dim == "region" else dim for dim in monitor.dims)),
             _sources(monitor, network),
-            network.labels,
+            channels.labels,
+            channels.dim,
+            tuple(monitor.axes(dt).items()),
         )
-        for name, monitor in monitors.items()
-    }
     return Run(recordings, final, carry.failed_at, dt, steps, network.labels)
 
 
@@ -313,8 +322,8 @@ def _features(network: Network) -> dict[str, int]:
     return {name: sent(network.couplings[name]).shape[0] for name in network.delayed}
 
 
-def _carry(network: Network, parts: Any, begin: Final, depth: int, known: int) -> Carry:
-    """The start with a history that fits, where there is none yet, and what is heard of it."""
+def _carry(network: Network, parts: Parts, begin: Final, depth: int, known: int, dt: float) -> Carry:
+    """The start with a history that fits, where there is none yet, what is heard of it, and monitors at rest."""
     history, heard = {}, {}
     for name in network.delayed:
         given, sent = begin.history[name], network.sent(network.couplings[name], begin.y)
@@ -328,8 +337,14 @@ def _carry(network: Network, parts: Any, begin: Final, depth: int, known: int) -
         past = history[name].reshape(network.n_regions, depth, len(sent))
         rows = [_heard(past, parts.steps + before, parts.delayed[name]) for before in reversed(range(known))]
         heard[name] = jnp.stack(rows)
+    states = dict(begin.monitors)
+    for name, monitor in parts.monitors.items():
+        if name not in states:
+            names, now = _sources(monitor, network), {n: h[-1] for n, h in heard.items()}
+            x = inputs(parts, names, dt, 0, begin.y, now) if monitor.afferent else network.model.read(names, begin.y)
+            states[name] = monitor.begin(x, dt)
     failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
-    return Carry(begin.y, history, heard, begin.monitors, failed_at, jnp.zeros((), jnp.int32))
+    return Carry(begin.y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))
 
 
 def _heard(past: Float[Array, "node depth feature"], steps: Array, weights: tuple[Array, ...]) -> Array:
@@ -362,6 +377,7 @@ def _engine(
         sampling,
         max(1, best // segment.tick),
         {name: _sources(m, network) for name, m in monitors.items()},
+        any(m.afferent for m in monitors.values()),
         lags,
         depth,
         features,

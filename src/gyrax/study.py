@@ -311,16 +311,9 @@ class Study:
 
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         axes = figure.subplots(2, 3)
-        off = ~np.eye(len(found), dtype=bool)
-        blank = lambda m: np.where(off, m, np.nan)  # noqa: E731
-        plot.matrix(blank(self.target), title="target FC", limits=(0, 1), ax=axes[0, 0])
-        plot.matrix(blank(found), title="fitted FC, mean of unseen noise", limits=(0, 1), ax=axes[0, 1])
-        plot.matrix(blank(found - self.target), title="residual", limits=(-0.7, 0.7), ax=axes[0, 2])
-        axes[1, 0].plot(self.target[off], found[off], ".", ms=1.5, alpha=0.4)
-        axes[1, 0].axline((0, 0), slope=1, color="k", lw=0.5)
-        axes[1, 0].set(
-            xlabel="target FC", ylabel="fitted FC", title=f"r = {np.corrcoef(self.target[off], found[off])[0, 1]:.3f}"
-        )
+        labels = network.connectome.labels
+        panels = plot.fc_fit(self.target, found, labels, limits=(0, 1), scatter=True, ax=axes.flat[:4])
+        panels[1].set_title(f"{panels[1].get_title()}, mean of unseen noise")
         at = 0
         for path in sorted((self.out / "stages").glob("*.history.npz"), key=lambda p: "regional" in p.name):
             with np.load(path) as history:
@@ -331,7 +324,7 @@ class Study:
         axes[1, 1].set(xlabel="step", ylabel="loss: 1 - r + 2 rmse", title="loss history")
         axes[1, 1].legend(frameon=False)
         for path in self.regional[:1]:
-            plot.regional(_leaf(path)(network), name=path, ax=axes[1, 2])
+            plot.regional(_leaf(path)(network), labels, name=path, ax=axes[1, 2])
             axes[1, 2].set_title("regional parameters")
         figure.savefig(self.out / "figure.png", dpi=130)
 

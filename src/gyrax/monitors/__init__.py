@@ -1,7 +1,34 @@
 """What a scanner or an electrode would record of a run."""
 
+from .._types import Channels
 from .base import AbstractMonitor, Window
-from .bold import Balloon, HRFBold
-from .sampling import Raw, Subsample, TemporalAverage
+from .bold import Balloon
+from .hrf import DoubleExponential, FirstOrderVolterra, Gamma, HRFBold, MixtureOfGammas
+from .leadfields import EEG, MEG, SEEG
+from .sampling import AfferentCoupling, Raw, Subsample, TemporalAverage
+from .spatial import GlobalAverage, SpatialAverage
+from .statistics import FC, PSD, Covariance
 
-__all__ = ["AbstractMonitor", "Balloon", "HRFBold", "Raw", "Subsample", "TemporalAverage", "Window"]
+__all__ = [
+    "EEG",
+    "FC",
+    "MEG",
+    "PSD",
+    "SEEG",
+    "AbstractMonitor",
+    "AfferentCoupling",
+    "Balloon",
+    "Channels",
+    "Covariance",
+    "DoubleExponential",
+    "FirstOrderVolterra",
+    "Gamma",
+    "GlobalAverage",
+    "HRFBold",
+    "MixtureOfGammas",
+    "Raw",
+    "SpatialAverage",
+    "Subsample",
+    "TemporalAverage",
+    "Window",
+]

@@ -37,12 +37,31 @@ class Subsample(AbstractMonitor):
     """
 
     dims: ClassVar = ("state", "region")
+    pointwise: ClassVar = True
 
     def init(self, x: Sources) -> None:
         return None
 
     def update(self, state: None, window: Window):
         return None, window.last
+
+
+class AfferentCoupling(Subsample):
+    """What reaches the model's inputs every `period` ms, as it is then: samples `(state, region)`, one row an input.
+
+    With delays, what arrives, not what was sent. Other monitors hear it by `then`: such as a Balloon driven by input.
+
+    Args:
+        source: the model inputs it reads; left out, all of them.
+        period: ms between samples.
+
+    Example:
+        >>> import gyrax as gx
+        >>> AfferentCoupling(source="c", period=1.0).then(gx.monitors.TemporalAverage(period=10.0)).period
+        10.0
+    """
+
+    afferent: ClassVar = True
 
 
 class TemporalAverage(AbstractMonitor):

@@ -1,0 +1,137 @@
+"""A monitor of what a monitor says."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Channels, Sources
+from .base import AbstractMonitor, Window
+
+
+class Chain(AbstractMonitor):
+    """The first monitor's samples, monitored by the second; made by `first.then(second)`.
+
+    What lies between two samples is what the first says it is: averages hold throughout the time they cover, all else is
+    joined by straight lines. So averages of averages, and of samples of a ramp, are exact.
+
+    Attributes:
+        first: listens to the network.
+        second: listens to the first.
+    """
+
+    first: AbstractMonitor
+    second: AbstractMonitor
+
+    def __init__(self, first: AbstractMonitor, second: AbstractMonitor):
+        if first.period is None or second.period is None:
+            which = type(first if first.period is None else second).__name__
+            raise ValueError(f"{which} has no period: Subsample(period=...) hands on single steps")
+        times = second.period / first.period
+        if round(times) < 1 or abs(times - round(times)) > 1e-6:
+            raise ValueError(
+                f"{type(second).__name__} samples every {second.period:g} ms what {type(first).__name__} says every "
+                f"{first.period:g} ms: its period must be a multiple of that"
+            )
+        if second.source is not None and second.source != first.source:
+            raise ValueError(
+                f"{type(second).__name__} listens to {type(first).__name__}, not to source={second.source}: leave it out"
+            )
+        if first.dims[:-1] not in ((), ("state",)) or not first.dims:
+            raise ValueError(
+                f"{type(first).__name__} says {first.dims or 'one number'} at a time: {type(second).__name__} listens to "
+                "('state', 'region') or ('region',)"
+            )
+        self.first, self.second = first, second
+        self.source, self.period = first.source, second.period
+
+    @property
+    def dims(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.second.dims
+
+    @property
+    def pointwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.pointwise and self.second.pointwise
+
+    @property
+    def afferent(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.afferent
+
+    @property
+    def noisy(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.noisy or self.second.noisy
+
+    @property
+    def kind(self) -> str:
+        return f"{self.second.kind} of {self.first.kind} every {self.first.period:g} ms"
+
+    @property
+    def stamp(self) -> float:
+        return self.first.stamp if self.second.pointwise else self.second.stamp
+
+    def axes(self, dt: float) -> dict[str, tuple]:
+        assert self.first.period is not None
+        return self.second.axes(self.first.period)
+
+    def channels(self, nodes: Channels) -> Channels:
+        return self.second.channels(self.first.channels(nodes))
+
+    def stride(self, dt: float, period: int) -> int:
+        first, times = self._steps(dt, period)
+        return first * self.second.stride(dt * first, times)
+
+    def cycles(self, dt: float, period: int) -> tuple[int, ...]:
+        first, times = self._steps(dt, period)
+        return *self.first.cycles(dt, first), *(first * cycle for cycle in self.second.cycles(dt * first, times))
+
+    def _steps(self, dt: float, period: int) -> tuple[int, int]:
+        """Steps between samples of the first, and how many of those make one of the second."""
+        assert self.period is not None and self.first.period is not None
+        times = round(self.period / self.first.period)
+        if period % times:
+            raise ValueError(
+                f"the period of {type(self.first).__name__} is {self.first.period:g} ms, no whole number of steps of {dt:g} ms"
+            )
+        return period // times, times
+
+    def init(self, x: Sources) -> Any:
+        raise TypeError("a chain begins with steps: use begin(x, dt)")
+
+    def begin(self, x: Sources, dt: float) -> Any:
+        assert self.first.period is not None
+        before = _sources(self.first.at_start(x)[None])[0]
+        return self.first.begin(x, dt), self.second.begin(before, self.first.period), before
+
+    def at_start(self, x: Sources) -> Float[Array, "..."]:
+        return self.second.at_start(_sources(self.first.at_start(x)[None])[0])
+
+    def update(self, state: Any, window: Window):
+        first, second, before = state
+        assert self.period is not None
+        period, times = self._steps(window.dt, round(self.period / window.dt))
+        inner = self.first.stride(window.dt, period)
+        key = [None, None] if window.key is None else list(jax.random.split(window.key))
+        seen = Window(window.path, window.end, window.step, window.number, key[0], window.dt, inner, window.held)
+        first, samples = self.first.update(first, seen)
+        complete = len(window.path) % period == 0
+        said = _sources(samples[period // inner - 1 :: period // inner] if complete else samples[-1:])
+        held = self.first.stamp > 0
+        path = said if held else jnp.concatenate([before[None], said[:-1]])
+        dt = window.dt * period
+        at = window.step // period, window.number // period
+        new, samples = self.second.update(
+            second, Window(path, said[-1], *at, key[1], dt, self.second.stride(dt, times), held)
+        )
+        new = new, said[-1]
+        if not complete:  # until the first has something to say, the second hears nothing
+            now = window.step % period == 0
+            new = jax.tree.map(lambda a, b: jnp.where(now, a, b), new, (second, before))
+        return (first, *new), samples
+
+    def __repr__(self):
+        return f"{self.first!r}.then({self.second!r})"
+
+
+def _sources(samples: Float[Array, "sample ..."]) -> Float[Array, "sample source node"]:
+    return samples[:, None] if samples.ndim == 2 else samples
