@@ -1,5 +1,82 @@
 """What is compared between a simulation and data: pure functions of recordings."""
 
-from .connectivity import fc, off_diagonal
+from .connectivity import (
+    covariance,
+    edge_series,
+    fc,
+    lagged_correlation,
+    ledoit_wolf_shrinkage,
+    off_diagonal,
+    partial_correlation,
+)
+from .connectivity_dynamics import fcd, fcd_values, phase_fcd, windowed_fc
+from .dynamics import autocorrelation, autocorrelation_time, lempel_ziv, permutation_entropy
+from .graphs import graph, graph_measures
+from .phases import (
+    analytic,
+    bandpass,
+    chimera,
+    envelope,
+    envelope_correlation,
+    group_orders,
+    kuramoto_order,
+    metastability,
+    phase,
+    plv,
+    wpli,
+)
+from .spectra import (
+    BANDS,
+    Connectivity,
+    Spectrum,
+    band_power,
+    coherence,
+    cross_spectrum,
+    imaginary_coherence,
+    peak_frequency,
+    psd,
+    spectral_centroid,
+    spectral_slope,
+)
 
-__all__ = ["fc", "off_diagonal"]
+__all__ = [
+    "BANDS",
+    "Connectivity",
+    "Spectrum",
+    "analytic",
+    "autocorrelation",
+    "autocorrelation_time",
+    "band_power",
+    "bandpass",
+    "chimera",
+    "coherence",
+    "covariance",
+    "cross_spectrum",
+    "edge_series",
+    "envelope",
+    "envelope_correlation",
+    "fc",
+    "fcd",
+    "fcd_values",
+    "graph",
+    "graph_measures",
+    "group_orders",
+    "imaginary_coherence",
+    "kuramoto_order",
+    "lagged_correlation",
+    "ledoit_wolf_shrinkage",
+    "lempel_ziv",
+    "metastability",
+    "off_diagonal",
+    "partial_correlation",
+    "peak_frequency",
+    "permutation_entropy",
+    "phase",
+    "phase_fcd",
+    "plv",
+    "psd",
+    "spectral_centroid",
+    "spectral_slope",
+    "windowed_fc",
+    "wpli",
+]
