@@ -11,7 +11,7 @@ import gyrax as gx
 CENTRES = np.array([[-40.0, -50.0, 10.0], [30.0, 20.0, 60.0], [5.0, -80.0, -10.0]])
 CONNECTOME = gx.Connectome(np.ones((3, 3)), labels=["A", "B", "C"], centres=CENTRES)
 VALUES = np.array([0.2, 0.9, 0.5])
-POSITIONS = np.array([[0.0, 0.0], [-0.07, 0.0], [0.07, 0.0], [0.0, -0.07], [0.0, 0.07], [0.05, 0.05]])
+POSITIONS = np.array([[0.0, 0.0], [-70.0, 0.0], [70.0, 0.0], [0.0, -70.0], [0.0, 70.0], [50.0, 50.0]])
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +194,7 @@ def test_a_topography_has_its_extremes_at_their_sensors():
     assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["potential (µV)"]
     left, right, bottom, top = image.get_extent()
     pixels = image.get_array()
-    for (x, y), value in zip(POSITIONS, values, strict=True):
+    for (x, y), value in zip(POSITIONS / 1000, values, strict=True):
         row = int((y - bottom) / (top - bottom) * pixels.shape[0])
         column = int((x - left) / (right - left) * pixels.shape[1])
         assert pixels[row, column] == pytest.approx(value, abs=0.25)
@@ -205,6 +205,18 @@ def test_a_topography_has_its_extremes_at_their_sensors():
     ) == {"vmin": 0, "vmax": 9}
     own = plt.figure().subplots()
     assert gx.plot.topography(values, POSITIONS, ax=own) is own
+
+
+def test_a_topography_rolls_out_a_head_that_lies_anywhere():
+    """From the sphere that fits: the angle from the top, 90 degrees at the rim, keeps its direction."""
+    pytest.importorskip("mne")
+    angles, turns = np.radians([0, 45, 45, 45, 45, 90]), np.radians([0, 0, 90, 180, 270, 45])
+    ball = np.stack([np.sin(angles) * np.cos(turns), np.sin(angles) * np.sin(turns), np.cos(angles)], 1)
+    places = [5.0, -20.0, 40.0] + 88.0 * ball
+    flat = 95.0 * (angles / (np.pi / 2))[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
+    values = np.array([0.0, -2.0, 1.0, 0.0, 0.0, 0.5])
+    rolled, plain = (gx.plot.topography(values, where).images[0].get_array() for where in (places, flat))
+    np.testing.assert_allclose(rolled, plain, atol=1e-6)
 
 
 def test_a_topography_of_an_info():
@@ -230,8 +242,8 @@ def test_a_topography_of_an_info():
 @pytest.mark.parametrize(
     ("values", "positions", "message"),
     [
-        (np.ones(6), np.ones((6, 3)), r"positions \(sensor, 2\) seen from above, got shape \(6, 3\)"),
-        (np.ones(6), POSITIONS * 1000, "positions are in m, got some 70"),
+        (np.ones(6), np.ones((6, 4)), r"finite positions \(sensor, 2\) or \(sensor, 3\) in mm, got shape \(6, 4\)"),
+        (np.ones(6), POSITIONS / 1000, "positions are in mm, these are all within 0.07"),
         (np.ones(5), POSITIONS, "each of 6 sensors, got shape"),
         (np.full(6, np.nan), POSITIONS, "one finite value"),
     ],

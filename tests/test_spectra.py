@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.features.spectra import (
+from gyrax.features import (
     BANDS,
     Connectivity,
     Spectrum,

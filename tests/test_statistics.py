@@ -75,6 +75,12 @@ def test_spectra_of_another_monitors_samples_are_labelled(rounding):
         chunks(np.asarray(run["every"].values, float)[:, 0], 16), 125.0, nperseg=8, axis=1
     )
     np.testing.assert_allclose(run["psd"].values, expected, rtol=1e-3 if SINGLE else 1e-9, atol=1e-9)
+    spectrum = gx.features.Spectrum.of(run["psd"])
+    np.testing.assert_allclose(spectrum.power, expected.mean(0), rtol=1e-3 if SINGLE else 1e-9, atol=1e-9)
+    np.testing.assert_allclose(spectrum.frequencies, frequencies)
+    assert spectrum.labels == LABELS
+    with pytest.raises(ValueError, match=r"expected what monitors.PSD recorded, .* got \('time', 'state', 'region'\)"):
+        gx.features.Spectrum.of(run["every"])
     labelled = run["psd"].to_xarray()
     assert labelled.dims == ("time", "frequency", "region")
     np.testing.assert_allclose(labelled["frequency"], frequencies)

@@ -1,5 +1,6 @@
 """What is compared between a simulation and data: pure functions of recordings."""
 
+from .coherence import coherence, cross_spectrum, imaginary_coherence
 from .connectivity import (
     covariance,
     edge_series,
@@ -30,9 +31,6 @@ from .spectra import (
     Connectivity,
     Spectrum,
     band_power,
-    coherence,
-    cross_spectrum,
-    imaginary_coherence,
     peak_frequency,
     psd,
     spectral_centroid,

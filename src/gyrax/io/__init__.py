@@ -1,4 +1,4 @@
-"""Models and connectomes, from disk and to disk, in the formats of the field."""
+"""Connectomes, lead fields, atlases, time series and models, from disk and to disk, in the formats of the field."""
 
 from ..connectome import read_matrix
 from .atlases import LabelImage, SurfaceLabels, read_annot, read_gifti_labels, read_label_image

@@ -123,8 +123,7 @@ def _info(mne: Any, recording: Recording, ch_type: str | None, info: Any, positi
     made = mne.create_info(names, rate, [mne.channel_type(info, place) for place in places])
     for channel, place in zip(made["chs"], places, strict=True):
         given = info["chs"][place]
-        channel.update({key: given[key] for key in ("kind", "coil_type", "unit", "coord_frame")})
-        channel["loc"] = given["loc"].copy()
+        channel.update({key: given[key] for key in ("kind", "coil_type", "unit", "coord_frame", "loc")})
     made["dev_head_t"] = info["dev_head_t"]
     return made
 

@@ -261,7 +261,7 @@ def _recording(
 
 
 def _check_finite(values: np.ndarray, labels: tuple[str, ...], times: np.ndarray, name: str) -> None:
-    bad: np.ndarray = np.reshape(~np.isfinite(values), (-1, len(times), len(labels))).any(0)  # whatever the trial
+    bad = np.asarray(np.reshape(~np.isfinite(values), (-1, len(times), len(labels))).any(0))  # whatever the trial
     channels = np.flatnonzero(bad.any(0))
     if len(channels):
         where = "; ".join(f"{labels[i]} at {_times(np.flatnonzero(bad[:, i]), times)}" for i in channels[:3])

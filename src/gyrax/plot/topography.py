@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from .._extras import need
 from ._axes import colour_bar, colours, one_axes
 
-#: Metres from which on positions are surely in another unit.
-_FAR = 0.5
+#: Radius of the head that MNE draws, in mm, and the least that positions in mm reach.
+_HEAD, _NEAR = 95.0, 2.0
 
 
 def topography(
@@ -18,8 +19,9 @@ def topography(
 
     Args:
         values: `(sensor,)`.
-        sensors: an `mne.Info` of these sensors, all of one type, or their positions `(sensor, 2)` in m from the middle of
-            the head (radius 0.095 m), nose up.
+        sensors: an `mne.Info` of these sensors, all of one type, or their positions in mm, x to the right and y to the
+            front: `(sensor, 2)` seen from above, from the middle of a head with a radius of 95 mm; or `(sensor, 3)`, z up,
+            which are rolled out from the sphere that fits them best.
         name: what the colours are, with unit.
         limits: values of the first and the last colour.
         ax: matplotlib axes to draw on; a new figure if left out.
@@ -33,7 +35,7 @@ def topography(
             are not `(sensor, 2)` in m.
 
     Example:
-        >>> positions = [[0.0, 0.0], [-0.07, 0.0], [0.07, 0.0], [0.0, -0.07], [0.0, 0.07], [0.05, 0.05]]
+        >>> positions = [[0.0, 0.0], [-70.0, 0.0], [70.0, 0.0], [0.0, -70.0], [0.0, 70.0], [50.0, 50.0]]
         >>> len(topography([0.0, -1.0, 1.0, 0.0, 0.0, 0.5], positions, name="potential (µV)").images)
         1
     """
@@ -44,11 +46,7 @@ def topography(
         if len(kinds) > 1:
             raise ValueError(f"the sensors are of several types ({', '.join(sorted(kinds))}): draw one at a time")
     else:
-        sensors = np.asarray(sensors, float)
-        if sensors.ndim != 2 or sensors.shape[1] != 2:
-            raise ValueError(f"expected positions (sensor, 2) seen from above, got shape {sensors.shape}")
-        if not np.abs(sensors).max() < _FAR:
-            raise ValueError(f"positions are in m, got some {np.abs(sensors).max():g} from the middle of the head")
+        sensors = _from_above(np.asarray(sensors, float))
         count = len(sensors)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise ValueError(f"expected one finite value for each of {count} sensors, got shape {values.shape}: {values}")
@@ -59,3 +57,23 @@ def topography(
     )
     colour_bar(image, ax, name)
     return ax
+
+
+def _from_above(positions: Float[np.ndarray, "sensor axis"]) -> Float[np.ndarray, "sensor 2"]:
+    """Positions in m, as MNE has them, from the middle of a head of its size."""
+    if positions.ndim != 2 or positions.shape[1] not in (2, 3) or not np.isfinite(positions).all():
+        raise ValueError(f"expected finite positions (sensor, 2) or (sensor, 3) in mm, got shape {positions.shape}")
+    if not np.abs(positions).max() > _NEAR:
+        raise ValueError(
+            f"positions are in mm, these are all within {np.abs(positions).max():g} of the middle of the head"
+        )
+    if positions.shape[1] == 2:
+        return positions / 1000
+    # |p|^2 = 2 c.p + (r^2 - |c|^2): linear in the centre c
+    system = np.column_stack([2 * positions, np.ones(len(positions))])
+    centre = np.linalg.lstsq(system, (positions**2).sum(1), rcond=None)[0][:3]
+    x, y, z = (positions - centre).T
+    across = np.hypot(x, y)
+    # the angle from the top becomes the distance from the middle, 90 degrees the rim
+    out = np.arctan2(across, z) / (np.pi / 2) * _HEAD / 1000
+    return np.stack([x, y], 1) * (out / np.where(across > 0, across, 1.0))[:, None]
