@@ -1,4 +1,4 @@
-"""Functional connectivity and losses against NumPy, their invariants, their gradients, and wrong input."""
+"""Functional connectivity against NumPy, scikit-learn, nilearn and plain loops, its invariants, gradients, and wrong input."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.features import fc, off_diagonal
-from gyrax.losses import fc_correlation, fc_rmse, rmse
+from gyrax.features.connectivity import (
+    covariance,
+    edge_series,
+    fc,
+    lagged_correlation,
+    ledoit_wolf_shrinkage,
+    off_diagonal,
+    partial_correlation,
+)
+from slopes import slope
 
 SINGLE = jnp.result_type(float) == jnp.float32
 quick = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -30,15 +38,6 @@ def symmetric(seed, n=5):
 def recording(values, labels="ABCDE", dims=("time", "region")):
     labels = tuple(labels)
     return gx.Recording(jnp.asarray(values), jnp.array(1), 1.0, 1.0, 0.0, dims, ("S",), labels)
-
-
-def slope(f, x, seed=0):
-    """Derivative along one direction: by autodiff and by differences."""
-    direction = np.random.default_rng(seed).normal(size=np.shape(x))
-    step = 2e-3 if SINGLE else 1e-5
-    g = jax.jit(lambda h: f(jnp.asarray(x) + h * direction))
-    exact = jax.grad(g)(0.0)
-    return float(exact), float((g(step) - g(-step)) / (2 * step))
 
 
 @pytest.mark.parametrize("mean", [0.0, 50.0])
@@ -131,63 +130,153 @@ def test_off_diagonal_goes_row_by_row():
             off_diagonal(np.ones(shape))
 
 
-def test_losses_equal_numpy(rounding):
-    a, b = symmetric(7), symmetric(8)
-    off = ~np.eye(5, dtype=bool)
-    np.testing.assert_allclose(rmse(a, b), np.sqrt(np.mean((a - b) ** 2)), rtol=rounding)
-    np.testing.assert_allclose(fc_rmse(a, b), np.sqrt(np.mean((a[off] - b[off]) ** 2)), rtol=rounding)
-    np.testing.assert_allclose(fc_correlation(a, b), np.corrcoef(a[off], b[off])[0, 1], rtol=10 * rounding)
+@pytest.mark.parametrize("shape", [(2, 3), (7, 1), (40, 5)])
+def test_covariance_equals_numpy(shape, rounding):
+    x = series(14, *shape, mean=1.0)
+    np.testing.assert_allclose(covariance(x), np.atleast_2d(np.cov(x.T)), rtol=0, atol=100 * rounding * x.var(0).max())
 
 
-@quick
-@given(st.integers(0, 1000), st.floats(0.1, 10.0), st.floats(-3.0, 3.0), st.permutations(range(5)))
-def test_invariants_of_losses(rounding, seed, scale, offset, order):
-    a, b = symmetric(seed), symmetric(seed + 1)
-    other = a + np.diag(np.arange(5.0))  # another diagonal
-    for loss, changed in [(fc_rmse, other), (fc_correlation, scale * other + offset)]:
-        expected = float(loss(a, b))
-        np.testing.assert_allclose(loss(changed, b), expected, atol=500 * rounding)
-        np.testing.assert_allclose(loss(b, changed), expected, atol=500 * rounding)
-        np.testing.assert_allclose(loss(a[order][:, order], b[order][:, order]), expected, atol=50 * rounding)
-    np.testing.assert_allclose(fc_correlation(-scale * a, b), -fc_correlation(a, b), atol=50 * rounding)
-    np.testing.assert_allclose(fc_correlation(a, a), 1.0, atol=50 * rounding)
-    np.testing.assert_allclose(rmse(a, a + offset), abs(offset), atol=50 * rounding)
-    assert fc_rmse(a, a) == rmse(a, a) == 0
+@pytest.mark.parametrize("shape", [(4, 6), (30, 5), (400, 3)])
+def test_shrinkage_equals_scikit_learn(shape, rounding):
+    sklearn = pytest.importorskip("sklearn.covariance")
+    x = series(15, *shape)
+    expected, amount = sklearn.ledoit_wolf(x)
+    samples = shape[0] / (shape[0] - 1)  # there, covariances are over all samples
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(ledoit_wolf_shrinkage(x), amount, rtol=500 * rounding)
+    np.testing.assert_allclose(covariance(x, "ledoit-wolf") / samples, expected, atol=500 * rounding * scale)
+    np.testing.assert_allclose(covariance(x, amount) / samples, expected, atol=50 * rounding * scale)
+    np.testing.assert_allclose(ledoit_wolf_shrinkage(1e-9 * x), amount, rtol=500 * rounding)  # small units
+    shrunk = sklearn.shrunk_covariance(np.cov(x.T), 0.3)
+    np.testing.assert_allclose(jax.jit(covariance)(x, 0.3), shrunk, atol=50 * rounding * np.abs(shrunk).max())
 
 
-@pytest.mark.parametrize("loss", [rmse, fc_rmse, fc_correlation])
-def test_gradients_of_losses_equal_finite_differences(loss):
-    a, b = symmetric(9), symmetric(10)
-    exact, numeric = slope(lambda a: loss(a, b), a)
-    np.testing.assert_allclose(exact, numeric, rtol=5e-3 if SINGLE else 1e-7)
-    exact, numeric = slope(lambda b: loss(a, b), b, seed=1)
-    np.testing.assert_allclose(exact, numeric, rtol=5e-3 if SINGLE else 1e-7)
+def test_where_nothing_is_to_shrink():
+    assert ledoit_wolf_shrinkage(series(16, 10, 1)) == 0
+    even = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # its covariance is the identity
+    assert ledoit_wolf_shrinkage(even) == 0
+    assert np.isfinite(jax.grad(ledoit_wolf_shrinkage)(jnp.asarray(even))).all()
+    assert ledoit_wolf_shrinkage(np.zeros((4, 2))) == 0
 
 
-@pytest.mark.parametrize("loss", [rmse, fc_rmse])
-def test_where_nothing_differs_the_gradient_is_zero(loss):
-    """Not 0/0, as a plain root has there; and what is not finite does not pass for a perfect fit."""
-    a = jnp.asarray(symmetric(11))
-    np.testing.assert_array_equal(jax.grad(loss)(a, a), np.zeros((5, 5)))
-    assert np.isnan(loss(a.at[0, 1].set(jnp.nan), a))
+@pytest.mark.parametrize("shape", [(4, 6), (30, 5)])
+def test_shrunk_correlations_equal_nilearn(shape, rounding):
+    """Which shrinks the standardised signals too, for correlations; for partial ones, those that it is given."""
+    nilearn, sklearn = pytest.importorskip("nilearn.connectome"), pytest.importorskip("sklearn.covariance")
+    x = series(17, *shape)
+    z = (x - x.mean(0)) / x.std(0)
+    for kind, f in (("correlation", fc), ("partial correlation", partial_correlation)):
+        measure = nilearn.ConnectivityMeasure(sklearn.LedoitWolf(store_precision=False), kind=kind, standardize=False)
+        expected = measure.fit_transform([z])[0]
+        np.testing.assert_allclose(f(x, "ledoit-wolf"), expected, atol=1000 * rounding)
 
 
-@pytest.mark.parametrize("loss", [rmse, fc_rmse, fc_correlation])
-@pytest.mark.parametrize("other", [(1, 3), (3, 1), (3,), (), (4, 4), (1, 1)], ids=str)
-def test_nothing_is_broadcast(loss, other):
-    a, b = np.random.default_rng(0).normal(size=(3, 3)), np.ones(other)
-    for pair in [(a, b), (b, a)]:
-        with pytest.raises(ValueError, match=r"the two differ in shape: .* nothing is broadcast here"):
-            loss(*pair)
+def test_partial_correlation_equals_that_of_residuals(rounding):
+    x = series(18, 30, 5) + 3.0
+    found = np.asarray(partial_correlation(x))
+    for i in range(5):
+        for j in range(5):
+            others = np.column_stack([np.ones(30), np.delete(x, [i, j], 1)])
+            rest = [x[:, k] - others @ np.linalg.lstsq(others, x[:, k], rcond=None)[0] for k in (i, j)]
+            np.testing.assert_allclose(found[i, j], np.corrcoef(rest)[0, 1], atol=5e-4 if SINGLE else 1e-9)
+    np.testing.assert_allclose(jax.jit(partial_correlation)(x), found, atol=1000 * rounding)
 
 
-@pytest.mark.parametrize("loss", [fc_rmse, fc_correlation])
-def test_matrices_are_square(loss):
-    with pytest.raises(ValueError, match=r"expected a square matrix, got shape \(3, 2\)"):
-        loss(np.ones((3, 2)), np.ones((3, 2)))
+def test_what_has_no_inverse():
+    x = series(19, 5, 5)
+    with pytest.raises(ValueError, match="5 samples of 5 channels: their correlation matrix has no inverse"):
+        partial_correlation(x)
+    x = series(19, 30, 5)
+    x[:, 4] = x[:, :4].sum(1)
+    with pytest.raises(ValueError, match=r"channels depend on each other .* its least eigenvalue is"):
+        partial_correlation(x)
+    assert np.isfinite(partial_correlation(x, 0.1)).all()
 
 
-def test_rmse_takes_any_shape(rounding):
-    a, b = series(12, 6, 2), series(13, 6, 2)
-    np.testing.assert_allclose(rmse(a[:, 0], b[:, 0]), np.sqrt(np.mean((a - b)[:, 0] ** 2)), rtol=rounding)
-    np.testing.assert_allclose(rmse(2.0, 5.0), 3.0, rtol=rounding)
+@pytest.mark.parametrize("f", [fc, covariance, partial_correlation])
+@pytest.mark.parametrize("shrinkage", [-0.1, 1.1, np.nan, "ledoit", np.ones(2)], ids=str)
+def test_shrinkage_is_a_part(f, shrinkage):
+    with pytest.raises(ValueError, match="shrinkage is a number from 0 to 1 or 'ledoit-wolf', got"):
+        f(series(20), shrinkage)
+
+
+def test_all_of_a_shrinkage_leaves_the_identity(rounding):
+    x = series(21)
+    np.testing.assert_allclose(fc(x, 1.0), np.eye(5), atol=rounding)
+    np.testing.assert_allclose(covariance(x, 1), np.eye(5) * x.var(0, ddof=1).mean(), rtol=10 * rounding)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 4])
+def test_lagged_correlation_equals_a_loop(lag, rounding):
+    x = series(22, 20, 4)
+    found = np.asarray(lagged_correlation(x, 2.5 * lag, period=2.5))
+    for i in range(4):
+        for j in range(4):
+            expected = np.corrcoef(x[lag:, i], x[: 20 - lag, j])[0, 1]
+            np.testing.assert_allclose(found[i, j], expected, atol=20 * rounding)
+    if lag == 0:
+        np.testing.assert_allclose(found, fc(x), atol=rounding)
+    else:
+        assert np.abs(found - found.T).max() > 0.1
+    np.testing.assert_allclose(lagged_correlation(recording(x, "ABCD"), float(lag)), found, atol=rounding)
+
+
+def test_rows_receive_and_columns_send(rounding):
+    rng = np.random.default_rng(23)
+    sender = rng.normal(size=50)
+    x = np.stack([sender[3:], sender[:-3]], 1)  # channel 1 repeats channel 0, three samples later
+    np.testing.assert_allclose(lagged_correlation(x, 3.0, period=1.0)[1, 0], 1.0, rtol=10 * rounding)
+
+
+@pytest.mark.parametrize(
+    ("lag", "period", "message"),
+    [
+        (3.0, 2.0, "lag = 3 ms is not a whole number of samples of 2 ms: take 2 or 4"),
+        (-2.0, 2.0, "lag = -2 ms is negative: take the transposed matrix of lag = 2 ms"),
+        (38.0, 2.0, "lag = 38 ms leaves 1 of 20 samples to correlate, at least 2 are needed"),
+        (80.0, 2.0, "lag = 80 ms leaves 0 of 20 samples to correlate"),
+        (2.0, None, "how far apart are the samples"),
+    ],
+)
+def test_wrong_lags(lag, period, message):
+    with pytest.raises(ValueError, match=message):
+        lagged_correlation(series(24, 20, 3), lag, period)
+
+
+def test_a_channel_constant_but_at_an_end():
+    x = series(25, 6, 3)
+    x[1:, 1] = 2.0
+    with pytest.raises(ValueError, match=r"^B never changes in its last 5 samples"):
+        lagged_correlation(recording(x, "ABC"), 1.0)
+    with pytest.raises(ValueError, match=r"^B never changes in its first 5 samples"):
+        lagged_correlation(recording(x[::-1], "ABC"), 1.0)
+
+
+def test_edge_series(rounding):
+    x = series(26, 15, 4)
+    z = (x - x.mean(0)) / x.std(0)
+    expected = [[row[i] * row[j] for i in range(4) for j in range(i + 1, 4)] for row in z]
+    np.testing.assert_allclose(edge_series(x), expected, atol=200 * rounding)
+    np.testing.assert_allclose(edge_series(x).mean(0), np.asarray(fc(x))[np.triu_indices(4, 1)], atol=10 * rounding)
+    with pytest.raises(ValueError, match="at least 2 channels are needed, got 1"):
+        edge_series(x[:, :1])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: fc(x, "ledoit-wolf"),
+        lambda x: covariance(x, "ledoit-wolf"),
+        partial_correlation,
+        lambda x: partial_correlation(x, 0.2),
+        lambda x: lagged_correlation(x, 2.0, period=1.0),
+        lambda x: edge_series(x)[:4, :4],
+    ],
+    ids=["shrunk fc", "shrunk covariance", "partial", "shrunk partial", "lagged", "edges"],
+)
+def test_gradients_of_connectivity_equal_finite_differences(f):
+    x = series(27, 12, 4) / np.geomspace(0.01, 10.0, 4)
+    weights = np.random.default_rng(3).normal(size=(4, 4))
+    exact, numeric = slope(lambda x: (f(x) * weights).sum(), x, seed=2)
+    assert abs(exact) > 1e-2
+    np.testing.assert_allclose(exact, numeric, rtol=1e-2 if SINGLE else 1e-6)

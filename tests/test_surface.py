@@ -121,7 +121,7 @@ def test_equals_a_plain_loop(delay, key, rounding):
     run = gx.simulate(net, 40.0, 0.5, key=key, start=start)
     expected = plain(net, 80, 0.5, wiener(net, key, 80, 0.5), local, start)
     np.testing.assert_allclose(run["raw"].values, expected, atol=20 * rounding)
-    assert run["raw"].to_xarray().region.values[-1] == "vertex_10"
+    assert run["raw"].to_xarray().vertex.values[-1] == "vertex_10"
 
 
 def test_goes_on_from_where_it_ended(key, rounding):

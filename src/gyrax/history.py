@@ -39,7 +39,7 @@ class History(eqx.Module):
         Raises:
             ValueError: if the recording is of other states, or of averages.
         """
-        if recording.dims != ("time", "state", "region") or recording.source != states or recording.stamp != 0:
+        if recording.dims != ("time", "state", recording.channel) or recording.source != states or recording.stamp != 0:
             raise ValueError(
                 f"a history needs samples of all states {states}, as Raw() or Subsample(period) record them; got {recording!r}"
             )

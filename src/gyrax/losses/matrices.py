@@ -1,0 +1,123 @@
+"""Distances between arrays, and between connectivity matrices off their diagonals."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._types import is_traced
+from ..features.connectivity import correlate, off_diagonal
+from ..features.labelled import check_same, labelled, pair
+
+
+def rmse(a: Any, b: Any) -> Float[Array, ""]:
+    """Root of the mean squared difference of two arrays of one shape; where they are equal, its gradient is zero.
+
+    Args:
+        a: an array, table, recording or spectrum.
+        b: another. Where both have labels, these must agree.
+
+    Raises:
+        ValueError: if shapes, labels or the time between samples differ.
+
+    Example:
+        >>> round(float(rmse(jnp.zeros(2), jnp.array([3.0, 4.0]))) ** 2, 4)
+        12.5
+    """
+    return root_mean_square(*(x.astype(jnp.result_type(float)) for x in pair(a, b)))
+
+
+def fc_rmse(a: Any, b: Any) -> Float[Array, ""]:
+    """Root mean squared difference of two connectivity matrices off their diagonals.
+
+    Args:
+        a: a matrix, as an array or a table with labels.
+        b: another. Where both have labels, these must agree.
+
+    Raises:
+        ValueError: for matrices that are not square, or shapes or labels that differ.
+
+    Example:
+        >>> float(fc_rmse(jnp.eye(3), jnp.zeros((3, 3))))
+        0.0
+    """
+    return root_mean_square(*_off_diagonals(a, b))
+
+
+def fc_correlation(a: Any, b: Any, fisher_z: bool = False) -> Float[Array, ""]:
+    """Pearson correlation of two connectivity matrices off their diagonals (a similarity: 1 is best).
+
+    Args:
+        a: a matrix, as an array or a table with labels.
+        b: another. Where both have labels, these must agree.
+        fisher_z: correlate the Fisher transforms artanh(r) of the entries, which must be correlations.
+
+    Raises:
+        ValueError: for matrices that are not square, shapes or labels that differ, entries that are all the same, or with
+            `fisher_z` do not lie between -1 and 1 (the last two are NaN inside jit, where values are not known).
+
+    Example:
+        >>> a = jnp.array([[1.0, 0.2, 0.3], [0.2, 1.0, 0.4], [0.3, 0.4, 1.0]])
+        >>> round(float(fc_correlation(a, 2 * a)), 6)
+        1.0
+    """
+    a, b = _off_diagonals(a, b)
+    for values, which in ((a, "first"), (b, "second")):
+        if is_traced(values):
+            continue
+        if values.size == 0 or np.ptp(np.asarray(values)) == 0:
+            raise ValueError(f"off its diagonal the {which} matrix does not vary: no correlation is defined")
+        if fisher_z and np.abs(np.asarray(values)).max() >= 1:
+            raise ValueError(
+                f"an entry of the {which} matrix is {np.asarray(values)[np.abs(np.asarray(values)).argmax()]:g}: Fisher's z "
+                "is defined for correlations between -1 and 1"
+            )
+    if fisher_z:
+        a, b = jnp.arctanh(a), jnp.arctanh(b)
+    return correlate(a[:, None], b[:, None])[0, 0]
+
+
+def fc_distance(a: Any, b: Any, fisher_z: bool = False) -> Float[Array, ""]:
+    """`1 - fc_correlation`: 0 for matrices alike up to scale and offset, at most 2.
+
+    Args:
+        a: a matrix, as an array or a table with labels.
+        b: another. Where both have labels, these must agree.
+        fisher_z: correlate the Fisher transforms artanh(r) of the entries.
+
+    Raises:
+        ValueError: as `fc_correlation`.
+
+    Example:
+        >>> a = jnp.array([[1.0, 0.2, 0.3], [0.2, 1.0, 0.4], [0.3, 0.4, 1.0]])
+        >>> round(float(fc_distance(a, -a)), 6)
+        2.0
+    """
+    return 1 - fc_correlation(a, b, fisher_z)
+
+
+def root_mean_square(a: Any, b: Any) -> Float[Array, ""]:
+    """Root of the mean squared difference, whose gradient is zero where nothing differs.
+
+    Example:
+        >>> float(root_mean_square(jnp.ones(3), jnp.zeros(3)))
+        1.0
+    """
+    if a.size == 0:
+        raise ValueError(f"there is nothing to compare in arrays of shape {a.shape}")
+    # In units of the largest difference: squares of small ones, such as powers of magnetic fields in T^2, vanish in float32.
+    largest = jax.lax.stop_gradient(jnp.abs(a - b).max())
+    equal = largest == 0  # the root has no slope there, and a gradient through it would be NaN
+    square = jnp.mean(((a - b) / jnp.where(equal, 1.0, largest)) ** 2)
+    return jnp.where(equal, 0.0, largest * jnp.sqrt(jnp.where(equal, 1.0, square)))
+
+
+def _off_diagonals(a: Any, b: Any) -> tuple[Float[Array, " pair"], Float[Array, " pair"]]:
+    one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
+    found = off_diagonal(one), off_diagonal(two)
+    for x, which in ((a, "first"), (b, "second")):
+        rows, columns = labelled(x).names
+        check_same(rows, columns, f"the rows of the {which}", "its columns")
+    return found
