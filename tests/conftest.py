@@ -23,6 +23,17 @@ hypothesis.settings.load_profile("gyrax")
 
 __all__ = ["gyrax"]
 
+#: Files and figures do not depend on the precision: once is enough.
+collect_ignore_glob = []
+if jax.config.jax_enable_x64:
+    collect_ignore_glob += [
+        "test_cli.py",
+        "test_connectome_formats.py",
+        "test_datasets.py",
+        "test_io_*.py",
+        "test_plot*.py",
+    ]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):

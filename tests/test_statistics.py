@@ -16,7 +16,7 @@ from toys import LABELS, clock, drive
 
 SINGLE = jnp.result_type(float) == jnp.float32
 NET = clock()
-quick = settings(max_examples=5, phases=[Phase.generate])
+quick = settings(max_examples=4, phases=[Phase.generate])
 
 
 def chunks(x, n):
