@@ -64,11 +64,15 @@ def test_noise_has_the_covariance_asked_for(covariance, key):
 def test_noise_does_not_depend_on_the_cut_of_a_run_and_on_company(key, rounding):
     field = gx.LeadField(GAIN, SENSORS)
     meg = MEG(field, source="drive", period=6.0, covariance=0.1)
-    chain = meg.then(TemporalAverage(period=12.0))
-    whole = gx.simulate(NET, 48.0, 2.0, monitors={"meg": meg, "chain": chain}, key=key)
-    one = gx.simulate(NET, 22.0, 2.0, monitors={"meg": meg, "chain": chain, "raw": Raw()}, key=key)
-    two = gx.simulate(NET, 26.0, 2.0, monitors={"meg": meg, "chain": chain}, start=one.final)
-    for name in ("meg", "chain"):
+    monitors = {
+        "meg": meg,
+        "before": meg.then(TemporalAverage(period=12.0)),
+        "after": TemporalAverage(source="drive", period=4.0).then(MEG(field, period=8.0, covariance=0.1)),
+    }
+    whole = gx.simulate(NET, 48.0, 2.0, monitors=monitors, key=key)
+    one = gx.simulate(NET, 22.0, 2.0, monitors=monitors | {"raw": Raw()}, key=key)
+    two = gx.simulate(NET, 26.0, 2.0, monitors=monitors, start=one.final)
+    for name in monitors:
         parts = np.concatenate([one[name].values, two[name].values])
         np.testing.assert_allclose(parts, whole[name].values, rtol=rounding, atol=rounding)
     assert np.std(np.diff(whole["meg"].values[:, 0])) > 0.1

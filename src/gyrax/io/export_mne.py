@@ -55,7 +55,11 @@ def to_evoked(
     """A recording of sensors `(time, sensor)` as an `mne.EvokedArray`, with its times rounded to whole samples.
 
     Args:
-        recording, ch_type, info, positions, scale: as in `to_raw`.
+        recording: as in `to_raw`.
+        ch_type: as in `to_raw`.
+        info: as in `to_raw`.
+        positions: as in `to_raw`.
+        scale: as in `to_raw`.
 
     Raises:
         ValueError, ImportError: as `to_raw`.
@@ -83,7 +87,11 @@ def to_epochs(
     """A recording of several runs `(run, time, sensor)`, as `vmap` gives it, as `mne.EpochsArray`.
 
     Args:
-        recording, ch_type, info, positions, scale: as in `to_raw`.
+        recording: as in `to_raw`.
+        ch_type: as in `to_raw`.
+        info: as in `to_raw`.
+        positions: as in `to_raw`.
+        scale: as in `to_raw`.
 
     Raises:
         ValueError, ImportError: as `to_raw`.

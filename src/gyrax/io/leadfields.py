@@ -163,7 +163,9 @@ def read_tvb_lead_field(
         variable: as in `read_gain`.
         normals: `(vertex, 3)`, for a gain with x, y, z of every vertex.
         reduce: 'sum': each vertex has its region's activity, as The Virtual Brain takes it. 'mean': its share of it.
-        unseen, unit, nonfinite: as in `gx.LeadField`.
+        unseen: as in `gx.LeadField`.
+        unit: as in `gx.LeadField`.
+        nonfinite: as in `gx.LeadField`.
 
     Raises:
         FileNotFoundError: a file is missing.

@@ -111,8 +111,10 @@ class EEG(MEG):
 
     Args:
         field: as in `MEG`.
+        source: as in `MEG`.
+        period: as in `MEG`.
         reference: 'average' of all electrodes, the name of one, or None for what the lead field's own is.
-        source, period, covariance: as in `MEG`.
+        covariance: as in `MEG`.
 
     Raises:
         ValueError: as `MEG`, or for a reference that is no electrode.

@@ -79,7 +79,8 @@ class FC(Covariance):
     Periods shorter than the run give its dynamics. A region that does not change has no correlations: NaN.
 
     Args:
-        source, period: as in `Covariance`.
+        source: as in `Covariance`.
+        period: as in `Covariance`.
 
     Example:
         >>> import gyrax as gx
