@@ -1,5 +1,6 @@
 """Monitors of monitors, averages over nodes, and what reaches the inputs: against NumPy on the raw activity."""
 
+import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,6 +187,32 @@ def test_afferent_coupling_is_the_sum_over_connections(kind, small_connectome, r
     for name in monitors:
         parts = np.concatenate([one[name].values, two[name].values])
         np.testing.assert_allclose(parts, run[name].values, rtol=rounding, atol=rounding)
+
+
+def test_afferent_coupling_with_controlled_steps(small_connectome):
+    """Where sums from before the window are kept too: what the fixed steps hear, but for the solvers' errors."""
+    net, start = networks(small_connectome)["interpolated"], np.linspace(0.1, 0.6, 5)[None]
+    steps = dict(stepsize_controller=dfx.PIDController(1e-6, 1e-8), solver=dfx.Tsit5())
+    for_both = dict(monitors=AfferentCoupling(period=2.0), start=start)
+    fixed, controlled = (gx.simulate(net, 24.0, 0.5, **for_both, **how)["monitor"].values for how in ({}, steps))
+    assert np.ptp(fixed) > 0.1
+    np.testing.assert_allclose(controlled, fixed, rtol=1e-4)
+
+
+def test_afferent_coupling_of_a_surface(rounding):
+    """A vertex hears what its region hears, and its neighbours."""
+    near = gx.couplings.Linear(source="S", strength=0.2, weights=gx.Sparse(np.eye(4, k=1)))
+    far = gx.couplings.Linear(source="S", strength=0.5)
+    regions = gx.Connectome([[0.0, 1.0], [2.0, 0.0]])
+    net = gx.Network(gx.models.WongWang(), {"near": near, "far": far}, regions, surface=gx.Surface([0, 0, 1, 1]))
+    start = np.array([[0.1, 0.2, 0.3, 0.5]])
+    run = gx.simulate(net, 5.0, 1.0, monitors={"raw": Raw(), "in": AfferentCoupling(period=1.0)}, start=start)
+    raw = np.asarray(run["raw"].values)[:, 0]
+    first, second = raw[:, :2].mean(1), raw[:, 2:].mean(1)
+    heard = np.stack([1.0 * second, 1.0 * second, 2.0 * first, 2.0 * first], 1) * 0.5
+    heard[:, :3] += 0.2 * raw[:, 1:]
+    np.testing.assert_allclose(run["in"].values[:, 0], heard, rtol=5 * rounding)
+    assert run["in"].channel == "vertex"
 
 
 @pytest.mark.parametrize("kind", ["at once", "delayed"])
