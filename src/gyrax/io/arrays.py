@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._parts import closest
-from .connectomes import _flat, _inventory, _load_mat
+from .connectomes import flat, inventory, load_mat
 from .tables import SUFFIXES, parse, read_lines
 
 
@@ -43,7 +43,7 @@ def load(path: Path) -> Any:
 
 def _variables(path: Path) -> dict[str, Any]:
     if path.suffix == ".mat":
-        return dict(_flat(_load_mat(path)))
+        return dict(flat(load_mat(path)))
     with load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -53,8 +53,8 @@ def _chosen(variables: dict[str, Any], name: str | None, path: Path) -> Any:
         matrices = [n for n, v in variables.items() if np.ndim(v) == 2 and np.asarray(v).dtype.kind in "biuf"]
         if len(matrices) != 1:
             found = "no matrix" if not matrices else f"{len(matrices)} matrices"
-            raise ValueError(f"{path} has {found}: say which one with variable= ({_inventory(variables)})")
+            raise ValueError(f"{path} has {found}: say which one with variable= ({inventory(variables)})")
         name = matrices[0]
     if name not in variables:
-        raise ValueError(f"{path} has no {name!r}: {closest(name, variables)} ({_inventory(variables)})")
+        raise ValueError(f"{path} has no {name!r}: {closest(name, variables)} ({inventory(variables)})")
     return variables[name]

@@ -168,14 +168,14 @@ def read_mat(
 
 
 def _read_mat(path: Path, given: Mapping[str, str | None] = {}) -> dict[str, Part]:
-    variables = dict(_flat(_load_mat(path)))
+    variables = dict(flat(load_mat(path)))
     parts = {}
     for field in FIELDS:
         name = given.get(field)
         if name is None:
             name = _guess(field, variables, path)
         elif name not in variables:
-            raise ValueError(f"{path} has no {name!r}: {closest(name, variables)} ({_inventory(variables)})")
+            raise ValueError(f"{path} has no {name!r}: {closest(name, variables)} ({inventory(variables)})")
         if name is not None:
             value = variables[name]
             if field != "labels" and not isinstance(value, list):
@@ -184,7 +184,12 @@ def _read_mat(path: Path, given: Mapping[str, str | None] = {}) -> dict[str, Par
     return parts
 
 
-def _load_mat(path: Path) -> dict[str, Any]:
+def load_mat(path: Path) -> dict[str, Any]:
+    """The variables of a MATLAB file of any version; structures are dicts.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             major, _ = matlab.matfile_version(file)
@@ -213,10 +218,16 @@ def _from_hdf5(node: Any, file: Any) -> Any:
     return value.T
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Variables by dotted name.
+
+    Example:
+        >>> dict(flat({"sc": {"weights": 1.0}}))
+        {'sc.weights': 1.0}
+    """
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif not name.startswith("__"):
             yield prefix + name, value.toarray() if sparse.issparse(value) else value
 
@@ -226,11 +237,17 @@ def _guess(field: str, variables: Mapping[str, Any], path: Path) -> str | None:
     if len(fits) > 1 or (field == "weights" and not fits):
         trouble = f"{' and '.join(map(repr, fits))} may both be" if fits else "no variable is known for"
         raise ValueError(
-            f"{path}: {trouble} {field}: say which with gyrax.io.read_mat(path, {field}=...) ({_inventory(variables)})"
+            f"{path}: {trouble} {field}: say which with gyrax.io.read_mat(path, {field}=...) ({inventory(variables)})"
         )
     return fits[0] if fits else None
 
 
-def _inventory(variables: Mapping[str, Any]) -> str:
+def inventory(variables: Mapping[str, Any]) -> str:
+    """What a file has, in words.
+
+    Example:
+        >>> inventory({"weights": np.eye(2)})
+        'the file has weights (2, 2)'
+    """
     sizes = (f"{n} {np.shape(v) if not isinstance(v, list) else len(v)}" for n, v in variables.items())
     return "the file has " + (", ".join(sizes) or "nothing")
