@@ -69,7 +69,7 @@ def types(session: nox.Session) -> None:
 def doctest(session: nox.Session) -> None:
     """The examples in the docstrings."""
     session.install("-e", ".[test]")
-    session.run("pytest", "--doctest-modules", "src/gyrax", *session.posargs)
+    session.run("pytest", "-n", "auto", "--doctest-modules", "src/gyrax", *session.posargs)
 
 
 @nox.session
