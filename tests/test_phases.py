@@ -22,6 +22,7 @@ from gyrax.features.phases import (
     plv,
     wpli,
 )
+from slopes import check_gradient
 
 SINGLE = jnp.result_type(float) == jnp.float32
 quick = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -50,18 +51,6 @@ def angles(x):
 
 def recording(values, dims=("time", "region")):
     return gx.Recording(jnp.asarray(values), jnp.array(1), PERIOD, 1.0, 0.0, dims, ("S",), tuple("ABCD"))
-
-
-def check_gradient(f, x, seed=0):
-    """Derivative along one direction: by autodiff and by differences, of step sizes that fit the precision."""
-    direction = np.random.default_rng(seed).normal(size=np.shape(x)) * np.std(x, axis=0)
-    step = 1e-2 if SINGLE else 1e-5
-    g = jax.jit(lambda h: f(jnp.asarray(x) + h * direction))
-    exact = float(jax.jit(jax.grad(g))(0.0))
-    # Fourth order, for the large step that float32 needs.
-    near, far = g(step) - g(-step), g(2 * step) - g(-2 * step)
-    assert abs(exact) > 1e-3
-    np.testing.assert_allclose(exact, float((8 * near - far) / (12 * step)), rtol=1e-2 if SINGLE else 1e-6)
 
 
 @pytest.mark.parametrize("mean", [0.0, 1000.0])

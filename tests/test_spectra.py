@@ -23,6 +23,7 @@ from gyrax.features import (
     spectral_centroid,
     spectral_slope,
 )
+from slopes import check_gradient
 
 SINGLE = jnp.result_type(float) == jnp.float32
 quick = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,23 +53,6 @@ def pairwise(function, x, length):
 
 def recording(values, labels=("A", "B", "C")):
     return gx.Recording(jnp.asarray(values), jnp.array(1), PERIOD, 1.0, 0.0, ("time", "region"), ("S",), labels)
-
-
-def slope(f, x, seed=0):
-    """Derivative along one direction: by autodiff and by differences, of step sizes that fit the precision."""
-    direction = np.random.default_rng(seed).normal(size=np.shape(x)) * np.std(x, axis=0)
-    step = 1e-2 if SINGLE else 1e-5
-    g = jax.jit(lambda h: f(jnp.asarray(x) + h * direction))
-    exact = jax.jit(jax.grad(g))(0.0)
-    # Fourth order, for the large step that float32 needs.
-    near, far = g(step) - g(-step), g(2 * step) - g(-2 * step)
-    return float(exact), float((8 * near - far) / (12 * step))
-
-
-def check_gradient(f, x):
-    exact, numeric = slope(f, x)
-    assert abs(exact) > 1e-3
-    np.testing.assert_allclose(exact, numeric, rtol=1e-2 if SINGLE else 1e-6)
 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0])
