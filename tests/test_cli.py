@@ -60,7 +60,7 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(files, monkeypatch):
     whole = run(*data(files), *SMALL, "--out", files / "whole")
     assert whole.exit_code == 0, whole.output
     fitting = sys.modules["gyrax.fit"]
-    calls, save = [], fitting._save
+    calls, save = [], fitting._checkpoint.save
 
     def interrupt(*arguments):
         save(*arguments)
@@ -68,7 +68,7 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(files, monkeypatch):
         if len(calls) == 2:  # in the middle of the regional stage
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_save", interrupt)
+    monkeypatch.setattr(fitting._checkpoint, "save", interrupt)
     stopped = run(*data(files), *SMALL, "--out", files / "out")
     assert stopped.exit_code == 130 and "go on with: gyrax fit --resume --out" in stopped.output
     assert (files / "out" / "stages" / "refine.json").exists()

@@ -187,7 +187,7 @@ def test_ten_in_a_row_are_hopeless(seconds, monkeypatch):
 
 def interrupt(monkeypatch, after):
     """Ctrl-C just before the n-th block of steps."""
-    calls, advance = [], module._advance
+    calls, advance = [], module.advance
 
     def stopping(*args):
         calls.append(1)
@@ -195,7 +195,7 @@ def interrupt(monkeypatch, after):
             raise KeyboardInterrupt
         return advance(*args)
 
-    monkeypatch.setattr(module, "_advance", stopping)
+    monkeypatch.setattr(module, "advance", stopping)
     monkeypatch.setattr(module, "_SECONDS", 0.0)  # blocks of one step
 
 
@@ -290,7 +290,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, key):
         fit(steps=2, checkpoint=file, key=key, spec=gx.select(POINT, "a"))
     other = Point(b=np.ones(3))
     for change in (dict(optimiser=optax.sgd(0.1)), dict(loss=noisy), dict(model=other, loss=lambda m, k: m.b.sum())):
-        with pytest.raises(ValueError, match="or of another optimiser, loss or precision"):
+        with pytest.raises(ValueError, match="or of another optimiser, loss, validation"):
             fit(steps=2, checkpoint=file, key=key, **change)
 
 

@@ -1,4 +1,4 @@
-"""Grids and ensembles against plain loops."""
+"""Grids and lists of candidates against plain loops."""
 
 import equinox as eqx
 import jax
@@ -107,16 +107,21 @@ def test_wrong_spaces_are_named(space, message, model):
 
 
 def test_what_cannot_be_swept_is_named(model):
-    with pytest.raises(ValueError, match="w is no scalar parameter"):
+    message = r"the values of w are of shape \(value, 5\), got shape \(1,\); for one value everywhere, sweep before per_region"
+    with pytest.raises(ValueError, match=message):
         gx.sweep(gx.models.WongWang(w=np.full(5, 0.6)), function, {"w": [0.1]})
-    with pytest.raises(ValueError, match="a is no scalar parameter"):
+    with pytest.raises(ValueError, match=r"a is 2 parameters: a.0, a.1; give each its values"):
         gx.sweep({"a": (1.0, 2.0)}, function, {"a": [0.1]})
     with pytest.raises(TypeError, match="n is 3: only floating-point arrays"):
         gx.sweep(Bare(), function, {"n": [1.0]})
     with pytest.raises(ValueError, match="batch is a whole number from 1 on, got 0"):
         gx.sweep(model, function, {"w": [0.1]}, batch=0)
-    with pytest.raises(ValueError, match=r"gives 'value' of shape \(2,\): a sweep takes scalars"):
-        gx.sweep(model, lambda m, key: jnp.stack([m.w, m.a]), {"w": [0.1]})
+    with pytest.raises(TypeError, match=r"gives 'w', float: a sweep takes arrays"):
+        gx.sweep(model, lambda m, key: {"w": 1.0}, {"w": [0.1]})
+    with pytest.raises(ValueError, match="w is given twice"):
+        gx.sweep(model, function, {"w": [0.1], (lambda m: m.w): [0.2]})
+    with pytest.raises(ValueError, match="as many values of each: 2 of w, 3 of a"):
+        gx.sweep(model, function, {"w": [0.1, 0.2], "a": [1.0, 2.0, 3.0]}, grid=False)
 
 
 def test_the_bar_speaks_only_when_asked(model, capfd):
@@ -126,10 +131,80 @@ def test_the_bar_speaks_only_when_asked(model, capfd):
     assert "my sweep" in (err := capfd.readouterr().err) and "2/2" in err
 
 
-def test_evaluate_equals_a_loop_over_keys(model, key, rounding):
-    keys = jax.random.split(key, 4)
-    found = gx.evaluate(model, lambda m, k: {"x": m.w + jax.random.normal(k), "y": jax.random.normal(k, (2,))}, keys)
-    assert found["x"].shape == (4,) and found["y"].shape == (4, 2)
-    for i, k in enumerate(keys):
-        np.testing.assert_allclose(found["x"][i], 0.6 + jax.random.normal(k), rtol=rounding)
-        np.testing.assert_allclose(found["y"][i], jax.random.normal(k, (2,)), rtol=rounding)
+def test_a_list_of_points_by_functions_and_paths(model, key, rounding):
+    space = {(lambda m: m.w): [0.3, 0.6, 0.9], "b": [1.0, 2.0, 3.0]}
+    found = gx.sweep(model, function, space, grid=False, key=key, batch=2)
+    assert dict(found.sizes) == {"point": 3} and set(found.coords) == {"w", "b"}
+    np.testing.assert_allclose(found["a"], 270.0 + np.arange(1, 4), rtol=rounding)
+    noise = jax.random.normal(jax.random.split(key, 1)[0])
+    np.testing.assert_allclose(found["noisy"], found["w"] * 0.33 + found["b"] * noise, rtol=10 * rounding)
+
+
+def test_parameters_and_results_that_are_arrays(rounding):
+    model = gx.models.WongWang(w=np.full(3, 0.6))
+    rows = np.random.default_rng(0).uniform(0.1, 1.9, (4, 3))
+    double = lambda m, key: {"twice": 2 * m.w, "sum": m.w.sum() + m.I_o}  # noqa: E731
+    found = gx.sweep(model, double, {"w": rows, "I_o": [0.1, 0.2]})
+    assert found["twice"].dims == ("w", "I_o", "twice_0") and found["sum"].shape == (4, 2)
+    np.testing.assert_allclose(found["twice"].values, np.broadcast_to(2 * rows[:, None], (4, 2, 3)), rtol=rounding)
+    np.testing.assert_allclose(found["sum"], rows.sum(1)[:, None] + [0.1, 0.2], rtol=4 * rounding)
+    (best,) = gx.best(found, model, by="sum", of="max")
+    np.testing.assert_allclose(best.w, rows[rows.sum(1).argmax()], rtol=rounding)
+    listed = gx.sweep(model, double, {"w": rows, "I_o": [0.1, 0.2, 0.3, 0.4]}, grid=False)
+    np.testing.assert_allclose(listed["w"], rows)
+    (best,) = gx.best(listed, model, by="sum")
+    at = int((rows.sum(1) + np.arange(1, 5) / 10).argmin())
+    np.testing.assert_allclose(best.w, rows[at], rtol=rounding)
+    np.testing.assert_allclose(best.I_o, 0.1 * (at + 1), rtol=rounding)
+
+
+def test_memory_makes_batches_and_no_difference(model, key, rounding):
+    """Each candidate holds a matrix of a million entries twice over."""
+
+    def hungry(m, key):
+        x = jax.random.normal(key, (1000, 1000)) * m.w
+        return jnp.sort(x, axis=0)[10].sum() + jnp.sort(x, axis=1)[:, 10].sum()
+
+    space = {"w": np.linspace(0.1, 1.0, 6)}
+    whole = gx.sweep(model, hungry, space, key=key)
+    sizes = []
+
+    def counting(m, key):
+        sizes.append(jnp.shape(m.w))
+        return hungry(m, key)
+
+    parts = gx.sweep(model, counting, space, key=key, memory=4e7)
+    assert len(sizes) > 1  # traced anew for smaller batches
+    np.testing.assert_allclose(parts["value"], whole["value"], rtol=100 * rounding)
+    with pytest.raises(ValueError, match=r"one candidate takes .* GB, more than memory = 0.0001 GB: record less"):
+        gx.sweep(model, hungry, space, key=key, memory=1e5)
+
+
+def test_a_loss_with_terms_and_its_best_points(model):
+    loss = lambda m, key: ((m.w - 0.7) ** 2 + (m.I_o - 0.25) ** 2, {"w2": m.w**2})  # noqa: E731
+    space = {"w": np.linspace(0.1, 1.9, 10), "I_o": [0.2, 0.24, 0.4]}
+    found = gx.sweep(model, loss, space)
+    assert set(found.data_vars) == {"loss", "w2"}
+    values = sorted((w - 0.7) ** 2 + (i - 0.25) ** 2 for w in space["w"] for i in space["I_o"])
+    best = gx.best(found, model, 5)
+    np.testing.assert_allclose([loss(m, None)[0] for m in best], values[:5], rtol=1e-3, atol=1e-6)
+    worst = gx.best(found, model, 1, of="max")[0]
+    np.testing.assert_allclose(loss(worst, None)[0], values[-1], rtol=1e-3)
+    np.testing.assert_allclose(gx.best(found, model, 1, by="w2")[0].w, 0.1, rtol=1e-6)
+    assert best[0].a is model.a
+
+
+def test_points_that_are_not_finite_are_never_the_best(model):
+    found = gx.sweep(model, lambda m, key: jnp.where(m.w < 0.5, jnp.nan, m.w), {"w": [0.1, 0.9, 0.6]})
+    np.testing.assert_allclose([m.w for m in gx.best(found, model, 2)], [0.6, 0.9], rtol=1e-6)
+    np.testing.assert_allclose([m.w for m in gx.best(found, model, 2, of="max")], [0.9, 0.6], rtol=1e-6)
+    with pytest.raises(ValueError, match="count = 3: 2 of 3 points of the sweep are finite"):
+        gx.best(found, model, 3)
+
+
+def test_best_by_what(model):
+    found = gx.sweep(model, lambda m, key: {"x": m.w, "y": m.w * jnp.ones(2)}, {"w": [0.1, 0.2]})
+    with pytest.raises(ValueError, match=r"by which variable[?] give by= one of x, y"):
+        gx.best(found, model)
+    with pytest.raises(ValueError, match=r"'y' has shape \(2, 2\) on \('w', 'y_0'\)"):
+        gx.best(found, model, by="y")

@@ -8,7 +8,9 @@ from . import couplings, datasets, features, io, losses, models, monitors, noise
 from .connectome import Connectome
 from .couplings import AbstractCoupling
 from .delays import AbstractDelay, ConnectionDelays, Delay
+from .descent import Validation
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
+from .evaluation import Ceiling, Evaluation, ceiling, evaluate
 from .filters import Free, Tie, join, per_region, select, split
 from .fit import FitResult, fit
 from .history import History
@@ -21,7 +23,7 @@ from .recording import Recording, Run
 from .simulate import Final, simulate
 from .sparse import Sparse
 from .surface import Surface
-from .sweep import evaluate, sweep
+from .sweep import best, sweep
 
 __all__ = [
     "Above",
@@ -33,9 +35,11 @@ __all__ = [
     "AbstractNoise",
     "Array",
     "Below",
+    "Ceiling",
     "ConnectionDelays",
     "Connectome",
     "Delay",
+    "Evaluation",
     "Final",
     "FitResult",
     "Free",
@@ -50,6 +54,9 @@ __all__ = [
     "Sparse",
     "Surface",
     "Tie",
+    "Validation",
+    "best",
+    "ceiling",
     "couplings",
     "datasets",
     "evaluate",

@@ -21,11 +21,12 @@ from jaxtyping import Array, Float
 from . import couplings, features, io, losses, models, monitors, noise
 from .connectome import Connectome
 from .datasets import load
+from .evaluation import evaluate
 from .filters import per_region, select
 from .fit import FitResult, fit
 from .network import Network
 from .simulate import simulate
-from .sweep import evaluate, sweep
+from .sweep import best, sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,14 +233,9 @@ class Study:
         loss = self.loss(self.settings.duration)
         space = {path: self._values(path) for path in free[:2]}
         grid = sweep(self.network, lambda n, k: loss(n, k)[0], space, key=key)
-        values = grid["value"]
-        if not np.isfinite(values).any():
+        if not np.isfinite(grid["value"]).any():
             raise FloatingPointError("no candidate of the exploration stayed finite: look at --model and --free")
-        best = values.where(np.isfinite(values), np.inf).argmin(...)  # pyright: ignore[reportArgumentType]
-        network = self.network
-        for path, index in best.items():
-            value = jnp.asarray(space[str(path)][int(index)], jnp.result_type(float))
-            network = eqx.tree_at(_leaf(str(path)), network, value)
+        (network,) = best(grid, self.network)
         grid.to_netcdf(self.out / "stages" / "explore.nc", engine="scipy")
         return network, jax.random.split(key, 1)
 
@@ -285,7 +281,7 @@ class Study:
         """What the user takes home."""
         s, labels = self.settings, network.connectome.labels
         loss = self.loss(s.judged)
-        bold = np.asarray(evaluate(network, loss.record, self.unseen))
+        bold = evaluate(network, loss.record, self.unseen)["value"]
         fcs = np.stack([np.asarray(features.fc(values)) for values in bold])
         io.save(self.out / "model.npz", network)
         (self.out / "summary.json").write_text(json.dumps({"stages": self.stages}, indent=1))
