@@ -145,3 +145,36 @@ def test_a_start_that_is_not_finite_is_found_at_once():
         start = np.array([[0.0, np.nan, 0.0], [0.0, 0.0, 0.0]])
         run = gx.simulate(NET, duration=2.0, dt=0.5, start=start, monitors={"raw": Raw()})
     assert np.isnan(run["raw"].values[:, 0, 1]).all() and np.isfinite(np.asarray(run["raw"].values)[:, :, [0, 2]]).all()
+
+
+def test_after_is_what_a_later_look_at_the_run_would_be(run):
+    bold, mean = run["bold"].after(5.0), run["mean"].after(4.0)
+    np.testing.assert_array_equal(bold.values, run["bold"].values[1:])
+    np.testing.assert_allclose(bold.times, [10.0])
+    np.testing.assert_allclose(mean.times, [5.0, 7.0, 9.0])
+    np.testing.assert_array_equal(run["mean"].after(0.0).values, run["mean"].values)
+    xr.testing.assert_equal(mean.to_xarray(), run["mean"].to_xarray().isel(time=slice(2, None)))
+
+
+def test_after_under_vmap_and_jit(key):
+    def late(key):
+        return gx.simulate(NET, duration=10.0, dt=0.5, monitors=MONITORS, key=key)["mean"].after(6.0)
+
+    both = jax.vmap(late)(jax.random.split(key, 2))
+    assert both.values.shape == (2, 2, 2, 3)
+    np.testing.assert_allclose(both.times, [7.0, 9.0])
+    whole = jax.vmap(lambda k: gx.simulate(NET, 10.0, 0.5, monitors=MONITORS, key=k)["mean"])(jax.random.split(key, 2))
+    np.testing.assert_array_equal(whole.after(6.0).values, both.values)
+
+
+@pytest.mark.parametrize(
+    ("duration", "message"),
+    [
+        (3.0, "3.0 ms is no multiple of the period of 2 ms: take 2 or 4 ms"),
+        (-2.0, "-2.0 ms is no multiple"),
+        (10.0, "nothing is left after 10 ms: the recording is 10 ms long"),
+    ],
+)
+def test_after_what_does_not_fit(duration, message, run):
+    with pytest.raises(ValueError, match=message):
+        run["mean"].after(duration)

@@ -1,8 +1,10 @@
 """What a run leaves behind: labelled samples, where it ended, and whether it stayed finite."""
 
+import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
@@ -48,6 +50,35 @@ class Recording(eqx.Module):
         """Time of every sample in ms since the first run began, in float64 (not to be had inside jit)."""
         samples = np.arange(self.values.shape[self._axes.index("time")])
         return int(np.ravel(self.first)[0]) * self.dt + samples * self.period - self.stamp
+
+    def after(self, duration: float) -> "Recording":
+        """The recording without its first `duration` ms, such as the transient of a run.
+
+        Args:
+            duration: ms, a multiple of the period.
+
+        Raises:
+            ValueError: for another duration, or one after which nothing is left.
+
+        Example:
+            >>> import gyrax as gx
+            >>> data = gx.datasets.load("dk84")
+            >>> net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), data.connectome)
+            >>> gx.simulate(net, duration=5.0, dt=1.0)["raw"].after(3.0).times.tolist()
+            [4.0, 5.0]
+        """
+        samples, axis = round(duration / self.period), self._axes.index("time")
+        there = self.values.shape[axis]
+        if samples < 0 or abs(samples * self.period - duration) > 1e-6 * self.period:
+            near = max(0, math.floor(duration / self.period)) * self.period
+            raise ValueError(
+                f"{duration} ms is no multiple of the period of {self.period:g} ms: take {near:g} or {near + self.period:g} ms"
+            )
+        if samples >= there:
+            raise ValueError(f"nothing is left after {duration:g} ms: the recording is {there * self.period:g} ms long")
+        values = jax.lax.slice_in_dim(self.values, samples, there, axis=axis)
+        later = self.first + samples * round(self.period / self.dt)
+        return eqx.tree_at(lambda r: (r.values, r.first), self, (values, later))  # `replace` would refuse those of vmap
 
     def to_xarray(self) -> xr.DataArray:
         """A labelled array with times in ms; axes in front of time (from `vmap`) are called run, run_1, ...
