@@ -199,6 +199,7 @@ def uncut():
     return gradient(free, fixed, steps=84.0, autodiff="forward")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_gradient_does_not_depend_on_the_cut(cut, uncut, monkeypatch):
     for where, name, value in CUTS[cut]:
@@ -207,6 +208,7 @@ def test_a_gradient_does_not_depend_on_the_cut(cut, uncut, monkeypatch):
     closely(gradient(free, fixed, steps=84.0), uncut)
 
 
+@pytest.mark.once
 def test_a_gradient_goes_through_segments():
     """1100 steps are three long ticks, kept or not, and a short one."""
     monitors = {"mean": gx.monitors.TemporalAverage(period=30.0)}
@@ -240,6 +242,7 @@ def test_a_horizon_is_a_state_taken_as_given(monkeypatch):
     # What is heard at that moment is given too: its weights see a little less than in the chain, which reads it anew.
 
 
+@pytest.mark.once
 def test_a_horizon_as_long_as_the_run_is_none():
     free, fixed = problem("wong_wang", "far", monitors=RAW)
     expected = gradient(free, fixed, steps=40.0)
@@ -247,6 +250,7 @@ def test_a_horizon_as_long_as_the_run_is_none():
         closely(gradient(free, fixed, steps=40.0, gradient_horizon=40.0, autodiff=autodiff), expected)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("autodiff", ["reverse", "forward"])
 def test_nothing_passes_a_horizon(autodiff):
     net, _, start = eqx.combine(*problem("wong_wang", "nothing", shortest=9.0))
@@ -268,6 +272,7 @@ def test_nothing_passes_a_horizon(autodiff):
     assert np.all(np.asarray(after) == 0) and np.all(np.asarray(before) != 0)
 
 
+@pytest.mark.once
 @given(st.integers(1, 500), st.lists(st.integers(1, 90), max_size=3), st.integers(1, 16), st.integers(1, 300))
 @settings(max_examples=200)
 @example(303, [18], 4, 100)
@@ -280,6 +285,7 @@ def test_every_horizon_is_the_start_of_a_tick(steps, periods, window, horizon):
     assert at == steps and set(range(0, steps, horizon)) <= starts
 
 
+@pytest.mark.once
 def test_the_value_of_a_parameter_traces_no_gradient_anew():
     Counting, count = counting()
     connectome = wiring("counted")

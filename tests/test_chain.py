@@ -26,6 +26,7 @@ SINGLE = jnp.result_type(float) == jnp.float32
 NET = clock()
 
 
+@pytest.mark.once
 @settings(max_examples=4, phases=[Phase.generate])
 @given(st.integers(1, 24), st.integers(1, 6), st.integers(1, 150), st.integers(1, 150))
 def test_chains_of_averages_of_ramps_are_exact_wherever_a_run_is_cut(first, times, one, two):
@@ -79,6 +80,7 @@ def test_an_average_before_the_balloon_keeps_its_time(rounding):
     np.testing.assert_allclose(run["chain"].values, run["plain"].values, rtol=0, atol=rounding / 10)
 
 
+@pytest.mark.once
 def test_periods_that_do_not_fit_each_other(rounding):
     """Chains beside other monitors with periods without a common divisor, each as it would be alone."""
     monitors = {

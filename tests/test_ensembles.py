@@ -92,6 +92,7 @@ def test_together_equals_one_after_another(name, axes):
     closely(vmapped(*together), [ONE[name](*args) for args in each])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_ensemble_goes_on(name):
     """From all the finals together, in the middle of a period."""
@@ -180,6 +181,7 @@ def test_every_member_may_have_delays_of_its_own(interpolation):
     assert len({float(jax.tree.leaves(x)[0]) for x in apart}) == SIZE
 
 
+@pytest.mark.once
 def test_an_ensemble_of_other_values_is_not_traced_anew():
     Counting, count = counting()
     coupling = gx.couplings.Linear(source="S", strength=0.1)

@@ -74,6 +74,7 @@ def test_a_users_own_kernel():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.once
 @settings(max_examples=4, phases=[Phase.generate], deadline=None)
 @given(st.sampled_from([10, 36, 50]), st.integers(1, 130), st.integers(1, 130), st.sampled_from([3, 40]))
 def test_the_cut_of_a_run_changes_nothing(period, first, second, length):

@@ -35,6 +35,7 @@ def in_parts(monitors, *durations, dt=DT, net=NET):
     }
 
 
+@pytest.mark.once
 @settings(  # no shrinking: every example compiles
     max_examples=6, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -174,6 +175,7 @@ def own_expected(steps):
     return {"rms": rms, "spread": spread, "contrast": contrast}
 
 
+@pytest.mark.once
 def test_own_monitors_equal_numpy_wherever_a_run_is_cut(rounding):
     found = in_parts(OWN, DT * 37, DT * 378, DT * 5)
     for name, expected in own_expected(420).items():

@@ -242,6 +242,7 @@ WIRINGS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", WIRINGS)
 def test_whole_runs_do_not_depend_on_the_windows(kind, key, rounding, monkeypatch):
     coupling = {

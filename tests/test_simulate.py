@@ -92,6 +92,7 @@ MONITORS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("first", [180.0, 67.0])
 @pytest.mark.parametrize("delayed", [False, True], ids=["instant", "delayed"])
 def test_one_run_equals_two(first, delayed, small_connectome, key, rounding):
@@ -107,6 +108,7 @@ def test_one_run_equals_two(first, delayed, small_connectome, key, rounding):
     np.testing.assert_allclose(two.final.y, whole.final.y, atol=rounding)
 
 
+@pytest.mark.once
 def test_samples_do_not_depend_on_the_company(small_connectome, key, rounding):
     """Other monitors change the cut of a run, never what a monitor records."""
     net = wong_wang(small_connectome, gx.Delay(3.0))
@@ -157,6 +159,7 @@ def test_a_linear_delay_equation_has_its_closed_solution():
     assert linear_delay(0.01) < 2e-5
 
 
+@pytest.mark.once
 @given(
     st.integers(1, 400), st.lists(st.integers(1, 90), min_size=1, max_size=3), st.integers(0, 200), st.integers(1, 20)
 )
@@ -175,12 +178,14 @@ def test_a_plan_covers_the_run_and_no_piece_straddles_a_period(steps, periods, e
         at += segment.steps
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("periods", [(7, 30), (7, 30, 11), (13, 4)])
 def test_periods_that_do_not_fit_leave_long_ticks(periods):
     for segment in plan(10_000, [[(p, 3)] for p in periods], 8)[:-1]:
         assert segment.tick >= 64 or segment.ticks == 1
 
 
+@pytest.mark.once
 @given(
     st.integers(20, 90),
     st.integers(1, 40),
@@ -227,6 +232,7 @@ def test_non_finite_states_are_reported_with_time_and_region(small_connectome, k
     assert gx.simulate(net, duration=100.0, dt=1.0, start=np.zeros((1, 5))).finite
 
 
+@pytest.mark.once
 def test_the_value_of_a_parameter_compiles_nothing_anew(small_connectome, key):
     Counting, count = counting()
     coupling = gx.couplings.Linear(source="S")

@@ -23,6 +23,7 @@ def chunks(x, n):
     return x[: len(x) // n * n].reshape(-1, n, x.shape[1])
 
 
+@pytest.mark.once
 @quick
 @given(st.integers(2, 90), st.integers(1, 150), st.integers(1, 150))
 def test_covariances_are_numpys_wherever_a_run_is_cut(period, one, two):
@@ -53,6 +54,7 @@ def test_fc_of_bold_is_that_of_the_samples(rounding):
     np.testing.assert_allclose(run["fc"].values, expected, rtol=0, atol=1e-4 if SINGLE else 1e-9)
 
 
+@pytest.mark.once
 @quick
 @given(st.sampled_from([2, 4, 10, 32]), st.integers(2, 9), st.integers(1, 140), st.integers(1, 140))
 def test_spectra_are_welchs_wherever_a_run_is_cut(segment, halves, one, two):

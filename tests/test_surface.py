@@ -85,6 +85,7 @@ def test_sums_are_scipys(targets, sources, share, seed):
     np.testing.assert_allclose(weights.sum(1), matrix.sum(1), atol=1e-5)
 
 
+@pytest.mark.once
 def test_every_format_gives_the_same_and_pairs_given_twice_are_added():
     dense = neighbours()
     row, column = dense.nonzero()
@@ -124,6 +125,7 @@ def test_equals_a_plain_loop(delay, key, rounding):
     assert run["raw"].to_xarray().vertex.values[-1] == "vertex_10"
 
 
+@pytest.mark.once
 def test_goes_on_from_where_it_ended(key, rounding):
     net = surface(sigma=0.02)
     whole, half = gx.simulate(net, 60.0, 0.5, key=key), gx.simulate(net, 30.0, 0.5, key=key)
