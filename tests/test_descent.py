@@ -171,7 +171,9 @@ def test_a_start_that_breaks_leaves_the_others_alone(rounding):
         fit(Nowhere(), starts=[bad[0], bad[0]])
 
 
-def test_patience_waits_for_every_start():
+@pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["one_by_one", "many_at_once"])
+def test_patience_waits_for_every_start(seconds, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", seconds)
     result = fit(two_valleys, starts=[Point(0.31), Point(1.0)], steps=300, patience=10)
     assert result.stopped == "patience"
     steps = len(result.history["loss"])
@@ -238,6 +240,9 @@ def test_an_optimiser_for_all_of_a_part(small_connectome):
 def test_leaves_without_an_optimiser_and_optimisers_without_a_leaf_are_named():
     with pytest.raises(ValueError, match="b is free and has no optimiser: give each free leaf one; they are a, b"):
         fit(optimiser={"a": ADAM})
+    wide = {"w": 1.0, "wide": 2.0}
+    with pytest.raises(ValueError, match="wide is free and has no optimiser"):
+        fit(lambda m, key: m["w"], {"w": ADAM}, wide, gx.select(wide, "w", "wide"))
     with pytest.raises(ValueError, match="the optimiser of 'frozen' has no free leaf; they are a, b"):
         fit(optimiser={"a": ADAM, "b": ADAM, "frozen": ADAM})
 
