@@ -50,6 +50,10 @@ def test_a_fit_leaves_everything_to_repeat_it(files):
     with xr.open_dataset(files / "out" / "recordings.nc", engine="scipy") as recordings:
         assert dict(recordings.sizes) == {"seed": 2, "time": 20, "region": 5, "source": 5}
         np.testing.assert_allclose(recordings["fc"][0], np.corrcoef(recordings["bold"][0].T), atol=1e-4)
+        pairs = np.triu_indices(5, 1)
+        agree = np.corrcoef(*(fc[pairs] for fc in recordings["fc"].values))[0, 1]
+    np.testing.assert_allclose(summary["ceiling"]["reliability"], agree, atol=1e-4)
+    assert f"two of them agree by r {agree:.3f}" in done.output and summary["ceiling"]["limit"] in done.output
     assert (files / "out" / "figure.png").stat().st_size > 10_000
     network = study.prepare(study.Settings(**settings | {"free": ()}), files / "out").network
     fitted = gx.io.load(files / "out" / "model.npz", gx.per_region(network, "model.w"))

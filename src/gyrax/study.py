@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from . import couplings, features, io, losses, models, monitors, noise
 from .connectome import Connectome
 from .datasets import load
-from .evaluation import evaluate
+from .evaluation import Ceiling, ceiling, evaluate
 from .filters import per_region, select
 from .fit import FitResult, fit
 from .network import Network
@@ -145,6 +145,7 @@ class Study:
     progress: bool = True
     stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     results: dict[str, FitResult] = dataclasses.field(default_factory=dict)
+    ceiling: Ceiling | None = None
     files: ClassVar[tuple[str, ...]] = (
         "config.yaml",
         "summary.json",
@@ -260,8 +261,9 @@ class Study:
                 start,
                 self.loss(s.duration),
                 select(start, *free),
-                optax.chain(optax.clip_by_global_norm(0.1), optax.adam(optax.cosine_decay_schedule(rate, steps))),
+                optax.adam(optax.cosine_decay_schedule(rate, steps)),
                 steps=steps,
+                clip=0.1,
                 key=key,
                 realisations=s.realisations,
                 noise=noise,
@@ -284,7 +286,12 @@ class Study:
         bold = evaluate(network, loss.record, self.unseen)["value"]
         fcs = np.stack([np.asarray(features.fc(values)) for values in bold])
         io.save(self.out / "model.npz", network)
-        (self.out / "summary.json").write_text(json.dumps({"stages": self.stages}, indent=1))
+        summary: dict[str, Any] = {"stages": self.stages}
+        if len(fcs) > 1:
+            self.ceiling = ceiling(fcs, self.target, self.stages[-1]["train"]["r"])
+            shown = ("unseen", "reliability", "highest", "without_noise", "limit")
+            summary["ceiling"] = {name: getattr(self.ceiling, name) for name in shown}
+        (self.out / "summary.json").write_text(json.dumps(summary, indent=1))
         data = xr.Dataset(
             {
                 "bold": (("seed", "time", "region"), bold),
@@ -335,7 +342,14 @@ class Study:
                 f"{unseen['r']:8.3f} {unseen['r_sd']:6.3f} {unseen['rmse']:6.3f}"
             )
         seeds, judged = self.settings.seeds, self.settings.judged / 1000
-        return "\n".join([*lines, f"unseen: {seeds} noise seeds never trained on, {judged:g} s of BOLD each"])
+        lines.append(f"unseen: {seeds} noise seeds never trained on, {judged:g} s of BOLD each")
+        if self.ceiling is not None:
+            c = self.ceiling
+            lines.append(
+                f"two of them agree by r {c.reliability:.3f}: no model could reach more than {c.highest:.3f}, this one "
+                f"{c.without_noise:.3f} without noise; it is limited by: {c.limit}"
+            )
+        return "\n".join(lines)
 
 
 def _leaf(path: str) -> Callable[[Any], Any]:
