@@ -119,17 +119,27 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Speed beside the peers, each in an environment of its own; a quiet machine for minutes, `-- --quick` for a look."""
     session.install("-e", ".", "uv")
-    peers = []
-    for name, packages in PEERS.items():
-        folder = Path(session.create_tmp()) / name
-        python = folder / "bin" / "python"
-        if not python.exists():
-            session.run("uv", "venv", "--quiet", "--python", "3.11", str(folder))
-        # A peer that does not install is said to have failed in the table, and the others go on.
-        install = ["uv", "pip", "install", "--quiet", "--python", str(python), *packages]
-        session.run(*install, success_codes=range(256))
-        peers += ["--peer", f"{name}={python}"]
+    peers = [f"--peer={name}={_peer(session, name)}" for name in PEERS]
     session.run("python", "benchmarks/run.py", *peers, *session.posargs)
+
+
+def _peer(session: nox.Session, name: str) -> Path:
+    """The interpreter of its environment. One that does not install is said to have failed in the table."""
+    folder = Path(session.create_tmp()) / name
+    python = folder / "bin" / "python"
+    if not python.exists():
+        session.run("uv", "venv", "--quiet", "--python", "3.11", str(folder))
+    install = ["uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[name]]
+    session.run(*install, success_codes=range(256))
+    return python
+
+
+@nox.session(default=False, python="3.11")
+def studies(session: nox.Session) -> None:
+    """Notebooks 04 to 06 beside tvboptim, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look."""
+    session.install("-e", ".[notebooks]", "nbconvert", "uv")
+    python = _peer(session, "tvboptim")
+    session.run("python", "benchmarks/studies.py", f"--tvboptim={python}", *session.posargs)
 
 
 @nox.session(default=False)

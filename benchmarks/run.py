@@ -66,7 +66,7 @@ def run(name, python, cases, folder):
         names, out = folder / f"{name}.cases.json", folder / f"{name}.json"
         names.write_text(json.dumps(waiting))
         out.unlink(missing_ok=True)
-        reason = started(python, MODULES[name], names, out)
+        reason = started([python, "-m", MODULES[name], "--cases", names, "--out", out])
         if out.exists():
             latest = json.loads(out.read_text())
             found = latest | {"cases": found["cases"] | latest["cases"]}
@@ -76,9 +76,8 @@ def run(name, python, cases, folder):
     return found
 
 
-def started(python, module, cases, out):
+def started(command):
     """Why it ended."""
-    command = [python, "-m", module, "--cases", cases, "--out", out]
     try:
         done = subprocess.run(command, cwd=HERE, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:

@@ -18,6 +18,7 @@ WEIGHTS = np.array([[0.0, 1.0, 0.5], [0.3, 0.0, 0.7], [0.9, 0.2, 0.0]])
 #: Every public class: an instance, and the lowest and highest state (model), source (coupling) or noisy row (noise).
 CASES = {
     "models.WongWang": (gx.models.WongWang(), [(0.0, 1.0)]),
+    "models.WongWangExcInh": (gx.models.WongWangExcInh(), [(0.0, 1.0), (0.0, 0.3)]),
     "models.Hopf": (gx.models.Hopf(), [(-1.0, 1.0)] * 2),
     "models.JansenRit": (gx.models.JansenRit(), [(0.0, 0.1), (0.0, 30.0), (0.0, 30.0), (-1, 1), (-1, 1), (-1, 1)]),
     "models.Linear": (gx.models.Linear(), [(-1.0, 1.0)]),

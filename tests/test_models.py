@@ -280,6 +280,7 @@ def test_reads_states_and_outputs_in_the_order_asked_for():
     ("name", "states", "inputs", "outputs", "start"),
     [
         ("WongWang", ("S",), ("c",), (), [0.1]),
+        ("WongWangExcInh", ("S_e", "S_i"), ("c_lre", "c_ffi"), (), [0.001, 0.001]),
         ("Hopf", ("x", "y"), ("c_x", "c_y"), (), [0.1, 0.1]),
         ("JansenRit", ("y0", "y1", "y2", "y3", "y4", "y5"), ("c",), ("psp",), [0.0] * 6),
         ("Linear", ("x",), ("c",), (), [0.0]),

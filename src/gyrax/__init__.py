@@ -24,8 +24,12 @@ from .simulate import Final, simulate
 from .sparse import Sparse
 from .surface import Surface
 from .sweep import best, sweep
+from .tune import TuneResult, tune
+from .tuning import EIB, FIC, AbstractRule
 
 __all__ = [
+    "EIB",
+    "FIC",
     "Above",
     "AbstractCoupling",
     "AbstractDelay",
@@ -33,6 +37,7 @@ __all__ = [
     "AbstractModel",
     "AbstractMonitor",
     "AbstractNoise",
+    "AbstractRule",
     "Array",
     "Below",
     "Ceiling",
@@ -54,6 +59,7 @@ __all__ = [
     "Sparse",
     "Surface",
     "Tie",
+    "TuneResult",
     "Validation",
     "best",
     "ceiling",
@@ -76,6 +82,7 @@ __all__ = [
     "solvers",
     "split",
     "sweep",
+    "tune",
 ]
 
 try:

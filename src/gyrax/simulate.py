@@ -27,6 +27,8 @@ from .solvers import Heun
 _CHUNK = 1024
 #: Bytes of a run's path above which a gradient recomputes it chunk by chunk instead of keeping it.
 _KEPT = 64e6
+#: Rows that autodiff keeps of a step for every row of its path.
+_RESIDUALS = 8
 
 
 class Final(eqx.Module):
@@ -395,9 +397,10 @@ def _segment(engine: Engine, parts: Any, carry: Carry, key: Any, autodiff: str) 
         per_chunk = fitting
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
     rows = sum(engine.features.values()) + engine.shape[0]
-    keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     # Without delays there is nothing for the adjoint to win (docs/design.md).
     by_hand = autodiff == "reverse" and engine.features and engine.adjoint is None
+    rows *= 1 if by_hand else _RESIDUALS
+    keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     run = run_segment if by_hand else plain_segment
     pieces = []
     for chunks, ticks in lengths:

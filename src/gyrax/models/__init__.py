@@ -6,5 +6,6 @@ from .hopf import Hopf
 from .jansen_rit import JansenRit
 from .linear import Linear
 from .wong_wang import WongWang
+from .wong_wang_exc_inh import WongWangExcInh
 
-__all__ = ["AbstractModel", "GammaChain", "Hopf", "JansenRit", "Linear", "WongWang"]
+__all__ = ["AbstractModel", "GammaChain", "Hopf", "JansenRit", "Linear", "WongWang", "WongWangExcInh"]
