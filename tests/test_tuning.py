@@ -280,6 +280,8 @@ def test_other_rates_weights_and_steps_compile_nothing_anew(key):
 def test_rules_of_one_kind_are_numbered():
     first, second, third = FIC(rate=0.1), FIC(rate=0.2), eib()
     assert _named([first, third, second], 1) == {"FIC": first, "EIB": third, "FIC_1": second}
+    odd = type("My_Rule", (FIC,), {})
+    assert list(_named([odd(), odd(), first], 1)) == ["My_Rule", "My_Rule_1", "FIC"]
 
 
 def test_result_tells_plots_and_survives_an_interruption(key, monkeypatch):
@@ -360,6 +362,11 @@ LABELS = list("ABDCE")
 def test_what_does_not_fit_is_refused(act, kind, message):
     with pytest.raises(kind, match=message):
         act()
+
+
+def test_going_on_with_another_window_is_refused(both):
+    with pytest.raises(ValueError, match=r"EIB remembers something else in start= .* from start.final"):
+        quiet(both.network, [FIC(rate=0.2), eib(window=7)], steps=1, start=both)
 
 
 def test_negative_weights_are_refused():

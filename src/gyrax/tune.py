@@ -119,7 +119,7 @@ def tune(
     named = _named(rules, steps)
     states = {name: rule.init(network) for name, rule in named.items()}
     if isinstance(start, TuneResult):
-        states |= {name: state for name, state in start.states.items() if name in named}
+        states |= _remembered(start.states, states)
         start = start.final
     run = eqx.Partial(simulate, duration=period, dt=dt, solver=solver, monitors=_monitors(named, period))
     # A piece by itself: only after it has a run that goes on the structure that a loop needs.
@@ -159,9 +159,23 @@ def _named(rules: Any, steps: int) -> dict[str, AbstractRule]:
         if not isinstance(rule, AbstractRule):
             raise TypeError(f"{rule!r} is no rule: subclass gx.AbstractRule")
         kind = type(rule).__name__
-        before = sum(name.split("_")[0] == kind for name in named)
+        before = sum(type(other).__name__ == kind for other in named.values())
         named[f"{kind}_{before}" if before else kind] = rule
     return named
+
+
+def _remembered(earlier: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
+    """What rules that took part before remember, if it is of the kind that they start with now."""
+    found = {name: state for name, state in earlier.items() if name in states}
+    for name, state in found.items():
+        try:
+            _like(state, states[name], "")
+        except TypeError:
+            raise ValueError(
+                f"{name} remembers something else in start= than it does now: leave what it was made with as it was (its "
+                "window, say), or start from start.final"
+            ) from None
+    return found
 
 
 def _monitors(rules: dict[str, AbstractRule], period: float) -> dict[str, AbstractMonitor]:
