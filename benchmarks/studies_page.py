@@ -26,14 +26,20 @@ This page is written by `nox -s studies`, which runs the protocol that tvboptim 
 study, one after another on the same machine, tvboptim in an environment of its own; it is not edited by hand.
 
 Training is the noise that was fitted on. Unseen are seeds of noise that nothing was trained or validated on: mean ±
-standard deviation over them. Seconds are those of a stage, compilation included; the ratio is tvboptim's seconds for as
-many parameters over ours. Memory is the most that the process had held by the end of the stage. In tvboptim's rows, r and
+standard deviation over them. Seconds are those of a stage, compilation included; the ratio is tvboptim's seconds for the
+same way, or else its last with as many parameters, over ours. Memory is the most that the process had held by the end of the stage. In tvboptim's rows, r and
 rmse start from the transient of before the fit, and settled ones from one with the fitted parameters and the unseen noise.
 
 """
 COLUMNS = ["", "parameters", "seconds", "ratio", "memory (MB)", "training", "unseen"]
 SIDE = ("versions", "precision", "settings", "failed", "load_before")
 STAGE = ("name", "n_free", "seconds", "peak_megabytes", "train", "unseen")
+#: Ours, and tvboptim's that does the same by another name.
+SAME = {
+    "FIC": "feedback inhibition control",
+    "EIB, published": "balance rule",
+    "EIB, left to run": "balance rule",
+}
 NEAR = 0.02  # of the number of parameters: tvboptim holds the coupling strength where another frees it too
 
 
@@ -91,7 +97,7 @@ def rows_of(side, record):
 def same_work(stage, others):
     """The stage of others with as many parameters, of several one of the same name, else the last; None without one."""
     alike = [o for o in others if stage["n_free"] and abs(o["n_free"] - stage["n_free"]) <= NEAR * stage["n_free"]]
-    named = [o for o in alike if o["name"] == stage["name"]]
+    named = [o for o in alike if o["name"] == SAME.get(stage["name"], stage["name"])]
     return (named or alike or [None])[-1]
 
 
