@@ -38,7 +38,7 @@ def test_evaluate_takes_losses_and_bare_arrays(model, key):
     assert one["value"].shape == (1,) and np.isnan(one.sd["value"])
     with pytest.raises(KeyError, match="nothing here is called 'r'; there are value"):
         one["r"]
-    with pytest.raises(TypeError, match="features gives arrays or a dict of named arrays; 'x' is list"):
+    with pytest.raises(TypeError, match="expected an array or a dict of named arrays; 'x' is list"):
         gx.evaluate(model, lambda m, k: {"x": [m.w, m.w]}, keys)
 
 

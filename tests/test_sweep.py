@@ -116,7 +116,7 @@ def test_what_cannot_be_swept_is_named(model):
         gx.sweep(Bare(), function, {"n": [1.0]})
     with pytest.raises(ValueError, match="batch is a whole number from 1 on, got 0"):
         gx.sweep(model, function, {"w": [0.1]}, batch=0)
-    with pytest.raises(TypeError, match=r"gives 'w', float: a sweep takes arrays"):
+    with pytest.raises(TypeError, match=r"expected an array or a dict of named arrays; 'w' is float"):
         gx.sweep(model, lambda m, key: {"w": 1.0}, {"w": [0.1]})
     with pytest.raises(ValueError, match="w is given twice"):
         gx.sweep(model, function, {"w": [0.1], (lambda m: m.w): [0.2]})

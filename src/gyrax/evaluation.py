@@ -98,13 +98,26 @@ def evaluate(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Ev
         (8,)
     """
     out = _all_keys(model, features, keys)
+    return Evaluation({name: np.asarray(values) for name, values in named_arrays(out).items()})
+
+
+def named_arrays(out: Any) -> dict[str, Array]:
+    """What a function of a model returned, by name: a bare array is called 'value', a loss with terms 'loss' and these.
+
+    Raises:
+        TypeError: for anything else.
+
+    Example:
+        >>> list(named_arrays((jax.numpy.ones(()), {"r": jax.numpy.zeros(())})))
+        ['loss', 'r']
+    """
     if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict):
         out = {"loss": out[0], **out[1]}
     named = out if isinstance(out, dict) else {"value": out}
     for name, values in named.items():
         if not isinstance(values, jax.Array):
-            raise TypeError(f"features gives arrays or a dict of named arrays; '{name}' is {type(values).__name__}")
-    return Evaluation({name: np.asarray(values) for name, values in named.items()})
+            raise TypeError(f"expected an array or a dict of named arrays; '{name}' is {type(values).__name__}")
+    return named
 
 
 @eqx.filter_jit

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ._progress import tqdm
+from .evaluation import named_arrays
 from .filters import _find, domains, leaf_names
 
 #: The axis of candidates that are no grid.
@@ -154,14 +155,7 @@ def _evaluate_points(
         changed = list(leaves)
         for value, index in zip(point, indices, strict=True):
             changed[index] = value.astype(jnp.result_type(leaves[index]))
-        out = function(jax.tree.unflatten(treedef, changed), key)
-        if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict):
-            out = {"loss": out[0], **out[1]}
-        out = out if isinstance(out, dict) else {"value": out}
-        for name, value in out.items():
-            if not isinstance(value, jax.Array):
-                raise TypeError(f"the function gives '{name}', {type(value).__name__}: a sweep takes arrays")
-        return out
+        return named_arrays(function(jax.tree.unflatten(treedef, changed), key))
 
     return jax.vmap(lambda point: jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda k: one(point, k))(keys)))(points)
 
