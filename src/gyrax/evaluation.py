@@ -113,7 +113,7 @@ def named_arrays(out: Any) -> dict[str, Array]:
     """
     if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict):
         out = {"loss": out[0], **out[1]}
-    named = out if isinstance(out, dict) else {"value": out}
+    named: dict[str, Any] = out if isinstance(out, dict) else {"value": out}
     for name, values in named.items():
         if not isinstance(values, jax.Array):
             raise TypeError(f"expected an array or a dict of named arrays; '{name}' is {type(values).__name__}")
