@@ -137,8 +137,7 @@ class Descent(eqx.Module):
             return value.sum(), (value, terms)
 
         (_, (value, terms)), gradient = jax.value_and_grad(total, has_aux=True)(carry.free)
-        judged, score = jnp.asarray(True), value
-        new = {"loss": value, **terms}
+        score, new = value, {"loss": value, **terms}
         if self.held is not None:
             judged = (carry.step == 0) | ((carry.step + 1) % self.every == 0)
             look = lambda free: self.means(self.held[0], free, self.held[1])[0]  # noqa: E731  # pyright: ignore[reportOptionalSubscript]
