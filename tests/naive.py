@@ -18,29 +18,36 @@ def wiener(net: gx.Network, key, steps: int, dt: float) -> np.ndarray:
     return dw
 
 
-def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun") -> np.ndarray:
-    """States after each step, `(step, state, node)`: delays looked up one pair at a time in the full past."""
-    model, weights = net.model, np.asarray(net.connectome.weights)
+def loop(
+    net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun", own: dict | None = None
+) -> np.ndarray:
+    """States after each step, `(step, state, node)`: delays looked up one pair at a time in the full past.
+
+    `own`: by coupling, weights and delays in ms (None: at once) of its own, in place of the connectome's and the network's.
+    """
+    model = net.model
+    shared = None if net.delay is None else np.asarray(net.delay.times(net.connectome), float)
+    wires = {c: (own or {}).get(c, (np.asarray(net.connectome.weights), shared)) for c in net.couplings}
     n, dw = net.n_regions, wiener(net, key, steps, dt)
     drift = jax.jit(lambda y, u: model.drift(0.0, y, u))
     encode = {c: jax.jit(lambda y, k=k: k.encode(model.read(k.source, y))) for c, k in net.couplings.items()}
     decode = {
-        c: jax.jit(lambda s, y, k=k: k.decode(s, model.read(k.source, y), weights.sum(1)))
+        c: jax.jit(lambda s, y, k=k, c=c: k.decode(s, model.read(k.source, y), wires[c][0].sum(1)))
         for c, k in net.couplings.items()
     }
-    lag = None if net.delay is None else np.asarray(net.delay.times(net.connectome), float) / dt
+    interpolation = "nearest" if net.delay is None else net.delay.interpolation
     y = np.asarray(net.start())
     sent = {c: [np.asarray(f(y))] for c, f in encode.items()}
 
     def total(c, y, step, ahead):
         """Weighted sums at the time `step + ahead`, where ahead is 0, 1/2 or 1 of a step."""
         now = np.asarray(encode[c](y))
-        out = np.zeros(now.shape)
+        out, (weights, times) = np.zeros(now.shape), wires[c]
         for i in range(n):
             for j in range(n):
                 if weights[i, j] == 0:
                     continue
-                for back, share in [(0, 1.0)] if lag is None else samples(lag[i, j], net.delay.interpolation):
+                for back, share in [(0, 1.0)] if times is None else samples(times[i, j] / dt, interpolation):
                     if back == 0:
                         past = now[:, j]
                     else:

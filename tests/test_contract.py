@@ -1,4 +1,4 @@
-"""What every model, coupling and noise promises. A new class joins by an entry in CASES."""
+"""What every model, coupling, noise, waveform and stimulus promises. A new class joins by an entry in CASES of tests/families."""
 
 import dataclasses
 import inspect
@@ -10,29 +10,22 @@ import numpy as np
 import pytest
 
 import gyrax as gx
+from families import CASES
+from gyrax import stimuli
+from gyrax.filters import domains, leaf_names
 
 SINGLE = jnp.result_type(float) == jnp.float32
 N = 3
 WEIGHTS = np.array([[0.0, 1.0, 0.5], [0.3, 0.0, 0.7], [0.9, 0.2, 0.0]])
 
-#: Every public class: an instance, and the lowest and highest state (model), source (coupling) or noisy row (noise).
-CASES = {
-    "models.WongWang": (gx.models.WongWang(), [(0.0, 1.0)]),
-    "models.WongWangExcInh": (gx.models.WongWangExcInh(), [(0.0, 1.0), (0.0, 0.3)]),
-    "models.Hopf": (gx.models.Hopf(), [(-1.0, 1.0)] * 2),
-    "models.JansenRit": (gx.models.JansenRit(), [(0.0, 0.1), (0.0, 30.0), (0.0, 30.0), (-1, 1), (-1, 1), (-1, 1)]),
-    "models.Linear": (gx.models.Linear(), [(-1.0, 1.0)]),
-    "models.GammaChain": (gx.models.GammaChain(gx.models.Linear(), "x", stages=2), [(-1.0, 1.0)] * 3),
-    "couplings.Linear": (gx.couplings.Linear(source=("x", "y")), [(-1.0, 1.0)] * 2),
-    "couplings.Difference": (gx.couplings.Difference(source=("x", "y")), [(-1.0, 1.0)] * 2),
-    "couplings.SigmoidalJansenRit": (gx.couplings.SigmoidalJansenRit(), [(0.0, 20.0), (0.0, 10.0)]),
-    "noise.White": (gx.noise.White(), [(-1.0, 1.0)] * 2),
-}
 FAMILIES = {
     "models": (gx.models, gx.AbstractModel),
     "couplings": (gx.couplings, gx.AbstractCoupling),
     "noise": (gx.noise, gx.AbstractNoise),
+    "stimuli": (stimuli, (stimuli.AbstractWaveform, stimuli.AbstractStimulus)),
 }
+#: Parameters that are arrays by nature: samples, and one weight a region.
+SERIES = ("values", "pattern")
 every = pytest.mark.parametrize("name", CASES)
 
 
@@ -63,6 +56,10 @@ def value(case, y):
     if isinstance(case, gx.AbstractCoupling):
         weights = jnp.asarray(WEIGHTS, y.dtype)
         return case.decode(case.encode(y) @ weights.T, y, weights.sum(1))
+    if isinstance(case, stimuli.AbstractWaveform):
+        return jnp.broadcast_to(case(y), y.shape)
+    if isinstance(case, stimuli.AbstractStimulus):
+        return jnp.concatenate([jnp.broadcast_to(row, y.shape) for row in case(y).values()])
     return jnp.broadcast_to(case.diffusion(0.0, y), y.shape)
 
 
@@ -70,26 +67,39 @@ evaluate = eqx.filter_jit(value)
 
 
 def parameters(case) -> dict:
-    """Domains of the parameters that are there."""
-    domains = {f.name: f.metadata["domain"] for f in dataclasses.fields(case) if "domain" in f.metadata}
-    return {name: domain for name, domain in domains.items() if getattr(case, name) is not None}
+    """Domains of the parameters that are there, by their dotted names."""
+    return dict(zip(leaf_names(case), domains(case), strict=True))
+
+
+def leaf(case, name: str):
+    return dict(zip(leaf_names(case), jax.tree.leaves(case), strict=True))[name]
+
+
+def declared(case) -> dict:
+    """The class's own fields that are parameters and there."""
+    fields = {f.name: f for f in dataclasses.fields(case) if "domain" in f.metadata}
+    return {name: field for name, field in fields.items() if getattr(case, name) is not None}
 
 
 def replaced(case, values: dict):
-    return eqx.tree_at(lambda c: [getattr(c, k) for k in values], case, [jnp.asarray(v) for v in values.values()])
+    leaves, tree = jax.tree.flatten(case)
+    new = [jnp.asarray(values.get(name, x)) for name, x in zip(leaf_names(case), leaves, strict=True)]
+    return jax.tree.unflatten(tree, new)
+
+
+def shifted(case, rng, spread: float):
+    """The case at a random point of its domain, one value a region."""
+    values = {}
+    for name, domain in parameters(case).items():
+        real = domain.to_real(leaf(case, name))
+        values[name] = domain.from_real(real + jnp.asarray(rng.normal(0, spread, real.shape or N)))
+    return replaced(case, values)
 
 
 def points(name: str) -> list:
     """The class with its defaults, and at three random points of its domain, one value a region."""
     case, rng = CASES[name][0], np.random.default_rng(5)
-    found = [case]
-    for _ in range(3):
-        values = {
-            k: domain.from_real(domain.to_real(getattr(case, k)) + jnp.asarray(rng.normal(0, 0.5, N)))
-            for k, domain in parameters(case).items()
-        }
-        found.append(replaced(case, values))
-    return found
+    return [case, *(shifted(case, rng, 0.5) for _ in range(3))]
 
 
 @every
@@ -97,14 +107,17 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
     case, _ = CASES[name]
     assert parameters(case), "a class without parameters"
     for key, domain in parameters(case).items():
-        leaf = getattr(case, key)
-        assert leaf.dtype == jnp.result_type(float) and not leaf.weak_type and leaf.shape == (), key
-        assert domain.contains(leaf).all(), key
-        assert getattr(domain, "scale", 1.0) is None or leaf == 0 or np.isclose(domain.scale, abs(leaf)), key
-    inner = sum(len(jax.tree.leaves(x)) for x in vars(case).values() if isinstance(x, eqx.Module))
-    assert len(jax.tree.leaves(case)) == len(parameters(case)) + inner
+        x = leaf(case, key)
+        assert x.dtype == jnp.result_type(float) and not x.weak_type, key
+        assert x.shape == () or key.split(".")[-1] in SERIES, key
+        assert domain.contains(x).all(), key
+    for key, field in declared(case).items():
+        size, scale = field.default, getattr(field.metadata["domain"], "scale", None)
+        assert scale is None or size is dataclasses.MISSING or np.isclose(scale, abs(size)), key
+    own = [f.name for f in dataclasses.fields(case) if eqx.is_array(getattr(case, f.name, None))]
+    assert own == list(declared(case)), "an array that is not declared by parameter()"
     for point in points(name):
-        assert all(domain.contains(getattr(point, key)).all() for key, domain in parameters(case).items())
+        assert all(domain.contains(leaf(point, key)).all() for key, domain in parameters(case).items())
 
 
 @every
@@ -128,9 +141,10 @@ def test_jit_and_vmap_change_nothing(name, rounding):
     np.testing.assert_allclose(over_cases, alone, rtol=rounding, atol=rounding * np.abs(alone).max())
 
 
-def _needed(field) -> bool:
+def _needed(case, field) -> bool:
     given = (field.default, field.default_factory)
-    return field.name == "source" or all(x is dataclasses.MISSING for x in given) or field.name == "stages"
+    absent = field.default is None and getattr(case, field.name) is not None
+    return all(x is dataclasses.MISSING for x in given) or absent or bool(field.metadata.get("static"))
 
 
 @every
@@ -146,7 +160,7 @@ def test_compiles_once_for_all_values(name):
     for factor in (1.0, 1.1, 1.2):
         stepped = jax.tree.map(lambda x, f=factor: x * f, case)
         counted(stepped, at(name))
-        needed = {f.name: getattr(case, f.name) for f in dataclasses.fields(case) if _needed(f)}
+        needed = {f.name: getattr(case, f.name) for f in dataclasses.fields(case) if _needed(case, f)}
         counted(type(case)(**needed), at(name))
     assert count == [1]
 
@@ -155,14 +169,14 @@ def test_compiles_once_for_all_values(name):
 def test_a_value_a_region_means_the_same_as_one_value(name, rounding):
     case, y = CASES[name][0], at(name)
     shared = np.asarray(evaluate(case, y))
-    wide = replaced(case, {key: jnp.full(N, getattr(case, key)) for key in parameters(case)})
+    wide = replaced(case, {key: jnp.full(N, x) for key in parameters(case) if (x := leaf(case, key)).ndim == 0})
     np.testing.assert_allclose(evaluate(wide, y), shared, rtol=rounding, atol=rounding * np.abs(shared).max())
     for key in parameters(case):
         # changing the last region's value changes what the last region sends or does, and no other region's own drift
-        one = replaced(wide, {key: getattr(wide, key).at[-1].multiply(1.1).at[-1].add(0.01)})
+        one = replaced(wide, {key: leaf(wide, key).at[-1].multiply(1.1).at[-1].add(0.01)})
         changed = np.asarray(evaluate(one, y)) != np.asarray(evaluate(wide, y))
         assert changed.any(), f"{key} does nothing"
-        if not isinstance(case, gx.AbstractCoupling):
+        if not isinstance(case, gx.AbstractCoupling) and leaf(wide, key).shape == (N,):
             assert not changed[:, :-1].any() and changed[:, -1].any(), key
 
 
@@ -185,7 +199,9 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
     for point in points(name):
         direction, seen = directional(point, y, rng)
         gradient = differentiated((point, y), seen)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+        if SINGLE and name.startswith("stimuli."):
+            continue  # steps that single precision can tell would cross the corners of a pulse
         leaves, tree = jax.tree.flatten((point, y))
         slopes, directions = jax.tree.leaves(gradient), jax.tree.leaves(direction)
         noise = (1e-5 if SINGLE else 1e-11) * (float(jnp.abs(evaluated((point, y), seen))) + 1e-3) / h
@@ -204,12 +220,8 @@ def test_gradients_stay_finite_far_out(name):
     case, rng = CASES[name][0], np.random.default_rng(8)
     gradient = eqx.filter_jit(eqx.filter_grad(lambda case, y: jnp.sum(value(case, y) ** 2)))
     for factor in (0.0, -10.0, 10.0):
-        values = {
-            k: domain.from_real(domain.to_real(getattr(case, k)) + jnp.asarray(rng.normal(0, 4, N)))
-            for k, domain in parameters(case).items()
-        }
-        for leaf in jax.tree.leaves(gradient(replaced(case, values), factor * at(name))):
-            assert np.isfinite(leaf).all()
+        for x in jax.tree.leaves(gradient(shifted(case, rng, 4.0), factor * at(name))):
+            assert np.isfinite(x).all()
 
 
 @every
@@ -217,9 +229,11 @@ def test_repr_tells_name_values_and_units(name):
     case, _ = CASES[name]
     text = repr(case)
     assert text.startswith(type(case).__name__ + "(")
-    units = {f.name: f.metadata.get("unit", "") for f in dataclasses.fields(case)}
+    units = {key: field.metadata["unit"] for key, field in declared(case).items()}
     for key in parameters(case):
-        assert f"{key}={float(getattr(case, key)):.4g}{units[key] and ' '}{units[key]}" in text
+        x, last = leaf(case, key), key.split(".")[-1]
+        if x.ndim == 0:
+            assert f"{last}={float(x):.4g}" + (f" {units[key]}" if units.get(key) else "") in text
     shown = []
     jax.jit(lambda c: shown.append(repr(c)))(case)
     assert "<traced float" in shown[0]
@@ -230,9 +244,18 @@ def test_repr_tells_name_values_and_units(name):
 def test_every_parameter_and_class_is_documented(name):
     case, _ = CASES[name]
     assert type(case).__doc__ and "Example:" in type(case).__doc__
-    for field in dataclasses.fields(case):
-        if field.name in parameters(case):
-            assert field.metadata["doc"], field.name
+    for key, field in declared(case).items():
+        assert field.metadata["doc"], key
+
+
+@every
+def test_goes_to_disk_and_back(name, tmp_path):
+    case, moved = points(name)[:2]
+    gx.io.save(tmp_path / "case.npz", moved)
+    back = gx.io.load(tmp_path / "case.npz", case)
+    assert jax.tree.structure(back) == jax.tree.structure(moved)
+    for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(moved), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @every

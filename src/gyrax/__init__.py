@@ -4,15 +4,16 @@ from importlib.metadata import PackageNotFoundError, version
 
 from jaxtyping import Array
 
-from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers
+from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli
 from .connectome import Connectome
 from .couplings import AbstractCoupling
-from .delays import AbstractDelay, ConnectionDelays, Delay
+from .delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
 from .descent import Validation
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
 from .evaluation import Ceiling, Evaluation, ceiling, evaluate
 from .filters import Free, Tie, join, per_region, select, split
 from .fit import FitResult, fit
+from .groups import Groups
 from .history import History
 from .leadfield import LeadField
 from .models import AbstractModel
@@ -48,10 +49,12 @@ __all__ = [
     "Final",
     "FitResult",
     "Free",
+    "Groups",
     "History",
     "Interval",
     "LeadField",
     "Network",
+    "NoDelay",
     "Positive",
     "Real",
     "Recording",
@@ -80,6 +83,7 @@ __all__ = [
     "select",
     "simulate",
     "solvers",
+    "stimuli",
     "split",
     "sweep",
     "tune",

@@ -229,13 +229,29 @@ class ConnectionDelays(AbstractDelay):
         if not is_traced(self.ms) and not (np.isfinite(self.ms).all() and (np.asarray(self.ms) >= 0).all()):
             raise ValueError(f"delays are finite and at least 0 ms, got {np.asarray(self.ms).min()}")
 
-    def times(self, connectome: Connectome) -> Matrix:
+    def times(self, connectome: Connectome) -> Float[Array, "target source"]:
         return self.ms
 
     def ranges(self, connectome: Connectome, connected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.bounds is not None
         low, high = (np.full(self.ms.shape, bound) for bound in self.bounds)
         return low, high
+
+
+class NoDelay(AbstractDelay):
+    """No delay: for a coupling that acts at once in a network in which others take time.
+
+    Example:
+        >>> import gyrax as gx
+        >>> gx.couplings.Linear(source="S", delay=NoDelay()).delay
+        NoDelay(interpolation='nearest')
+    """
+
+    def times(self, connectome: Connectome) -> Matrix:
+        return jnp.zeros_like(connectome.weights)
+
+    def ranges(self, connectome: Connectome, connected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(connected.shape), np.zeros(connected.shape)
 
 
 def cubic(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]:

@@ -6,6 +6,7 @@ parameters of different size.
 """
 
 import dataclasses
+import inspect
 from typing import Any
 
 import equinox as eqx
@@ -27,6 +28,9 @@ class AbstractDomain:
     def contains(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
         """True where `value` lies strictly inside."""
         raise NotImplementedError
+
+    def __str__(self):
+        return repr(self)
 
     def to_real(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Unconstrained coordinate of `value`."""
@@ -62,6 +66,9 @@ class Real(AbstractDomain):
     def __post_init__(self):
         _check_scale(self.scale)
 
+    def __str__(self):
+        return "real"
+
     def contains(self, value):
         return jnp.isfinite(value)
 
@@ -88,6 +95,9 @@ class Above(AbstractDomain):
         _check_scale(self.scale)
         if not np.isfinite(self.lower):
             raise ValueError(f"the lower end of {type(self).__name__} must be finite, got {self.lower}; use Real()")
+
+    def __str__(self):
+        return f"> {self.lower:g}"
 
     def contains(self, value):
         return jnp.isfinite(value) & (value > self.lower)
@@ -132,6 +142,9 @@ class Below(AbstractDomain):
         if not np.isfinite(self.upper):
             raise ValueError(f"the upper end of Below must be finite, got {self.upper}; use Real()")
 
+    def __str__(self):
+        return f"< {self.upper:g}"
+
     def contains(self, value):
         return jnp.isfinite(value) & (value < self.upper)
 
@@ -159,6 +172,9 @@ class Interval(AbstractDomain):
         _check_scale(self.scale)
         if not (np.isfinite(self.lower) and np.isfinite(self.upper) and self.lower < self.upper):
             raise ValueError(f"Interval needs finite ends with lower < upper, got ({self.lower}, {self.upper})")
+
+    def __str__(self):
+        return f"{self.lower:g} to {self.upper:g}"
 
     @property
     def _slope(self) -> float:
@@ -232,7 +248,14 @@ def parameter(
 
 
 class Parametric(eqx.Module):
-    """A Module whose `repr` tells the values of its parameters, not only their dtypes."""
+    """A Module whose `repr` tells the values of its parameters, and whose docstring lists them as they are declared."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        declared = parameters(cls)
+        if declared and "__doc__" in vars(cls) and cls.__doc__:
+            lines = [f"    {name}: {_declared(field)}" for name, field in declared.items()]
+            cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Parameters:", *lines, ""])
 
     def __repr__(self):
         shown = []
@@ -243,6 +266,30 @@ class Parametric(eqx.Module):
             text = summary(value) if eqx.is_array(value) else repr(value)
             shown.append(f"{field.name}={text}" + (f" {unit}" if unit else ""))
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def parameters(cls: type) -> dict[str, Any]:
+    """The dataclass fields of a class that were declared by `parameter`, by name, its parents' first.
+
+    Example:
+        >>> class Decay(Parametric):
+        ...     tau: Array = parameter(10.0, domain=Positive(), unit="ms", doc="time constant")
+        >>> parameters(Decay)["tau"].metadata["unit"]
+        'ms'
+    """
+    found: dict[str, Any] = {}
+    for kind in reversed(cls.__mro__):
+        fields = vars(kind).get("__dataclass_fields__") or vars(kind)
+        found |= {name: f for name, f in fields.items() if isinstance(f, dataclasses.Field) and "domain" in f.metadata}
+    return found
+
+
+def _declared(field: Any) -> str:
+    """Default, unit, domain and meaning in a line."""
+    about = field.metadata
+    given = field.default is not dataclasses.MISSING and field.default is not None
+    value = f"{float(field.default):.4g} {about['unit']}".strip() if given and np.ndim(field.default) == 0 else about["unit"]
+    return "; ".join(part for part in (value, str(about["domain"]), about["doc"]) if part)
 
 
 def summary(value: Any) -> str:

@@ -42,7 +42,7 @@ class Parts(eqx.Module):
         instant: weights that act at once, as `prepared`.
         degree: sums of the weights that lead to each region.
         delayed: weights of the sample `steps` back and, with interpolation, of the one before it, `(target, source)`.
-        steps: whole steps of every delay.
+        steps: whole steps of every delay, by coupling.
         origin: number of the run's first step; within the run they are counted from 0.
     """
 
@@ -104,23 +104,22 @@ def assemble(
     controller: Any = None,
 ) -> Parts:
     """The parts of a run, derived from the network by ordinary operations, which autodiff knows."""
-    delay, connectome = network.delay, network.connectome
-    instant, delayed, steps = {}, {}, None
+    instant, delayed, steps = {}, {}, {}
     for name, coupling in network.couplings.items():
-        weights = network.weights(coupling)
+        weights, delay = network.weights(coupling), network.delay_of(coupling)
         if delay is None or isinstance(weights, Sparse):
             instant[name] = prepared(weights)
             continue
         assert delay.spans is not None
-        steps, shares = delay.steps(connectome, dt)
+        back, shares = delay.steps(network.wiring(coupling), dt)
         latest, *earlier = (share * weights for share in shares)
         at_once = delay.spans.connected & (delay.reach(dt)[0] == 0)
         if at_once.any():  # some delays may come to no whole step
-            now = jnp.where(steps == 0, latest, 0)
+            now = jnp.where(back == 0, latest, 0)
             few = at_once.mean() < _FEW
             instant[name] = SparseSum.of(at_once, now) if few else prepared(now)
-            latest = jnp.where(steps == 0, 0, latest)
-        delayed[name] = (latest, *earlier)
+            latest = jnp.where(back == 0, 0, latest)
+        delayed[name], steps[name] = (latest, *earlier), back
     return Parts(_lean(network), monitors, solver, controller, instant, network.degree(), delayed, steps, origin)
 
 
@@ -131,9 +130,11 @@ def _lean(network: Network) -> Network:
         return [n.connectome.weights, n.connectome.lengths, n.connectome.centres, n.delay, *own(n)]
 
     def own(n):  # of sparse weights, the class stays: it says where they act
-        for weights in (c.weights for c in n.couplings.values()):
+        for coupling in n.couplings.values():
+            weights = coupling.weights
             sparse = isinstance(weights, Sparse)
             yield from (weights.values, weights.lists) if sparse else (weights,)
+            yield coupling.delay
 
     return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
 
@@ -145,7 +146,7 @@ class Engine:
     Attributes:
         sources: what each monitor reads.
         afferent: whether one of them reads the model's inputs.
-        lags: fewest steps back of every connection, and which connections there are; None without delays.
+        lags: fewest steps back of every connection, and which connections there are, by delayed coupling.
         depth: samples of history.
         features: rows each delayed coupling sends.
         shape: states and nodes.
@@ -163,7 +164,7 @@ class Engine:
     per_chunk: int
     sources: dict[str, tuple[str, ...]]
     afferent: bool
-    lags: tuple[np.ndarray, np.ndarray] | None
+    lags: dict[str, tuple[np.ndarray, np.ndarray]]
     depth: int
     features: dict[str, int]
     shape: tuple[int, int]
@@ -200,11 +201,15 @@ class Engine:
         """One step of the solver, from the step's number `n` on."""
         net = parts.network
         time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
-        args = Afferent(time, self.dt, before, after, parts.instant, parts.degree)
-        terms = net.terms(lambda t0, t1: noise)
+        coloured, rows = None, y[len(net.model.states) :]
+        if net.coloured:
+            coloured = rows, net.recoloured(rows, noise, self.dt)
+        args = Afferent(time, self.dt, before, after, parts.instant, parts.degree, coloured)
+        terms, y = net.terms(lambda t0, t1: noise), net.settled(y)
         state = parts.solver.init(terms, 0.0, self.dt, y, args)
         new, *_ = parts.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
-        return net.model.limit(new)
+        new = net.model.limit(new)
+        return new if coloured is None else jnp.concatenate([new, coloured[1]])
 
     def send(self, parts: Parts, y: State) -> dict[str, Array]:
         """What regions send to each other, by coupling, `(feature, region)`."""
@@ -241,7 +246,7 @@ class Engine:
     def _read(self, parts: Parts, name: str, path: Array, end: State, heard: dict[str, Array], step: Any) -> Any:
         """What a monitor listens to, before every step and after the last."""
         if not parts.monitors[name].afferent:
-            read = functools.partial(parts.network.model.read, self.sources[name])
+            read = functools.partial(parts.network.observed, self.sources[name])
             return jax.vmap(read)(path), read(end)
         listen = functools.partial(inputs, parts, self.sources[name], self.dt)
         steps = step - self.segment.tick + jnp.arange(len(path))
@@ -263,24 +268,19 @@ class Engine:
 
     def sums(self, parts: Parts, transposed: bool = False) -> dict[str, tuple[WindowedSum | None, WindowedSum | None]]:
         """For each coupling what is read once a window and what in the shorter windows within it."""
-        if self.lags is None:
-            return {}
-        fewest, connected = self.lags
-        long = connected & (fewest >= self.segment.window)
         columns = self.depth + self.segment.tick + SLACK
         axes = self.axes[0].delayed if self.batch else {n: (None,) * len(w) for n, w in parts.delayed.items()}
 
         def make(name: str, mask: np.ndarray, window: int) -> WindowedSum | None:
             if not mask.any():
                 return None
-            assert parts.steps is not None
             weights = tuple(
                 w if axis is None else jnp.moveaxis(w, 0, -1)
                 for w, axis in zip(parts.delayed[name], axes[name], strict=True)
             )
             return WindowedSum.prepare(
                 mask,
-                parts.steps,
+                parts.steps[name],
                 weights,
                 transposed=transposed,
                 window=window,
@@ -290,14 +290,16 @@ class Engine:
                 batch=self.batch,
             )
 
-        return {n: (make(n, long, self.segment.window), make(n, connected & ~long, self.inner)) for n in self.features}
+        found = {}
+        for name, (fewest, connected) in self.lags.items():
+            long = connected & (fewest >= self.segment.window)
+            found[name] = make(name, long, self.segment.window), make(name, connected & ~long, self.inner)
+        return found
 
     @property
     def inner(self) -> int:
         """Steps of the windows within a window."""
-        if self.lags is None:
-            return self.segment.window
-        return inner_window(self.lags[0], self.lags[1], self.segment.window)
+        return inner_window(*stacked(self.lags), self.segment.window) if self.lags else self.segment.window
 
     def zeros(self, name: str, window: int) -> Array:
         """Sums of a window in which nothing is heard."""
@@ -479,8 +481,14 @@ def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: State, he
     """The named inputs of the model at the step's number `n`, `(input, node)`."""
     time = (parts.origin + n) * jnp.asarray(dt, y.dtype)
     args = Afferent(time, dt, heard, heard, parts.instant, parts.degree)
-    rows = parts.network.input(0, y, args)
-    return jnp.stack([rows[parts.network.model.inputs.index(name)] for name in names])
+    return parts.network.observed_inputs(names, parts.network.input(0, y, args))
+
+
+def stacked(lags: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The connections of all couplings below each other; those of couplings that share a delay once."""
+    different = {(fewest.tobytes(), connected.tobytes()): (fewest, connected) for fewest, connected in lags.values()}
+    fewest, connected = zip(*different.values(), strict=True)
+    return np.concatenate(fewest), np.concatenate(connected)
 
 
 def take(rows: Array, at: Any, length: int | None = None) -> Array:

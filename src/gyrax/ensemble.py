@@ -29,7 +29,7 @@ def ensemble(engine: Engine, job: Callable, arguments: tuple) -> Any:
     @one.def_vmap
     def many(size, batched, *leaves):
         flags, arrays = jax.tree.unflatten(tree, batched), jax.tree.unflatten(tree, leaves)
-        if flags[0].steps:  # delays of their own: no slices in common
+        if any(flags[0].steps.values()):  # delays of their own: no slices in common
             axes = tuple(0 if b else None for b in batched)
             out = jax.vmap(lambda *x: do(engine, jax.tree.unflatten(tree, x)), in_axes=axes, axis_size=size)(*leaves)
         else:

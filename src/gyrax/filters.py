@@ -361,9 +361,9 @@ def per_region(network: Model, *where: Where) -> Model:
     if not where:
         raise ValueError("which leaves? name at least one, such as lambda n: n.model.w or 'model.w'")
     leaves, treedef = jax.tree.flatten(network)
-    names, n = leaf_names(network), network.n_nodes  # pyright: ignore[reportAttributeAccessIssue]
+    names = leaf_names(network)
     for i in (i for w in where for i in _find(network, w)):
-        shape = jnp.shape(leaves[i])
+        n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]
         if shape not in ((), (1,), (n,)):
             raise ValueError(f"{names[i]} has shape {shape}: only a scalar becomes one value for each of {n} regions")
         value = jnp.asarray(leaves[i], jnp.result_type(leaves[i]))  # never weakly typed

@@ -9,25 +9,28 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from ._types import Channels, Features, Inputs, Matrix, State, is_traced
+from ._checks import check, check_names, check_surface, check_weights
+from ._types import Channels, Features, Inputs, Matrix, Sources, State
 from .connectome import Connectome
 from .couplings import AbstractCoupling
-from .delays import AbstractDelay, Delay, cubic
+from .delays import AbstractDelay, ConnectionDelays, Delay, NoDelay, cubic
 from .domains import summary
-from .filters import leaf_names
+from .groups import Groups
 from .models.base import AbstractModel
-from .noise import AbstractNoise
+from .noise import AbstractNoise, OrnsteinUhlenbeck
 from .sparse import Sparse, SparseSum
+from .stimuli import AbstractStimulus
 from .surface import Surface
 
 
 class Afferent(eqx.Module):
     """What is known of a step before it is taken: its time, and the delayed sums at both ends.
 
-    The engine passes it as `args` to the terms. `instant` holds the weights that act without delay, as `prepared`. The
-    solver's own time runs from 0 to dt within the step: absolute float32 times lose their digits in long runs.
+    The engine passes it as `args` to the terms. `instant` holds the weights that act without delay, as `prepared`, and
+    `coloured` the coloured noise at both ends. The solver's own time runs from 0 to dt within the step: absolute float32
+    times lose their digits in long runs.
     """
 
     time: Float[Array, ""] | float
@@ -36,10 +39,18 @@ class Afferent(eqx.Module):
     after: dict[str, Float[Array, "*step feature region"]]
     instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
     degree: dict[str, Float[Array, " _"]]
+    coloured: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None = None
+
+    def colour(self, t: Any) -> Float[Array, "row node"]:
+        """Coloured noise at the time t within the step, by linear interpolation."""
+        assert self.coloured is not None
+        return self._between(*self.coloured, t)
 
     def delayed(self, name: str, t: Any) -> Features:
         """Delayed sums at the time t within the step, by linear interpolation."""
-        before, after = self.before[name], self.after[name]
+        return self._between(self.before[name], self.after[name], t)
+
+    def _between(self, before: Array, after: Array, t: Any) -> Array:
         if isinstance(t, float | int) and t in (0, self.dt):  # our solvers' own stage times: nothing to interpolate
             return before if t == 0 else after
         return before + (t / self.dt) * (after - before)
@@ -76,11 +87,12 @@ class Network(eqx.Module):
     """A whole-brain network, checked when it is built.
 
     Args:
-        model: the neural mass in every region.
-        coupling: one coupling, or a dict of several, which act side by side.
+        model: the neural mass in every region, or `gx.Groups` of regions with one each.
+        coupling: one coupling, or a dict of several, which act side by side. Each may have weights and a delay of its own.
         connectome: weights and tract lengths.
         delay: conduction delays; None for instantaneous coupling.
-        noise: what drives the states at random; None for a deterministic network.
+        noise: what drives the states at random, or a dict of several; None for a deterministic network.
+        stimulus: what feeds inputs from outside, `gx.stimuli`; None for nothing.
         surface: vertices within the connectome's regions, if the model lives on those. A coupling with `gx.Sparse` weights
             then acts between vertices, the others between regions.
 
@@ -102,7 +114,8 @@ class Network(eqx.Module):
     coupling: AbstractCoupling | dict[str, AbstractCoupling]
     connectome: Connectome
     delay: AbstractDelay | None
-    noise: AbstractNoise | None
+    noise: AbstractNoise | dict[str, AbstractNoise] | None
+    stimulus: AbstractStimulus | None
     surface: Surface | None
 
     def __init__(
@@ -111,26 +124,43 @@ class Network(eqx.Module):
         coupling: AbstractCoupling | dict[str, AbstractCoupling],
         connectome: Connectome,
         delay: AbstractDelay | None = None,
-        noise: AbstractNoise | None = None,
+        noise: AbstractNoise | dict[str, AbstractNoise] | None = None,
         surface: Surface | None = None,
+        *,
+        stimulus: AbstractStimulus | None = None,
     ):
         self.model, self.coupling, self.connectome, self.noise = model, coupling, connectome, noise
         self.surface = surface
-        _check_surface(self)
-        for name, what in self.couplings.items():
-            expected = (self.size(what),) * 2
-            if what.weights is not None and what.weights.shape != expected:
-                other = f"there are {self.n_nodes} nodes" if self.local(what) else f"the connectome of {expected}"
-                hint = ""
-                if surface is not None:
-                    hint = "; weights between vertices are gx.Sparse, those between regions an array"
-                raise ValueError(f"{name} has weights of shape {what.weights.shape}, {other}{hint}")
-        if delay is not None:
-            between: list[Any] = [self.weights(c) for c in self.couplings.values() if not self.local(c)]
+        check_surface(self)
+        if isinstance(model, Groups):
+            self.model = model.placed(connectome.labels)
+        check_names(self)
+        self.stimulus = None if stimulus is None else stimulus.resolved(self.labels)
+        self.delay = None if isinstance(delay, NoDelay) else delay
+        couplings = {name: self._connected(name, what) for name, what in self.couplings.items()}
+        self.coupling = couplings if isinstance(coupling, dict) else couplings["coupling"]
+        if self.delay is not None:
+            shared = [c for c in couplings.values() if c.delay is None and not self.local(c)]
+            between: list[Any] = [self.weights(c) for c in shared]
             there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
-            delay = delay.bounded(connectome, there)
-        self.delay = delay
-        _check(self)
+            self.delay = self.delay.bounded(connectome, there)
+        check(self)
+
+    def _connected(self, name: str, coupling: AbstractCoupling) -> AbstractCoupling:
+        """A coupling whose own weights and delays are between all regions."""
+        block, delay, whole = self.block(coupling), coupling.delay, self.connectome.weights.shape
+        if block is not None:
+            spread = lambda x: jnp.zeros(whole, x.dtype).at[np.ix_(*block)].set(x)  # noqa: E731
+            shape = tuple(len(side) for side in block)
+            if eqx.is_array(coupling.weights) and coupling.weights.shape == shape:
+                coupling = eqx.tree_at(lambda c: c.weights, coupling, spread(coupling.weights))
+            if isinstance(delay, ConnectionDelays) and delay.ms.shape == shape:
+                delay = eqx.tree_at(lambda d: d.ms, delay, spread(delay.ms))
+        check_weights(self, name, coupling)
+        if delay is not None and not isinstance(delay, NoDelay):
+            weights: Any = self.weights(coupling)
+            delay = delay.bounded(self.wiring(coupling), weights)
+        return eqx.tree_at(lambda c: c.delay, coupling, delay, is_leaf=lambda x: x is None)
 
     @property
     def n_regions(self) -> int:
@@ -142,39 +172,83 @@ class Network(eqx.Module):
         return self.connectome.labels if self.surface is None else self.surface.labels
 
     @property
-    def channels(self) -> Channels:
-        """The nodes as monitors see them: regions or vertices, with their names."""
-        return Channels("region" if self.surface is None else "vertex", self.labels)
-
-    @property
     def n_nodes(self) -> int:
         return len(self.labels)
+
+    def channels(self, names: tuple[str, ...]) -> Channels:
+        """The nodes, regions or vertices, that monitors of these states, outputs or inputs see, with their names."""
+        nodes = self.model.nodes(names)
+        labels = self.labels if nodes is None else tuple(self.labels[i] for i in nodes)
+        return Channels("region" if self.surface is None else "vertex", labels)
+
+    # Couplings
 
     @property
     def couplings(self) -> dict[str, AbstractCoupling]:
         """Every coupling by name; a single one is called 'coupling'."""
         return self.coupling if isinstance(self.coupling, dict) else {"coupling": self.coupling}
 
+    def wiring(self, coupling: AbstractCoupling) -> Connectome:
+        """The connectome whose tract lengths a coupling takes."""
+        return coupling.weights if isinstance(coupling.weights, Connectome) else self.connectome
+
     def weights(self, coupling: AbstractCoupling) -> Matrix | Sparse:
-        """The weights a coupling acts over: its own or the connectome's."""
-        return self.connectome.weights if coupling.weights is None else coupling.weights
+        """The weights a coupling acts over: its own or the connectome's; zero beyond its groups of regions."""
+        own = coupling.weights
+        if isinstance(own, Sparse):
+            return own
+        weights = self.wiring(coupling).weights if own is None or isinstance(own, Connectome) else own
+        within = self.within(coupling)
+        return weights if within is None else jnp.where(within, weights, 0)
+
+    def within(self, coupling: AbstractCoupling) -> Bool[np.ndarray, "region region"] | None:
+        """Which connections lie between a coupling's groups of regions; None for all."""
+        block = self.block(coupling)
+        if block is None:
+            return None
+        mask = np.zeros((self.n_regions,) * 2, bool)
+        mask[np.ix_(*block)] = True
+        return mask
+
+    def block(self, coupling: AbstractCoupling) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The regions that hear a coupling and those that are heard, if they are not all."""
+        targets, sources = (self.model.nodes(names) for names in (self.targets(coupling), coupling.source))
+        if targets is None and sources is None:
+            return None
+        every = tuple(range(self.n_regions))
+        return targets or every, sources or every
 
     def local(self, coupling: AbstractCoupling) -> bool:
         """Whether a coupling acts at once, from node to node, whatever the regions and their delays."""
         return isinstance(coupling.weights, Sparse)
 
+    def delay_of(self, coupling: AbstractCoupling) -> AbstractDelay | None:
+        """How long a coupling takes: its own delay or the network's; None if it acts at once."""
+        delay = self.delay if coupling.delay is None else coupling.delay
+        return None if self.local(coupling) or isinstance(delay, NoDelay) else delay
+
     @property
-    def delayed(self) -> list[str]:
-        """Names of the couplings whose connections take time."""
-        return [] if self.delay is None else [name for name, c in self.couplings.items() if not self.local(c)]
+    def delays(self) -> dict[str, AbstractDelay]:
+        """The delays of those couplings that take time."""
+        found = {name: self.delay_of(coupling) for name, coupling in self.couplings.items()}
+        return {name: delay for name, delay in found.items() if delay is not None}
 
     def size(self, coupling: AbstractCoupling) -> int:
         """How many it couples: nodes if it is local, otherwise regions."""
         return self.n_nodes if self.local(coupling) else self.n_regions
 
+    def width(self, name: str) -> int:
+        """How many values a leaf has, by its dotted name, that has one a region."""
+        first, *path = name.split(".")
+        if first == "coupling":
+            return self.size(self.couplings[path[0] if isinstance(self.coupling, dict) else "coupling"])
+        if isinstance(self.model, Groups) and first == "model" and len(path) > 1:
+            return len(self.model.members(path[1]))
+        return self.n_nodes
+
     def sources(self, coupling: AbstractCoupling, y: State) -> Float[Array, "source coupled"]:
         """What a coupling reads, `(source, node)`, or of a surface the regions' means, `(source, region)`."""
-        x = self.model.read(coupling.source, y)
+        x = self.model.read(coupling.source, self.settled(y))
         return x if self.surface is None or self.local(coupling) else self.surface.mean(x)
 
     def sent(self, coupling: AbstractCoupling, y: State) -> Array:
@@ -183,22 +257,100 @@ class Network(eqx.Module):
 
     def targets(self, coupling: AbstractCoupling) -> tuple[str, ...]:
         """The model inputs a coupling feeds."""
-        return self.model.inputs if coupling.target is None else coupling.target
+        return self.model.fed if coupling.target is None else coupling.target
+
+    def degree(self) -> dict[str, Float[Array, " _"]]:
+        """Sum of the weights that lead to each region, a coupling."""
+        return {name: self.weights(c).sum(axis=1) for name, c in self.couplings.items()}
+
+    # Noise
+
+    @property
+    def noises(self) -> dict[str, AbstractNoise]:
+        """Every noise by name, in alphabetical order as JAX keeps them; a single one is called 'noise'."""
+        if self.noise is None:
+            return {}
+        return dict(sorted(self.noise.items())) if isinstance(self.noise, dict) else {"noise": self.noise}
+
+    def rows(self, noise: AbstractNoise) -> tuple[str, ...]:
+        """The states, or inputs, that a noise drives."""
+        inputs = getattr(noise, "inputs", None)
+        names = self.model.states if noise.states is None else noise.states
+        return tuple(full for name in (names if inputs is None else inputs) for full in self.model.meant(name))
 
     @property
     def noisy(self) -> tuple[str, ...]:
-        """Names of the states that noise drives."""
-        if self.noise is None:
-            return ()
-        return self.model.states if self.noise.states is None else self.noise.states
+        """Names of what noise drives, a random number a step for each of them in each node."""
+        return tuple(row for noise in self.noises.values() for row in self.rows(noise))
+
+    def split(self, increments: Float[Array, "noisy node"]) -> dict[str, Float[Array, "own node"]]:
+        """What of the increments drives each noise, after its mixing."""
+        found, before = {}, 0
+        for name, noise in self.noises.items():
+            count = len(self.rows(noise))
+            own, before = increments[before : before + count], before + count
+            found[name] = own if noise.mixing is None else own[:, : noise.mixing.shape[1]] @ noise.mixing.T
+        return found
+
+    @property
+    def coloured(self) -> dict[str, OrnsteinUhlenbeck]:
+        """The noises that have a memory, and a row of the state for it."""
+        return {name: noise for name, noise in self.noises.items() if isinstance(noise, OrnsteinUhlenbeck)}
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the state that a run carries: the model's, and one for each that coloured noise drives."""
+        return len(self.model.states) + sum(len(self.rows(noise)) for noise in self.coloured.values())
+
+    def settled(self, y: Float[Array, "row node"]) -> State:
+        """The model's states among the rows that a run carries."""
+        return y if len(y) == len(self.model.states) else y[: len(self.model.states)]
+
+    def _colours(self, rows: Float[Array, "row node"]) -> Any:
+        """A coloured noise's name, the rows of states or inputs it drives, and its values, one after another."""
+        before = 0
+        for name, noise in self.coloured.items():
+            count = len(self.rows(noise))
+            yield name, noise, rows[before : before + count]
+            before += count
+
+    def recoloured(
+        self, rows: Float[Array, "row node"], increments: Float[Array, "noisy node"], dt: float
+    ) -> Float[Array, "row node"]:
+        """Coloured noise a step later."""
+        fresh = self.split(increments)
+        return jnp.concatenate([noise.advance(x, fresh[name], dt) for name, noise, x in self._colours(rows)])
+
+    def with_colour(self, y: State, key: Any) -> Float[Array, "row node"]:
+        """The state with a draw of coloured noise from what it is in the long run, below the model's rows."""
+        if not self.coloured:
+            return y
+        normals = jax.random.normal(jax.random.fold_in(key, 0x0C01), (len(self.noisy), self.n_nodes), y.dtype)
+        fresh = self.split(normals)
+        drawn = [
+            jnp.broadcast_to(noise.sigma * fresh[name], fresh[name].shape) for name, noise in self.coloured.items()
+        ]
+        return jnp.concatenate([y, *drawn])
+
+    # What a run asks for
 
     def start(self) -> State:
         """The state a run starts from, `(state, node)`."""
         return self.model.start(self.n_nodes)
 
-    def degree(self) -> dict[str, Float[Array, " _"]]:
-        """Sum of the weights that lead to each region, a coupling."""
-        return {name: self.weights(c).sum(axis=1) for name, c in self.couplings.items()}
+    def observed(self, names: tuple[str, ...], y: State) -> Float[Array, "source seen"]:
+        """What monitors see of states and outputs, `(source, node)`; of groups, see `gx.Groups`."""
+        return self._seen(names, self.model.read(names, self.settled(y)))
+
+    def observed_inputs(self, names: tuple[str, ...], u: Inputs) -> Float[Array, "source seen"]:
+        """The same of inputs."""
+        return self._seen(names, self.model.read_inputs(names, u))
+
+    def _seen(self, names: tuple[str, ...], x: Sources) -> Float[Array, "source seen"]:
+        if not isinstance(self.model, Groups):
+            return x
+        nodes = self.model.nodes(names)
+        return jnp.where(self.model.missing(names), jnp.nan, x) if nodes is None else x[:, np.array(nodes)]
 
     def input(self, t: Any, y: State, afferent: Afferent | None = None) -> Inputs:
         """What every model input receives, `(input, node)`.
@@ -209,6 +361,11 @@ class Network(eqx.Module):
             afferent: delayed sums; without, every coupling is instantaneous.
         """
         rows: dict[str, Any] = {}
+
+        def feed(name: str, row: Any) -> None:
+            for full in self.model.meant(name):
+                rows[full] = rows[full] + row if full in rows else row
+
         for name, coupling in self.couplings.items():
             x = self.sources(coupling, y)
             total = jnp.zeros((), y.dtype)
@@ -222,17 +379,34 @@ class Network(eqx.Module):
             if self.surface is not None and not self.local(coupling):
                 fed = self.surface.spread(fed)
             for target, row in zip(self.targets(coupling), fed, strict=True):
-                rows[target] = rows[target] + row if target in rows else row
+                feed(target, row)
+        if self.stimulus is not None:
+            for target, row in self.stimulus(t if afferent is None else afferent.time + t).items():
+                feed(target, row)
+        if afferent is not None and afferent.coloured is not None:
+            driven = [(n, v) for _, n, v in self._colours(afferent.colour(t)) if n.inputs is not None]
+            for noise, values in driven:
+                for target, row in zip(self.rows(noise), values, strict=True):
+                    feed(target, row)
         zero = jnp.zeros(y.shape[1:], y.dtype)
-        return jnp.stack([rows.get(name, zero) for name in self.model.inputs]) if self.model.inputs else zero[None][:0]
+        every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
+        return jnp.stack(every) if every else zero[None][:0]
 
     def drift(self, t: Any, y: State, afferent: Afferent | None = None) -> State:
         """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
         now = t if afferent is None else afferent.time + t
-        return self.model.drift(now, y, self.input(t, y, afferent))
+        flow = self.model.drift(now, y, self.input(t, y, afferent))
+        if afferent is not None and afferent.coloured is not None:
+            for _, noise, values in self._colours(afferent.colour(t)):
+                if noise.inputs is None:
+                    flow = flow.at[self._indices(noise)].add(values)
+        return flow
+
+    def _indices(self, noise: AbstractNoise) -> np.ndarray:
+        return np.array([self.model.states.index(name) for name in self.rows(noise)])
 
     def terms(self, control: Any = None) -> dfx.AbstractTerm:
-        """Diffrax terms: the drift, and with noise the diffusion against `control` (a path or function of t0, t1).
+        """Diffrax terms: the drift, and with white noise the diffusion against `control` (a path or function of t0, t1).
 
         Example:
             >>> import gyrax as gx
@@ -242,23 +416,32 @@ class Network(eqx.Module):
             (1, 84)
         """
         drift = dfx.ODETerm(self.drift)
-        if self.noise is None:
+        if len(self.noises) == len(self.coloured):
             return drift
         if control is None:
             raise ValueError("a network with noise needs a control: Wiener increments of shape (noisy state, region)")
         return dfx.MultiTerm(drift, dfx.ControlTerm(self._diffusion, control))
 
     def _diffusion(self, t: Any, y: State, afferent: Afferent | None = None) -> lx.AbstractLinearOperator:
-        assert self.noise is not None
-        rows = np.array([self.model.states.index(name) for name in self.noisy])
-        everywhere = self.noisy == self.model.states
-        noisy = y if everywhere else y[rows]
         now = t if afferent is None else afferent.time + t
-        amplitude = jnp.broadcast_to(self.noise.diffusion(now, noisy), noisy.shape)
-        if everywhere:
-            return lx.DiagonalLinearOperator(amplitude)
-        spread = lambda dw: jnp.zeros_like(y).at[rows].set(amplitude * dw)  # noqa: E731
-        return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(noisy.shape, noisy.dtype))
+        white = {name: noise for name, noise in self.noises.items() if name not in self.coloured}
+        amplitudes = {}
+        for name, noise in white.items():
+            noisy = y if self.rows(noise) == self.model.states else y[self._indices(noise)]
+            amplitudes[name] = jnp.broadcast_to(noise.diffusion(now, noisy), noisy.shape)
+        if len(self.noises) == 1 and self.noisy == self.model.states:
+            ((name, noise),) = white.items()
+            if noise.mixing is None:
+                return lx.DiagonalLinearOperator(amplitudes[name])
+
+        def spread(increments):
+            total, fresh = jnp.zeros_like(y), self.split(increments)
+            for name, noise in white.items():
+                total = total.at[self._indices(noise)].add(amplitudes[name] * fresh[name])
+            return total
+
+        shape = (len(self.noisy), self.n_nodes)
+        return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(shape, y.dtype))
 
     def check_free(self, names: list[str]) -> None:
         """What a fit may not set free.
@@ -266,12 +449,20 @@ class Network(eqx.Module):
         Raises:
             ValueError: for what only delays depend on, if they round to whole steps: its gradient would be zero.
         """
-        moving = [name for name in names if name.startswith("delay.") or name == "connectome.lengths"]
-        if moving and self.delay is not None and self.delay.interpolation == "nearest":
-            raise ValueError(
-                f"{moving[0]} is free, but these delays round to whole steps and have no gradient: give the delay "
-                "interpolation='linear', and bounds=(shortest, longest) in ms for what the fit may try"
-            )
+        for name in names:
+            parts = name.split(".")
+            if parts[0] not in ("delay", "connectome", "coupling") or not {"delay", "lengths"} & set(parts):
+                continue
+            using = self.delays.values()
+            if parts[0] == "delay":
+                using = [self.delay]
+            elif parts[0] == "coupling":
+                using = [self.delay_of(self.couplings[parts[1] if isinstance(self.coupling, dict) else "coupling"])]
+            if any(delay is not None and delay.interpolation == "nearest" for delay in using):
+                raise ValueError(
+                    f"{name} is free, but these delays round to whole steps and have no gradient: give the delay "
+                    "interpolation='linear', and bounds=(shortest, longest) in ms for what the fit may try"
+                )
 
     def __repr__(self):
         where = "" if self.surface is None else f"{self.n_nodes} vertices in "
@@ -287,92 +478,11 @@ class Network(eqx.Module):
             low, high = self.delay.bounds or (math.nan, math.nan)
             speed = f" at {summary(self.delay.speed)} mm/ms" if isinstance(self.delay, Delay) else ""
             lines.append(f"  delay     {low:.3g} to {high:.3g} ms{speed}")
-        noise = "none" if self.noise is None else f"on {', '.join(self.noisy)}: {self.noise!r}"
-        return "\n".join([*lines, f"  noise     {noise}"])
-
-
-def _check(net: Network) -> None:
-    """Everything that can disagree, found while the names are still known."""
-    model, n = net.model, net.n_nodes
-    rows = model.states + model.outputs
-    for name, coupling in net.couplings.items():
-        for source in coupling.source:
-            if source not in rows:
-                raise ValueError(
-                    f"{name} reads '{source}', but {type(model).__name__} has the states {model.states} and the outputs "
-                    f"{model.outputs}"
-                )
-        for target in net.targets(coupling):
-            if target not in model.inputs:
-                raise ValueError(
-                    f"{name} feeds '{target}', but the inputs of {type(model).__name__} are {model.inputs}"
-                )
-    for name in net.noisy:
-        if name not in model.states:
-            raise ValueError(f"noise drives '{name}', but the states of {type(model).__name__} are {model.states}")
-    _check_shapes(net, n)
-    _check_functions(net, n)
-
-
-def _check_surface(net: Network) -> None:
-    """Every region has vertices, every vertex a region."""
-    if net.surface is None:
-        return
-    counts, labels = np.asarray(net.surface.counts), net.connectome.labels
-    if len(counts) > len(labels):
-        raise ValueError(f"the surface has vertices in region {len(counts) - 1}, the connectome {len(labels)} regions")
-    empty = [label for label, n in zip(labels, np.pad(counts, (0, len(labels) - len(counts))), strict=True) if n == 0]
-    if empty:
-        raise ValueError(
-            f"{len(empty)} regions have no vertex: {', '.join(empty[:5])}; give each one at least, or leave them out of the "
-            "connectome with subset()"
-        )
-
-
-def _check_shapes(net: Network, n: int) -> None:
-    """One value or one a region, and finite: XLA would broadcast or carry on with NaN in silence."""
-    k = len(net.noisy)
-    parts = {"model": net.model, **{f"coupling.{c}": v for c, v in net.couplings.items()}, "noise": net.noise}
-    for where, part in parts.items():
-        for name, leaf in zip(leaf_names(part), jax.tree.leaves(part), strict=True):
-            if not eqx.is_inexact_array(leaf):
-                continue
-            size = net.size(part) if isinstance(part, AbstractCoupling) else n
-            allowed = ((), (size,)) if where != "noise" else ((), (n,), (k, 1), (k, n))
-            own = name.split(".")[0] == "weights" or (where == "model" and leaf.ndim > 1)
-            if leaf.shape not in allowed and not own:
-                raise ValueError(
-                    f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({size},)"
-                    + (f", or ({k}, 1) for one a noisy state" if where == "noise" else "")
-                )
-            if not is_traced(leaf) and not np.isfinite(leaf).all():
-                raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
-
-
-def _check_functions(net: Network, n: int) -> None:
-    """Shapes of what the user's own equations return, found by tracing them once."""
-    model = net.model
-    y = jax.eval_shape(net.start)
-    if y.shape != (len(model.states), n):
-        raise ValueError(
-            f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}"
-        )
-    for name, coupling in net.couplings.items():
-        size = net.size(coupling)
-        sent = jax.eval_shape(lambda y, c=coupling: net.sent(c, y), y)
-        if sent.ndim != 2 or sent.shape[1] != size:
-            raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
-        decode = lambda total, y, c=coupling, k=size: c.decode(total, net.sources(c, y), jnp.zeros(k))  # noqa: E731
-        fed, targets = jax.eval_shape(decode, sent, y), net.targets(coupling)
-        if fed.shape != (len(targets), size):
-            raise ValueError(
-                f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
-                "Name as many inputs with target= as it has rows"
-            )
-    u = jax.ShapeDtypeStruct((len(model.inputs), n), y.dtype)
-    dy = jax.eval_shape(lambda y, u: model.drift(0.0, y, u), y, u)
-    if getattr(dy, "shape", None) != y.shape:
-        raise ValueError(
-            f"{type(model).__name__}.drift must return an array of the state's shape {y.shape}, one row a state "
-            f"(jnp.stack does it); it returns {dy}"
-        )
+        if self.stimulus is not None:
+            lines.append(f"  stimulus  {self.stimulus!r}")
+        if not self.noises:
+            lines.append("  noise     none")
+        for name, noise in self.noises.items():
+            label = "noise   " if name == "noise" else f"noise {name}:"
+            lines.append(f"  {label}  on {', '.join(self.rows(noise))}: {noise!r}")
+        return "\n".join(lines)

@@ -2,16 +2,18 @@
 
 import abc
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ._types import Parameter, State
 from .couplings import as_names
-from .domains import Parametric, Positive, parameter
+from .domains import Parametric, Positive, as_parameter, parameter
 
 
 class AbstractNoise(Parametric):
@@ -21,9 +23,12 @@ class AbstractNoise(Parametric):
 
     Attributes:
         states: names of the noisy states; left out, all.
+        mixing: `(node, source)`; what each region takes of independent sources, in place of a process of its own. The
+            covariance between regions is mixing @ mixing.T: `gx.noise.factor` makes a mixing of a covariance.
     """
 
     states: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
+    mixing: Float[Array, "node source"] | None = eqx.field(default=None, converter=as_parameter, kw_only=True)
 
     @abc.abstractmethod
     def diffusion(self, t, y: State) -> Float[Array, "..."]:
@@ -50,6 +55,86 @@ class White(AbstractNoise):
 
     def diffusion(self, t, y: State) -> Float[Array, "..."]:
         return self.sigma
+
+
+class Multiplicative(AbstractNoise):
+    r"""White noise whose amplitude depends on the state: $dy = f\,dt + \sigma\,g(y)\,dW$.
+
+    Args:
+        function: g, of the noisy rows `(noisy state, node)`; what it returns broadcasts to them.
+
+    Example:
+        >>> sheltered = Multiplicative(lambda S: S * (1 - S), sigma=0.1, states="S")
+        >>> float(sheltered.diffusion(0.0, jnp.array([[0.5]]))[0, 0])
+        0.025...
+    """
+
+    function: Callable[[State], Float[Array, "..."]] = eqx.field(static=True)
+    sigma: Parameter = parameter(0.01, domain=Positive(), doc="amplitude per square root of a ms where g is 1")
+
+    def diffusion(self, t, y: State) -> Float[Array, "..."]:
+        return self.sigma * self.function(y)
+
+
+class OrnsteinUhlenbeck(AbstractNoise):
+    r"""Coloured noise: a process with a memory that adds to the derivatives of states, or to inputs.
+
+    $$\tau\,d\eta = -\eta\,dt + \sigma \sqrt{2 \tau}\,dW, \quad \dot y = f + \eta$$
+
+    Its standard deviation is `sigma` whatever `tau`, and its correlation over a time t is exp(-t / tau). Steps are exact
+    (Gillespie 1996, "Exact numerical simulation of the Ornstein-Uhlenbeck process and its integral", Phys. Rev. E 54):
+    their length changes nothing about it. A run starts with a draw from the long run.
+
+    Attributes:
+        inputs: names of inputs that it adds to, in place of states.
+
+    Example:
+        >>> OrnsteinUhlenbeck(sigma=0.02, tau=5.0, inputs="c")
+        OrnsteinUhlenbeck(inputs=('c',), sigma=0.02, tau=5 ms)
+    """
+
+    inputs: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
+    sigma: Parameter = parameter(0.01, domain=Positive(), doc="standard deviation, of a state per ms or of an input")
+    tau: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="time constant of its memory")
+
+    def __check_init__(self):
+        if self.states is not None and self.inputs is not None:
+            raise ValueError(f"noise adds to states or to inputs, got states={self.states} and inputs={self.inputs}")
+
+    def diffusion(self, t, y: State) -> Float[Array, "..."]:
+        """Amplitude of the Wiener process behind it, y being its own rows."""
+        return self.sigma * jnp.sqrt(2 / self.tau)
+
+    def advance(self, y: State, increments: State, dt: Any) -> State:
+        """Its rows dt ms later, from Wiener increments of that time."""
+        kept = jnp.exp(-dt / self.tau)
+        fresh = self.sigma * jnp.sqrt(-jnp.expm1(-2 * dt / self.tau) / dt)
+        return kept * y + fresh * increments
+
+
+def factor(covariance: Any) -> Float[Array, "node source"]:
+    """A mixing for noise of this covariance between regions: its symmetric square root, which may be singular.
+
+    Raises:
+        ValueError: if it is not square, not symmetric or has negative variances in some direction.
+
+    Example:
+        >>> mixing = factor([[1.0, 0.5], [0.5, 1.0]])
+        >>> bool(jnp.allclose(mixing @ mixing.T, jnp.array([[1.0, 0.5], [0.5, 1.0]]), atol=1e-6))
+        True
+        >>> White(sigma=0.01, mixing=mixing).mixing.shape
+        (2, 2)
+    """
+    matrix = np.asarray(covariance, float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a covariance is (node, node), got shape {matrix.shape}")
+    size = np.abs(matrix).max(initial=0)
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, atol=1e-6 * size):
+        raise ValueError("a covariance is finite and symmetric")
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    if values.min(initial=0) < -1e-6 * size:
+        raise ValueError(f"a covariance has no negative eigenvalue, got {values.min():.3g}")
+    return jnp.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T, jnp.result_type(float))
 
 
 def increments(

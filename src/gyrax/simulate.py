@@ -1,6 +1,7 @@
 """Runs a network: checks what was asked for, lays out the loops, puts their samples in order."""
 
 import dataclasses
+import functools
 import math
 import warnings
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from ._types import State, is_traced
 from .adjoint import plain_segment, run_segment
-from .engine import Carry, Engine, Parts, assemble, inputs
+from .connectome import Connectome
+from .engine import Carry, Engine, Parts, assemble, inputs, stacked
 from .history import History
 from .monitors import AbstractMonitor, Raw
 from .network import Network
@@ -109,10 +111,10 @@ def simulate(
             f"the earlier run had dt = {final.dt} ms and this has {dt}: a history cannot go on with another step"
         )
     key = final.key if key is None and final is not None else key
-    noisy = ["this network"] * (network.noise is not None) + [f"monitor '{n}'" for n, m in monitors.items() if m.noisy]
+    noisy = ["this network"] * bool(network.noises) + [f"monitor '{n}'" for n, m in monitors.items() if m.noisy]
     if noisy and key is None:
         raise ValueError(f"{noisy[0]} has noise: give simulate a key=jax.random.key(0)")
-    if stepsize_controller is not None and network.noise is not None:
+    if stepsize_controller is not None and network.noises:
         raise ValueError("a stepsize_controller is for networks without noise: leave it out, or the network's noise")
     if isinstance(stepsize_controller, dfx.ConstantStepSize):
         stepsize_controller = None
@@ -121,7 +123,7 @@ def simulate(
     horizon = None if gradient_horizon is None else _whole(gradient_horizon, dt, "gradient_horizon")
     if autodiff not in ("reverse", "forward"):
         raise ValueError(f"autodiff is 'reverse' or 'forward', got {autodiff!r}")
-    begin = _begin(network, monitors, start, dt, _depth(network, dt, stepsize_controller))
+    begin = _begin(network, monitors, start, key, dt, _depth(network, dt, stepsize_controller))
     run = _run(network, monitors, solver, stepsize_controller, begin, key, dt, steps, autodiff, horizon)
     if not is_traced(run.failed_at) and not run.finite:
         warnings.warn(run.failure, RuntimeWarning, stacklevel=2)
@@ -129,7 +131,7 @@ def simulate(
 
 
 def _check_solver(solver: dfx.AbstractSolver, network: Network) -> None:
-    if network.noise is not None and getattr(solver, "minimal_levy_area", None) not in (
+    if network.noises and getattr(solver, "minimal_levy_area", None) not in (
         None,
         dfx.AbstractBrownianIncrement,
     ):
@@ -150,26 +152,33 @@ def _check_monitor(name: str, monitor: AbstractMonitor, network: Network) -> Non
         if not model.inputs:
             raise ValueError(f"monitor '{name}' reads inputs, but {type(model).__name__} has none")
     for source in monitor.source or ():
-        if source not in (model.inputs if monitor.afferent else model.states + model.outputs):
+        if source not in (model.inputs + model.fed if monitor.afferent else model.states + model.outputs):
             raise ValueError(f"monitor '{name}' reads '{source}', but {type(model).__name__} has {there}")
     try:
-        monitor.channels(network.channels)
+        monitor.channels(network.channels(_sources(monitor, network)))
     except ValueError as error:
         raise ValueError(f"monitor '{name}' does not fit the network: {error}") from error
 
 
 def _check_delays(network: Network) -> Network:
     """The network, with the runtime check tied to its weights where values are not known yet."""
-    delay = network.delay
-    if delay is None:
-        return network
-    for name in network.delayed:
-        weights: Any = network.weights(network.couplings[name])
-        checked = delay.check(network.connectome, weights)
-        if checked is not weights:
-            where = lambda n, c=name: n.connectome.weights if n.couplings[c].weights is None else n.couplings[c].weights  # noqa: E731
-            network = eqx.tree_at(where, network, checked)
+    for name, delay in network.delays.items():
+        coupling = network.couplings[name]
+        weights: Any = network.weights(coupling)
+        checked = delay.check(network.wiring(coupling), weights)
+        if checked is weights:
+            continue
+        where = functools.partial(_weights_leaf, name=name)
+        within = network.within(coupling)
+        tied = checked if within is None else jnp.where(within, checked, where(network))
+        network = eqx.tree_at(where, network, tied)
     return network
+
+
+def _weights_leaf(network: Network, name: str) -> Any:
+    """Where the weights of a coupling are kept."""
+    own = network.couplings[name].weights
+    return network.connectome.weights if own is None else own.weights if isinstance(own, Connectome) else own
 
 
 def _sources(monitor: AbstractMonitor, network: Network) -> tuple[str, ...]:
@@ -191,11 +200,13 @@ def _whole(duration: float, dt: float, what: str) -> int:
     return steps
 
 
-def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, dt: float, depth: int) -> Final:
+def _begin(
+    network: Network, monitors: dict[str, AbstractMonitor], start: Any, key: Any, dt: float, depth: int
+) -> Final:
     """The carry of a run before its first step."""
     if isinstance(start, Final):
         y, history, step, phases = start.y, start.history, start.step, dict(start.phases)
-        missing = [n for n in network.delayed if n not in history]
+        missing = [n for n in network.delays if n not in history]
         if missing:
             raise ValueError(f"the run that start= comes from kept no history for the delayed coupling {missing[0]}")
         states = {name: start.monitors[name] for name in monitors if name in start.monitors}
@@ -214,11 +225,17 @@ def _begin(network: Network, monitors: dict[str, AbstractMonitor], start: Any, d
             y, history = start.values[-1], _past(network, start, dt, depth)
         else:
             y = network.start() if start is None else jnp.asarray(start, jnp.result_type(float))
-    expected = (len(network.model.states), network.n_nodes)
-    if y.shape != expected:
-        raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
+        expected = (len(network.model.states), network.n_nodes)
+        if y.shape != expected:
+            raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
+        y = network.with_colour(y, key)
+    if y.shape != (network.n_rows, network.n_nodes):
+        raise ValueError(
+            f"the run that start= comes from had {len(y)} rows of states and coloured noise in {y.shape[1]} nodes, this "
+            f"network has {network.n_rows} in {network.n_nodes}"
+        )
     if history is None:
-        history = {name: jnp.zeros(()) for name in network.delayed}  # filled in by the engine, which knows its shape
+        history = {name: jnp.zeros(()) for name in network.delays}  # filled in by the engine, which knows its shape
     kinds = tuple((name, _kind(monitor, network)) for name, monitor in monitors.items())
     return Final(y, history, states, step, None, dt, tuple((name, phases.get(name, 0)) for name in monitors), kinds)
 
@@ -228,10 +245,10 @@ def _past(network: Network, history: History, dt: float, depth: int) -> dict[str
     expected = (len(network.model.states), network.n_nodes)
     if history.values.shape[1:] != expected:
         raise ValueError(f"start has states of shape {history.values.shape[1:]}, expected (state, node) = {expected}")
-    if network.delay is None:
+    if not network.delays:
         return {}
     past, found = history.ago(dt * np.arange(depth)[::-1]), {}
-    for name in network.delayed:
+    for name in network.delays:
         sent = jax.vmap(lambda y, c=network.couplings[name]: network.sent(c, y))(past)
         found[name] = jnp.moveaxis(sent, 2, 0).reshape(network.n_regions, -1)
     return found
@@ -239,9 +256,9 @@ def _past(network: Network, history: History, dt: float, depth: int) -> dict[str
 
 def _depth(network: Network, dt: float, controller: Any) -> int:
     """Samples of history to keep; cubic interpolation looks two sums further back."""
-    if network.delay is None:
+    if not network.delays:
         return 0
-    return network.delay.depth(dt) + (0 if controller is None else 2)
+    return max(delay.depth(dt) for delay in network.delays.values()) + (0 if controller is None else 2)
 
 
 def _kind(monitor: AbstractMonitor, network: Network) -> str:
@@ -267,13 +284,13 @@ def _run(
     }
     strides = {name: m.stride(dt, periods[name]) for name, m in monitors.items()}
     first, phases = dict(begin.phases), dict(begin.phases)
-    lags = None
-    if network.delay is not None:
-        assert network.delay.spans is not None
-        lags = network.delay.reach(dt)[0], network.delay.spans.connected
+    lags = {}
+    for name, delay in network.delays.items():
+        assert delay.spans is not None
+        lags[name] = delay.reach(dt)[0], delay.spans.connected
     cycles = {name: m.cycles(dt, periods[name]) for name, m in monitors.items()}
     limits = [Sampling(periods, strides, cycles, first, phases).limits(name) for name in monitors]
-    segments = plan(steps, limits, _CHUNK if lags is None else windows(*lags), horizon)
+    segments = plan(steps, limits, windows(*stacked(lags)) if lags else _CHUNK, horizon)
     parts = assemble(network, monitors, solver, dt, begin.step, controller)
     adjoint = None
     if controller is not None:
@@ -301,7 +318,7 @@ def _run(
     )
     recordings = {}
     for name, monitor in monitors.items():
-        channels = monitor.channels(network.channels)
+        channels = monitor.channels(network.channels(_sources(monitor, network)))
         recordings[name] = Recording(
             jnp.concatenate(samples[name]),
             # the first sample's step: what is left of a period that an earlier run began
@@ -321,13 +338,13 @@ def _run(
 def _features(network: Network) -> dict[str, int]:
     """Rows that each delayed coupling sends."""
     sent = lambda c: jax.eval_shape(lambda: network.sent(c, network.start()))  # noqa: E731
-    return {name: sent(network.couplings[name]).shape[0] for name in network.delayed}
+    return {name: sent(network.couplings[name]).shape[0] for name in network.delays}
 
 
 def _carry(network: Network, parts: Parts, begin: Final, depth: int, known: int, dt: float) -> Carry:
     """The start with a history that fits, where there is none yet, what is heard of it, and monitors at rest."""
     history, heard = {}, {}
-    for name in network.delayed:
+    for name in network.delays:
         given, sent = begin.history[name], network.sent(network.couplings[name], begin.y)
         history[name] = jnp.tile(sent.T, (1, depth)) if given.ndim == 0 else given
         expected = (network.n_regions, depth * len(sent))
@@ -337,13 +354,13 @@ def _carry(network: Network, parts: Parts, begin: Final, depth: int, known: int,
                 "other delays, or had another stepsize_controller"
             )
         past = history[name].reshape(network.n_regions, depth, len(sent))
-        rows = [_heard(past, parts.steps + before, parts.delayed[name]) for before in reversed(range(known))]
+        rows = [_heard(past, parts.steps[name] + before, parts.delayed[name]) for before in reversed(range(known))]
         heard[name] = jnp.stack(rows)
     states = dict(begin.monitors)
     for name, monitor in parts.monitors.items():
         if name not in states:
             names, now = _sources(monitor, network), {n: h[-1] for n, h in heard.items()}
-            x = inputs(parts, names, dt, 0, begin.y, now) if monitor.afferent else network.model.read(names, begin.y)
+            x = inputs(parts, names, dt, 0, begin.y, now) if monitor.afferent else network.observed(names, begin.y)
             states[name] = monitor.begin(x, dt)
     failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
     return Carry(begin.y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))
@@ -368,7 +385,7 @@ def _engine(
     depth: int,
 ) -> Engine:
     features = _features(network)
-    states, n = len(network.model.states), network.n_nodes
+    states, n = network.n_rows, network.n_nodes
     # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
     ahead = states + depth * sum(features.values())
     path = 3 * (states + len(network.noisy) + sum(features.values()))

@@ -18,6 +18,8 @@ class AbstractModel(Parametric):
         inputs: names of the inputs that couplings and stimuli feed, the rows of `u`.
         outputs: names of methods `name(self, y)` that return one row, such as a potential `y1 - y2`. Couplings and
             monitors read them as if they were states.
+        reference: the paper that defines it.
+        peers: what other packages call it, by package.
         limits: for some states, the `(lowest, highest)` value after each step; None for no limit on a side.
 
     Example:
@@ -36,6 +38,8 @@ class AbstractModel(Parametric):
     inputs: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ()
     limits: ClassVar[dict[str, tuple[float | None, float | None]]] = {}
+    reference: ClassVar[str] = ""
+    peers: ClassVar[dict[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -77,6 +81,23 @@ class AbstractModel(Parametric):
         if names == self.states:
             return y
         return jnp.stack([y[self.states.index(n)] if n in self.states else getattr(self, n)(y) for n in names])
+
+    def read_inputs(self, names: tuple[str, ...], u: Inputs) -> Sources:
+        """Rows of the named inputs, `(name, node)`."""
+        return jnp.stack([u[self.inputs.index(name)] for name in names])
+
+    @property
+    def fed(self) -> tuple[str, ...]:
+        """The inputs that a coupling feeds which names none."""
+        return self.inputs
+
+    def meant(self, name: str) -> tuple[str, ...]:
+        """The states or inputs, one a row, that a name stands for."""
+        return (name,)
+
+    def nodes(self, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """The nodes that have what the names stand for; None for all."""
+        return None
 
     def limit(self, y: State) -> State:
         """The state held inside `limits`."""

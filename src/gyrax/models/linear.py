@@ -19,6 +19,8 @@ class Linear(AbstractModel):
 
     states: ClassVar = ("x",)
     inputs: ClassVar = ("c",)
+    reference: ClassVar = "Galán (2008), doi:10.1371/journal.pone.0002148"
+    peers: ClassVar = {"tvb": "Linear", "tvboptim": "Linear"}
 
     gamma: Parameter = parameter(-10.0, domain=Below(0.0), unit="1/ms", doc="rate of decay")
 

@@ -31,6 +31,8 @@ class WongWang(AbstractModel):
     states: ClassVar = ("S",)
     inputs: ClassVar = ("c",)
     limits: ClassVar = {"S": (0.0, 1.0)}
+    reference: ClassVar = "Deco et al. (2013), doi:10.1523/JNEUROSCI.1091-13.2013"
+    peers: ClassVar = {"tvb": "ReducedWongWang", "tvboptim": "ReducedWongWang", "cubnm": "rWWEx"}
 
     w: Parameter = parameter(0.6, domain=Interval(0.0, 2.0), doc="local excitatory recurrence")
     J_N: Parameter = parameter(0.2609, domain=Positive(), unit="nA", doc="synaptic coupling")

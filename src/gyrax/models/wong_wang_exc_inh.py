@@ -34,6 +34,8 @@ class WongWangExcInh(AbstractModel):
         (2, 1)
     """
 
+    reference: ClassVar = "Deco et al. (2014), doi:10.1523/JNEUROSCI.5068-13.2014"
+    peers: ClassVar = {"tvb": "ReducedWongWangExcInh", "tvboptim": "WongWangExcInh", "cubnm": "rWW"}
     states: ClassVar = ("S_e", "S_i")
     inputs: ClassVar = ("c_lre", "c_ffi")
     limits: ClassVar = {"S_e": (0.0, 1.0), "S_i": (0.0, 1.0)}

@@ -1,0 +1,23 @@
+"""How regions hear each other: encode at the source, weighted (delayed) sum, decode at the target."""
+
+from .base import AbstractCoupling, as_names
+from .functions import Coupling
+from .linear import Difference, Laplacian, Linear
+from .oscillators import Kuramoto
+from .presigmoidal import DynamicPreSigmoidal, PreSigmoidal
+from .sigmoidal import HyperbolicTangent, Sigmoidal, SigmoidalJansenRit
+
+__all__ = [
+    "AbstractCoupling",
+    "Coupling",
+    "Difference",
+    "DynamicPreSigmoidal",
+    "HyperbolicTangent",
+    "Kuramoto",
+    "Laplacian",
+    "Linear",
+    "PreSigmoidal",
+    "Sigmoidal",
+    "SigmoidalJansenRit",
+    "as_names",
+]

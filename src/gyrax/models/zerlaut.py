@@ -1,0 +1,275 @@
+"""Conductance-based mean fields of adaptive exponential integrate-and-fire neurons."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Inputs, Parameter, State
+from ..domains import Interval, Positive, Real, parameter
+from .base import AbstractModel
+
+Row = Float[Array, " node"]
+#: Rate in kHz at which synapses release by themselves: no neuron is ever without fluctuations.
+SPONTANEOUS = 1e-6
+
+
+def _coefficients(values: Any) -> tuple[float, ...]:
+    found = tuple(float(value) for value in values)
+    if len(found) != 10:
+        raise ValueError(f"the threshold is a polynomial of 10 coefficients (V), got {len(found)}")
+    return found
+
+
+class ZerlautAdaptationFirstOrder(AbstractModel):
+    r"""Excitatory (regular spiking) and inhibitory (fast spiking) neurons with conductance-based synapses and adaptation:
+    di Volo, Romagnoni, Capone & Destexhe (2019), "Biologically realistic mean-field models of conductance-based networks of
+    spiking neurons with adaptation", Neural Comput. 31(4), after Zerlaut, Chemla, Chavane & Destexhe (2018), "Modeling
+    mesoscopic cortical dynamics using a mean-field model of conductance-based networks of adaptive exponential
+    integrate-and-fire neurons", J. Comput. Neurosci. 44.
+
+    $$T \dot E = F_e - E, \quad T \dot I = F_i - I, \quad
+    \dot W_p = -\frac{W_p}{\tau_{w,p}} + b_p \nu_p + \frac{a_p (\mu_{V,p} - E_{L,p})}{\tau_{w,p}}$$
+
+    $$F_p = \frac{1}{2 T_V} \mathrm{erfc}\Big( \frac{V_{thre} - \mu_V}{\sqrt 2 \sigma_V} \Big), \quad
+    V_{thre} = P_0 + P_1 v + P_2 s + P_3 \theta + P_4 v^2 + P_5 s^2 + P_6 \theta^2 + P_7 v s + P_8 v \theta + P_9 s \theta$$
+
+    $$v = \frac{\mu_V + 60}{10}, \quad s = \frac{\sigma_V - 4}{6}, \quad \theta = \frac{T_V g_L}{C_m} - 0.5$$
+
+    The membrane potential's mean, standard deviation and autocorrelation time follow from the rates $f_s$ at which synapses of
+    type s in {e, i} are hit, with $\mu_G = g_L + \sum_s Q_s \tau_s f_s$, $T_m = C_m / \mu_G$, $U_s = Q_s (E_s - \mu_V) / \mu_G$:
+
+    $$\mu_V = \frac{\sum_s Q_s \tau_s f_s E_s + g_L E_L - W}{\mu_G}, \quad
+    \sigma_V^2 = \sum_s \frac{f_s (U_s \tau_s)^2}{2 (\tau_s + T_m)}, \quad
+    T_V = \frac{\sum_s f_s (U_s \tau_s)^2}{\sum_s f_s (U_s \tau_s)^2 / (\tau_s + T_m)}$$
+
+    $$f_e = (E + \nu_0)(1 - g)\, p_e N_{tot} + \nu_{ext,e} K_{ext,e}, \quad
+    f_i = (I + \nu_0)\, g\, p_i N_{tot} + \nu_{ext,i} K_{ext,i}$$
+
+    States are the firing rates `E` and `I` (kHz, never negative), adaptation currents `W_e` and `W_i` (pA), and `ou_drift`,
+    a number that decays with tau_OU: white noise on it makes it an Ornstein-Uhlenbeck process, which reaches both
+    populations weight_noise times. One input `c` (kHz), the weighted sum of other regions' E, reaches inhibitory cells S_i
+    times. What is heard is never negative: max(c + weight_noise ou_drift, 0) plus the constant drive is $\nu_{ext,e}$.
+
+    Symbols, defaults and the rate $\nu_0$ = 1e-6 kHz of spontaneous release are those of The Virtual Brain, whose S_i acts
+    in its second order only. The coefficients `P_e` and `P_i` of the threshold (V) belong to the neurons that they were
+    fitted to; they are no parameters that a fit moves.
+
+    Example:
+        >>> model = ZerlautAdaptationFirstOrder(b_e=5.0, external_input_ex_ex=0.315e-3, external_input_in_ex=0.315e-3)
+        >>> model.drift(0.0, model.start(84), jnp.zeros((1, 84))).shape
+        (5, 84)
+    """
+
+    reference: ClassVar = "di Volo, Romagnoni, Capone & Destexhe (2019), doi:10.1162/neco_a_01173"
+    peers: ClassVar = {"tvb": "ZerlautAdaptationFirstOrder"}
+    states: ClassVar = ("E", "I", "W_e", "W_i", "ou_drift")
+    inputs: ClassVar = ("c",)
+    limits: ClassVar = {"E": (0.0, None), "I": (0.0, None)}
+
+    g_L: Parameter = parameter(10.0, domain=Positive(), unit="nS", doc="leak conductance")
+    E_L_e: Parameter = parameter(-65.0, domain=Real(), unit="mV", doc="leak reversal potential of excitation")
+    E_L_i: Parameter = parameter(-65.0, domain=Real(), unit="mV", doc="leak reversal potential of inhibition")
+    C_m: Parameter = parameter(200.0, domain=Positive(), unit="pF", doc="membrane capacitance")
+    b_e: Parameter = parameter(60.0, domain=Positive(), unit="pA", doc="adaptation of excitation per spike")
+    a_e: Parameter = parameter(4.0, domain=Positive(), unit="nS", doc="adaptation of excitation per potential")
+    b_i: Parameter = parameter(0.0, domain=Real(), unit="pA", doc="adaptation of inhibition per spike")
+    a_i: Parameter = parameter(0.0, domain=Real(), unit="nS", doc="adaptation of inhibition per potential")
+    tau_w_e: Parameter = parameter(500.0, domain=Positive(), unit="ms", doc="time constant of excitation's adaptation")
+    tau_w_i: Parameter = parameter(1.0, domain=Positive(), unit="ms", doc="time constant of inhibition's adaptation")
+    E_e: Parameter = parameter(0.0, domain=Real(), unit="mV", doc="excitatory reversal potential")
+    E_i: Parameter = parameter(-80.0, domain=Real(), unit="mV", doc="inhibitory reversal potential")
+    Q_e: Parameter = parameter(1.5, domain=Positive(), unit="nS", doc="excitatory quantal conductance")
+    Q_i: Parameter = parameter(5.0, domain=Positive(), unit="nS", doc="inhibitory quantal conductance")
+    tau_e: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="decay of excitatory conductances")
+    tau_i: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="decay of inhibitory conductances")
+    N_tot: Parameter = parameter(10000.0, domain=Positive(), doc="number of neurons")
+    p_connect_e: Parameter = parameter(0.05, domain=Interval(0.0, 1.0), doc="probability of an excitatory connection")
+    p_connect_i: Parameter = parameter(0.05, domain=Interval(0.0, 1.0), doc="probability of an inhibitory connection")
+    g: Parameter = parameter(0.2, domain=Interval(0.0, 1.0), doc="share of inhibitory neurons")
+    K_ext_e: Parameter = parameter(400.0, domain=Positive(), doc="excitatory synapses from outside")
+    K_ext_i: Parameter = parameter(0.0, domain=Real(), doc="inhibitory synapses from outside, 0 or more")
+    T: Parameter = parameter(20.0, domain=Positive(), unit="ms", doc="time scale of the network's activity")
+    external_input_ex_ex: Parameter = parameter(0.0, unit="kHz", doc="excitatory drive of excitation")
+    external_input_ex_in: Parameter = parameter(0.0, unit="kHz", doc="inhibitory drive of excitation")
+    external_input_in_ex: Parameter = parameter(0.0, unit="kHz", doc="excitatory drive of inhibition")
+    external_input_in_in: Parameter = parameter(0.0, unit="kHz", doc="inhibitory drive of inhibition")
+    tau_OU: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="time constant of the noise")
+    weight_noise: Parameter = parameter(10.5, domain=Positive(), unit="kHz", doc="rate that one unit of noise adds")
+    S_i: Parameter = parameter(1.0, domain=Positive(), doc="input to inhibition over input to excitation")
+    P_e: tuple[float, ...] = eqx.field(
+        static=True,
+        converter=_coefficients,
+        default=(
+            -0.04983106,
+            0.005063550882777035,
+            -0.023470121807314552,
+            0.0022951513725067503,
+            -0.0004105302652029825,
+            0.010547051343547399,
+            -0.03659252821136933,
+            0.007437487505797858,
+            0.001265064721846073,
+            -0.04072161294490446,
+        ),
+    )
+    P_i: tuple[float, ...] = eqx.field(
+        static=True,
+        converter=_coefficients,
+        default=(
+            -0.05149122024209484,
+            0.004003689190271077,
+            -0.008352013668528155,
+            0.0002414237992765705,
+            -0.0005070645080016026,
+            0.0014345394104282397,
+            -0.014686689498949967,
+            0.004502706285435741,
+            0.0028472190352532454,
+            -0.015357804594594548,
+        ),
+    )
+
+    def drift(self, t, y: State, u: Inputs) -> State:
+        E, I, W_e, W_i, ou_drift = y
+        to_e, to_i = self.drives(u[0], ou_drift)
+        dE = (self.rate_e(E, I, to_e, W_e) - E) / self.T
+        dI = (self.rate_i(E, I, to_i, W_i) - I) / self.T
+        return jnp.stack([dE, dI, *self.adaptation(E, I, to_e, to_i, W_e, W_i), -ou_drift / self.tau_OU])
+
+    def drives(self, c: Row, ou_drift: Row) -> tuple[Row, Row]:
+        """Excitatory rate in kHz of every synapse from outside, onto excitation and onto inhibition."""
+        noise = self.weight_noise * ou_drift
+        return (
+            _rectified(c + noise) + self.external_input_ex_ex,
+            _rectified(self.S_i * c + noise) + self.external_input_in_ex,
+        )
+
+    def adaptation(self, E: Row, I: Row, to_e: Row, to_i: Row, W_e: Row, W_i: Row) -> tuple[Row, Row]:
+        """Slopes of both adaptation currents, pA/ms."""
+        mu_e, _, _ = self.membrane(E, I, to_e, self.external_input_ex_in, W_e, self.E_L_e)
+        mu_i, _, _ = self.membrane(E, I, to_i, self.external_input_in_in, W_i, self.E_L_i)
+        dW_e = (self.a_e * (mu_e - self.E_L_e) - W_e) / self.tau_w_e + self.b_e * E
+        dW_i = (self.a_i * (mu_i - self.E_L_i) - W_i) / self.tau_w_i + self.b_i * I
+        return dW_e, dW_i
+
+    def rate_e(self, E: Row, I: Row, drive: Row, W: Row) -> Row:
+        """Transfer function of excitation, kHz."""
+        return self.rate(*self.membrane(E, I, drive, self.external_input_ex_in, W, self.E_L_e), self.P_e)
+
+    def rate_i(self, E: Row, I: Row, drive: Row, W: Row) -> Row:
+        """Transfer function of inhibition, kHz."""
+        return self.rate(*self.membrane(E, I, drive, self.external_input_in_in, W, self.E_L_i), self.P_i)
+
+    def membrane(
+        self,
+        E: Row,
+        I: Row,
+        drive_e: Row,
+        drive_i: Parameter,
+        W: Row,
+        E_L: Parameter,
+    ) -> tuple[Row, Row, Row]:
+        """Mean (mV), standard deviation (mV) and autocorrelation time (ms) of a population's membrane potential."""
+        f_e = (E + SPONTANEOUS) * (1 - self.g) * self.p_connect_e * self.N_tot + drive_e * self.K_ext_e
+        f_i = (I + SPONTANEOUS) * self.g * self.p_connect_i * self.N_tot + drive_i * self.K_ext_i
+        G_e, G_i = self.Q_e * self.tau_e * f_e, self.Q_i * self.tau_i * f_i
+        G = self.g_L + G_e + G_i
+        T_m = self.C_m / G
+        mu = (G_e * self.E_e + G_i * self.E_i + self.g_L * E_L - W) / G
+        power_e = f_e * (self.Q_e / G * (self.E_e - mu) * self.tau_e) ** 2
+        power_i = f_i * (self.Q_i / G * (self.E_i - mu) * self.tau_i) ** 2
+        variance = 0.5 * (power_e / (self.tau_e + T_m) + power_i / (self.tau_i + T_m))
+        # only rates below zero, which a coarse step or a fit may reach, leave no variance
+        variance = jnp.maximum(variance, 1e-6)
+        return mu, jnp.sqrt(variance), 0.5 * (power_e + power_i) / variance
+
+    def rate(self, mu: Row, sigma: Row, T_V: Row, P: tuple[float, ...]) -> Row:
+        """Firing rate in kHz of neurons with the threshold P, from the fluctuations of their membrane potential."""
+        v, s, theta = (mu + 60) / 10, (sigma - 4) / 6, T_V * self.g_L / self.C_m - 0.5
+        linear = P[0] + P[1] * v + P[2] * s + P[3] * theta
+        square = P[4] * v**2 + P[5] * s**2 + P[6] * theta**2 + P[7] * v * s + P[8] * v * theta + P[9] * s * theta
+        threshold = 1e3 * (linear + square)  # mV
+        return jax.scipy.special.erfc((threshold - mu) / (2**0.5 * sigma)) / (2 * T_V)
+
+    def start(self, n: int) -> State:
+        return jnp.zeros((len(self.states), n)).at[:2].set(1e-3)
+
+
+class ZerlautAdaptationSecondOrder(ZerlautAdaptationFirstOrder):
+    r"""`ZerlautAdaptationFirstOrder` with the (co)variances of the rates that come from the finite number of neurons: di Volo,
+    Romagnoni, Capone & Destexhe (2019), Neural Comput. 31(4), by the master equation of El Boustani & Destexhe (2009), "A
+    master equation formalism for macroscopic modeling of asynchronous irregular activity states", Neural Comput. 21(1).
+
+    With the rates $\nu = (E, I)$, transfer functions F, and sums over repeated Greek indices in {e, i}:
+
+    $$T \dot \nu_\mu = F_\mu - \nu_\mu + \frac12 C_{\lambda\eta} \frac{\partial^2 F_\mu}{\partial\nu_\lambda \partial\nu_\eta}$$
+
+    $$T \dot C_{ab} = A_{ab} + (F_a - \nu_a)(F_b - \nu_b) + \frac{\partial F_a}{\partial\nu_\mu} C_{\mu b}
+    + C_{a \mu} \frac{\partial F_b}{\partial\nu_\mu} - 2 C_{ab}, \quad
+    A_{aa} = \frac{F_a (1/T - F_a)}{N_a}, \quad A_{ei} = 0$$
+
+    States `C_ee`, `C_ei`, `C_ii` are in kHz^2, all others as in the first order; $N_e = (1 - g) N_{tot}$, $N_i = g N_{tot}$. As
+    in The Virtual Brain's second order, the constant drive is within what is never negative: $\nu_{ext,e}$ = max(c +
+    external_input + weight_noise ou_drift, 0).
+
+    The Virtual Brain departs from the paper in three points, where this follows the paper. Its derivatives of F are finite
+    differences; these are exact. It takes them per Hz, although F and C are in kHz, so that it weakens every first
+    derivative by 1e3 and every second one by 1e6; these are per kHz. Its equation of C_ei has C_ee with the slope of F_e by E
+    (instead of F_i by E), and C_ii with that of F_i by I (instead of F_e by I), so that populations that do not hear each
+    other would become correlated.
+
+    Example:
+        >>> model = ZerlautAdaptationSecondOrder(external_input_ex_ex=0.315e-3, external_input_in_ex=0.315e-3)
+        >>> model.drift(0.0, model.start(84), jnp.zeros((1, 84))).shape
+        (8, 84)
+    """
+
+    peers: ClassVar = {"tvb": "ZerlautAdaptationSecondOrder"}
+    states: ClassVar = ("E", "I", "C_ee", "C_ei", "C_ii", "W_e", "W_i", "ou_drift")
+
+    def drift(self, t, y: State, u: Inputs) -> State:
+        E, I, C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y
+        to_e, to_i = self.drives(u[0], ou_drift)
+        F_e, (J_ee, J_ei), H_e = _expanded(lambda E, I: self.rate_e(E, I, to_e, W_e), E, I)
+        F_i, (J_ie, J_ii), H_i = _expanded(lambda E, I: self.rate_i(E, I, to_i, W_i), E, I)
+        curved_e, curved_i = (0.5 * (C_ee * H[0] + 2 * C_ei * H[1] + C_ii * H[2]) for H in (H_e, H_i))
+        sampled_e = F_e * (1 / self.T - F_e) / (self.N_tot * (1 - self.g))
+        sampled_i = F_i * (1 / self.T - F_i) / (self.N_tot * self.g)
+        rows = [
+            F_e - E + curved_e,
+            F_i - I + curved_i,
+            sampled_e + (F_e - E) ** 2 + 2 * (J_ee * C_ee + J_ei * C_ei - C_ee),
+            (F_e - E) * (F_i - I) + J_ee * C_ei + J_ei * C_ii + J_ie * C_ee + J_ii * C_ei - 2 * C_ei,
+            sampled_i + (F_i - I) ** 2 + 2 * (J_ie * C_ei + J_ii * C_ii - C_ii),
+        ]
+        adaptation = self.adaptation(E, I, to_e, to_i, W_e, W_i)
+        return jnp.stack([*(row / self.T for row in rows), *adaptation, -ou_drift / self.tau_OU])
+
+    def drives(self, c: Row, ou_drift: Row) -> tuple[Row, Row]:
+        noise = self.weight_noise * ou_drift
+        return (
+            _rectified(c + self.external_input_ex_ex + noise),
+            _rectified(self.S_i * c + self.external_input_in_ex + noise),
+        )
+
+
+def _rectified(rate: Row) -> Row:
+    # slope 1 at zero: that is where an input that starts to be felt begins
+    return jnp.where(rate < 0, 0.0, rate)
+
+
+def _expanded(rate: Callable[[Row, Row], Row], E: Row, I: Row):
+    """A rate, its slopes by E and I, and its second derivatives by EE, EI and II, every region by itself."""
+    by_E, by_I = (jnp.ones_like(E), jnp.zeros_like(I)), (jnp.zeros_like(E), jnp.ones_like(I))
+
+    def slopes(E: Row, I: Row) -> tuple[Row, Row, Row]:
+        value, d_E = jax.jvp(rate, (E, I), by_E)
+        return value, d_E, jax.jvp(rate, (E, I), by_I)[1]
+
+    (value, d_E, d_I), (_, d_EE, d_EI) = jax.jvp(slopes, (E, I), by_E)
+    d_II = jax.jvp(slopes, (E, I), by_I)[1][2]
+    return value, (d_E, d_I), (d_EE, d_EI, d_II)

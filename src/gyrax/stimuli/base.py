@@ -1,0 +1,159 @@
+"""What every waveform is: a value at each time, and sums and products of waveforms."""
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from .._types import Parameter, is_traced
+from ..domains import Parametric, Real, parameter
+
+
+class AbstractWaveform(Parametric):
+    """A value at each time. Waveforms and numbers add and multiply with `+` and `*`; their parameters stay trainable.
+
+    Parameters may be one value, or one a region: then each region has its own time course.
+
+    Raises:
+        ValueError: for a parameter outside its domain, such as a negative duration.
+
+    Example:
+        >>> class Step(AbstractWaveform):
+        ...     onset: Array = parameter(10.0, unit="ms")
+        ...     def __call__(self, t):
+        ...         return jnp.where(t < self.onset, 0.0, 1.0)
+        >>> float((2 * Step() + 0.5)(12.0))
+        2.5
+    """
+
+    __array_ufunc__ = None  # numpy's own * would make an array of objects
+
+    def __check_init__(self):
+        for field in dataclasses.fields(self):
+            value, domain = getattr(self, field.name, None), field.metadata.get("domain")
+            if value is None or domain is None or is_traced(value):
+                continue
+            with jax.ensure_compile_time_eval():
+                outside = ~np.asarray(domain.contains(value))
+            if outside.any():
+                bad = np.asarray(value)[outside].ravel()[0]
+                raise ValueError(f"{type(self).__name__}.{field.name} is {bad:g}, which is not inside {domain!r}")
+
+    @abc.abstractmethod
+    def __call__(self, t: Any) -> Float[Array, "..."]:
+        """Value at the time t in ms: one, or one a region `(node,)`."""
+
+    def __add__(self, other: Any) -> "Sum":
+        return _joined(Sum, self, other)
+
+    def __radd__(self, other: Any) -> "Sum":
+        return _joined(Sum, other, self)
+
+    def __mul__(self, other: Any) -> "Product":
+        return _joined(Product, self, other)
+
+    def __rmul__(self, other: Any) -> "Product":
+        return _joined(Product, other, self)
+
+    def sample(self, duration: float, dt: float) -> xr.DataArray:
+        """Values from 0 to `duration` ms, every `dt` ms: `(time,)`, or `(time, region)` if regions differ.
+
+        Example:
+            >>> Constant(2.0).sample(duration=1.0, dt=0.5).values.tolist()
+            [2.0, 2.0, 2.0]
+        """
+        ms, times = grid(duration, dt)
+        values = np.asarray(jax.vmap(lambda t: jnp.asarray(self(t)))(times))
+        return xr.DataArray(values, {"time": ms}, ["time", "region"][: values.ndim], name=type(self).__name__)
+
+    def plot(self, duration: float, dt: float | None = None, *, ax: Any = None) -> Any:
+        """Draws the waveform, see `gyrax.plot.waveform`."""
+        from ..plot.stimuli import waveform
+
+        return waveform(self, duration, dt, ax=ax)
+
+
+def grid(duration: float, dt: float) -> tuple[np.ndarray, Float[Array, " time"]]:
+    """Times from 0 to `duration`, every `dt`: for people, and for waveforms."""
+    if not (np.isfinite(duration) and np.isfinite(dt) and 0 < dt <= duration):
+        raise ValueError(f"expected 0 < dt <= duration, both in ms; got duration={duration} and dt={dt}")
+    ms = dt * np.arange(int(duration / dt + 1e-6) + 1)
+    return ms, jnp.asarray(ms, float)
+
+
+def as_waveform(value: Any) -> AbstractWaveform | None:
+    """A waveform as it is, a number as a constant one, None for anything else."""
+    if isinstance(value, AbstractWaveform):
+        return value
+    if isinstance(value, int | float | np.ndarray | np.number | jax.Array) and not isinstance(value, bool):
+        return Constant(value)
+    return None
+
+
+def _joined(kind: Any, one: Any, other: Any) -> Any:
+    """The sum or product of two, without brackets in brackets."""
+    parts: list[AbstractWaveform] = []
+    for operand in map(as_waveform, (one, other)):
+        if operand is None:
+            return NotImplemented
+        parts += operand.parts if isinstance(operand, kind) else [operand]
+    return kind(tuple(parts))
+
+
+class Constant(AbstractWaveform):
+    """The same at all times.
+
+    Example:
+        >>> float(Constant(0.3)(20.0)) == float(jnp.asarray(0.3))
+        True
+    """
+
+    value: Parameter = parameter(1.0, domain=Real(), doc="value at all times")
+
+    def __call__(self, t: Any) -> Float[Array, "..."]:
+        return self.value
+
+
+class Sum(AbstractWaveform):
+    """Waveforms added: what `+` makes.
+
+    Attributes:
+        parts: the waveforms.
+
+    Example:
+        >>> Constant(1.0) + 2
+        Sum(parts=(Constant(value=1), Constant(value=2)))
+    """
+
+    parts: tuple[AbstractWaveform, ...]
+
+    def __call__(self, t: Any) -> Float[Array, "..."]:
+        first, *rest = (part(t) for part in self.parts)
+        for value in rest:
+            first = first + value
+        return first
+
+
+class Product(AbstractWaveform):
+    """Waveforms multiplied: what `*` makes.
+
+    Attributes:
+        parts: the waveforms.
+
+    Example:
+        >>> float((Constant(3.0) * 2)(0.0))
+        6.0
+    """
+
+    parts: tuple[AbstractWaveform, ...]
+
+    def __call__(self, t: Any) -> Float[Array, "..."]:
+        first, *rest = (part(t) for part in self.parts)
+        for value in rest:
+            first = first * value
+        return first

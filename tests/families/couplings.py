@@ -1,0 +1,32 @@
+"""Couplings: cases of the contract."""
+
+import jax.numpy as jnp
+
+import gyrax as gx
+
+c = gx.couplings
+
+
+def squared(x):
+    return x**2
+
+
+def attracted(total, x, degree):
+    return jnp.tanh(total) - degree * x
+
+
+CASES = {
+    "couplings.Linear": (c.Linear(source=("x", "y")), [(-1.0, 1.0)] * 2),
+    "couplings.Difference": (c.Difference(source=("x", "y")), [(-1.0, 1.0)] * 2),
+    "couplings.Laplacian": (c.Laplacian(source=("x", "y")), [(-1.0, 1.0)] * 2),
+    "couplings.HyperbolicTangent": (c.HyperbolicTangent(source=("x", "y")), [(-1.0, 1.0)] * 2),
+    "couplings.Sigmoidal": (c.Sigmoidal(source="x", midpoint=0.2, sigma=0.5), [(-1.0, 1.0)]),
+    "couplings.SigmoidalJansenRit": (c.SigmoidalJansenRit(), [(0.0, 20.0), (0.0, 10.0)]),
+    "couplings.PreSigmoidal": (c.PreSigmoidal(source=("x", "y"), G=6.0), [(0.3, 0.8)] * 2),
+    "couplings.DynamicPreSigmoidal": (
+        c.DynamicPreSigmoidal(source=("x", "theta"), G=6.0, shared=True),
+        [(0.3, 0.8), (0.4, 0.6)],
+    ),
+    "couplings.Kuramoto": (c.Kuramoto(source=("x", "y")), [(0.0, 6.0)] * 2),
+    "couplings.Coupling": (c.Coupling(source=("x", "y"), pre=squared, post=attracted), [(-1.0, 1.0)] * 2),
+}
