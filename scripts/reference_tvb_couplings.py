@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from tvb.simulator import coupling as C
+from tvb.simulator import coupling
 from tvb.simulator.history import DenseHistory, SparseHistory
 
 N, DEPTH, STEP = 6, 4, 9
@@ -21,18 +21,21 @@ def one(x: float) -> np.ndarray:
 
 #: Coupling, and the rows it reads.
 CASES: dict[str, tuple[Any, int]] = {
-    "Linear": (C.Linear(a=one(0.7), b=one(-0.3)), 2),
-    "Scaling": (C.Scaling(a=one(0.7)), 2),
-    "Difference": (C.Difference(a=one(0.7)), 2),
-    "HyperbolicTangent": (C.HyperbolicTangent(a=one(0.7), b=one(1.3), midpoint=one(0.2), sigma=one(0.65)), 2),
-    "Sigmoidal": (C.Sigmoidal(cmin=one(-0.5), cmax=one(1.5), midpoint=one(0.2), a=one(1.4), sigma=one(0.8)), 2),
-    "SigmoidalJansenRit": (C.SigmoidalJansenRit(cmin=one(0.1), cmax=one(0.9), midpoint=one(0.4), r=one(1.7), a=one(0.7)), 2),
-    "Kuramoto": (C.Kuramoto(a=one(0.7)), 1),
+    "Linear": (coupling.Linear(a=one(0.7), b=one(-0.3)), 2),
+    "Scaling": (coupling.Scaling(a=one(0.7)), 2),
+    "Difference": (coupling.Difference(a=one(0.7)), 2),
+    "HyperbolicTangent": (coupling.HyperbolicTangent(a=one(0.7), b=one(1.3), midpoint=one(0.2), sigma=one(0.65)), 2),
+    "Sigmoidal": (coupling.Sigmoidal(cmin=one(-0.5), cmax=one(1.5), midpoint=one(0.2), a=one(1.4), sigma=one(0.8)), 2),
+    "SigmoidalJansenRit": (
+        coupling.SigmoidalJansenRit(cmin=one(0.1), cmax=one(0.9), midpoint=one(0.4), r=one(1.7), a=one(0.7)),
+        2,
+    ),
+    "Kuramoto": (coupling.Kuramoto(a=one(0.7)), 1),
     "PreSigmoidal.static": (
-        C.PreSigmoidal(H=one(0.6), Q=one(1.2), G=one(3.0), P=one(0.8), theta=one(0.3), dynamic=False),
+        coupling.PreSigmoidal(H=one(0.6), Q=one(1.2), G=one(3.0), P=one(0.8), theta=one(0.3), dynamic=False),
         1,
     ),
-    "PreSigmoidal.dynamic": (C.PreSigmoidal(H=one(0.6), Q=one(1.2), G=one(3.0), P=one(0.8), dynamic=True), 2),
+    "PreSigmoidal.dynamic": (coupling.PreSigmoidal(H=one(0.6), Q=one(1.2), G=one(3.0), P=one(0.8), dynamic=True), 2),
 }
 
 
@@ -47,8 +50,8 @@ def main(out: str) -> None:
     np.fill_diagonal(delays, 0)
     states = rng.uniform(-1.5, 1.5, (DEPTH, 2, N))  # states[k]: k steps back
     found = {"weights": weights, "delays": delays, "states": states}
-    for name, (coupling, rows) in CASES.items():
-        coupling.configure()
+    for name, (function, rows) in CASES.items():
+        function.configure()
         # the sparse one knows nothing of a region's own state, which PreSigmoidal reads
         kind = DenseHistory if name.startswith("PreSigmoidal") else SparseHistory
         history = kind(weights, delays, np.arange(rows), 1)
@@ -56,7 +59,7 @@ def main(out: str) -> None:
         for back in range(DEPTH):
             buffer[(STEP - 1 - back) % DEPTH, :, :, 0] = states[back, :rows]
         history.initialize(buffer)
-        found[name] = np.asarray(coupling(STEP, history))[..., 0]
+        found[name] = np.asarray(function(STEP, history))[..., 0]
         print(f"{name:22} {found[name].shape}\n{found[name].round(4)}")
     np.savez_compressed(out, **found)
 

@@ -96,7 +96,9 @@ def drifts(name: str) -> dict[str, np.ndarray]:
     ranges = [special.get(s, model.state_variable_range[s]) for s in states]
     low, high = (np.array([float(r[i]) for r in ranges]) for i in (0, 1))
     y = low[:, None] + (high - low)[:, None] * rng.random((DRAWS, len(states), modes))
-    least, most = np.broadcast_to(special.get("u", 1.0), 2) * ([1, 1] if "u" in special and np.ndim(special["u"]) else [-1, 1])
+    least, most = np.broadcast_to(special.get("u", 1.0), 2) * (
+        [1, 1] if "u" in special and np.ndim(special["u"]) else [-1, 1]
+    )
     u = least + (most - least) * rng.random((DRAWS, len(model.cvar), modes))
     y, u = short(y), short(u)
     factor = rng.uniform(0.8, 1.2, (DRAWS, len(values)))
@@ -138,10 +140,10 @@ NETWORKS: dict[str, Any] = {
     "ReducedWongWang": lambda: C.Linear(a=one(0.3)),
     "ReducedWongWangExcInh": lambda: C.Linear(a=one(0.5)),
     "DecoBalancedExcInh": lambda: C.Linear(a=one(0.5)),
-    "WilsonCowan": lambda: C.Sigmoidal(
-        cmin=one(-1.0), cmax=one(1.0), midpoint=one(0.2), a=one(1.0), sigma=one(0.5)
+    "WilsonCowan": lambda: C.Sigmoidal(cmin=one(-1.0), cmax=one(1.0), midpoint=one(0.2), a=one(1.0), sigma=one(0.5)),
+    "JansenRit": lambda: C.SigmoidalJansenRit(
+        a=one(20.0), cmin=one(0.0), cmax=one(0.005), midpoint=one(6.0), r=one(0.56)
     ),
-    "JansenRit": lambda: C.SigmoidalJansenRit(a=one(20.0), cmin=one(0.0), cmax=one(0.005), midpoint=one(6.0), r=one(0.56)),
     "ZetterbergJansen": lambda: C.Linear(a=one(2.0)),
     "MontbrioPazoRoxin": lambda: C.Linear(a=one(1.0)),
     "CoombesByrne": lambda: C.Linear(a=one(0.5)),
@@ -184,7 +186,7 @@ SWITCHES: dict[str, dict[str, float]] = {
 #: Where a network starts, if not anywhere in the model's own ranges.
 STARTS: dict[str, dict[str, tuple[float, float]]] = {
     "JansenRit": {"y0": (0, 0.1), "y1": (0, 20), "y2": (0, 20), "y3": (0, 0), "y4": (0, 0), "y5": (0, 0)},
-    "ZetterbergJansen": {s: (0, 1) for s in "v1 y1 v2 y2 v3 y3 v4 y4 v5 y5 v6 v7".split()},
+    "ZetterbergJansen": {s: (0, 1) for s in ["v1", "y1", "v2", "y2", "v3", "y3", "v4", "y4", "v5", "y5", "v6", "v7"]},
     "Epileptor": {"x1": (-2, -1), "y1": (-15, -5), "x2": (-1.5, -0.5), "g": (-0.5, 0.5)},
     "Generic2dOscillator": {"V": (-1, 1), "W": (-3, 3)},
     "SupHopf": {"x": (-1, 1), "y": (-1, 1)},
@@ -192,7 +194,8 @@ STARTS: dict[str, dict[str, tuple[float, float]]] = {
     "CoombesByrne": {"r": (0, 0.5), "V": (-1, 0), "g": (0, 0.5), "q": (0, 0)},
     "GastSchmidtKnosche_SD": {"r": (0, 0.5), "V": (-1, 0), "A": (0, 0.1), "B": (0, 0)},
     "GastSchmidtKnosche_SF": {"r": (0, 0.5), "V": (-1, 0), "A": (0, 0.1), "B": (0, 0)},
-    "DumontGutkin": {s: (0, 0.1) for s in ("r_e", "r_i", "s_ee", "s_ei", "s_ie", "s_ii")} | {"V_e": (-1, 0), "V_i": (-1, 0)},
+    "DumontGutkin": {s: (0, 0.1) for s in ("r_e", "r_i", "s_ee", "s_ei", "s_ie", "s_ii")}
+    | {"V_e": (-1, 0), "V_i": (-1, 0)},
     "ZerlautAdaptationFirstOrder": {"E": (0.005, 0.02), "I": (0.005, 0.02), "W_e": (0, 50)},
     "ZerlautAdaptationSecondOrder": {"E": (0.005, 0.02), "I": (0.005, 0.02), "W_e": (0, 50)},
     "KIonEx": {"x": (0.02, 0.1), "V": (-80, -60), "n": (0.02, 0.1), "DKi": (-1, 0), "Kg": (-12, -8)},

@@ -18,9 +18,7 @@ def wiener(net: gx.Network, key, steps: int, dt: float) -> np.ndarray:
     return dw
 
 
-def loop(
-    net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun", own: dict | None = None
-) -> np.ndarray:
+def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun", own: dict | None = None) -> np.ndarray:
     """States after each step, `(step, state, node)`: delays looked up one pair at a time in the full past.
 
     `own`: by coupling, weights and delays in ms (None: at once) of its own, in place of the connectome's and the network's.

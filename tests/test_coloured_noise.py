@@ -136,7 +136,9 @@ def test_multiplicative_noise_is_the_solvers(key):
     found = {}
     for solver in (gx.solvers.Heun(), gx.solvers.EulerMaruyama()):
         net = network(noise, 200)
-        run = gx.simulate(net, 50.0, 0.05, key=key, solver=solver, start=start, monitors=gx.monitors.Subsample(period=50.0))
+        run = gx.simulate(
+            net, 50.0, 0.05, key=key, solver=solver, start=start, monitors=gx.monitors.Subsample(period=50.0)
+        )
         found[type(solver).__name__] = np.log(np.asarray(run["monitor"].values, float)[0, 0])
     w = np.asarray(increments(key, jnp.array(0), 1000, (1, 200), 0.05), float).sum(0)[0]
     np.testing.assert_allclose(found["Heun"], 0.1 * w, atol=0.01)

@@ -113,7 +113,8 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
         assert domain.contains(x).all(), key
     for key, field in declared(case).items():
         size, scale = field.default, getattr(field.metadata["domain"], "scale", None)
-        assert scale is None or size is dataclasses.MISSING or np.isclose(scale, abs(size)), key
+        # a default of 0 has no magnitude: its scale is given
+        assert not size or size is dataclasses.MISSING or scale is None or np.isclose(scale, abs(size)), key
     own = [f.name for f in dataclasses.fields(case) if eqx.is_array(getattr(case, f.name, None))]
     assert own == list(declared(case)), "an array that is not declared by parameter()"
     for point in points(name):
@@ -171,10 +172,13 @@ def test_a_value_a_region_means_the_same_as_one_value(name, rounding):
     shared = np.asarray(evaluate(case, y))
     wide = replaced(case, {key: jnp.full(N, x) for key in parameters(case) if (x := leaf(case, key)).ndim == 0})
     np.testing.assert_allclose(evaluate(wide, y), shared, rtol=rounding, atol=rounding * np.abs(shared).max())
+    states = [at(name, seed) for seed in range(6)]
     for key in parameters(case):
         # changing the last region's value changes what the last region sends or does, and no other region's own drift
         one = replaced(wide, {key: leaf(wide, key).at[-1].multiply(1.1).at[-1].add(0.01)})
-        changed = np.asarray(evaluate(one, y)) != np.asarray(evaluate(wide, y))
+        # in one of several states: some parameters act on one side of a threshold alone
+        pairs = ((evaluate(one, x), evaluate(wide, x)) for x in states)
+        changed = np.any([np.asarray(a) != np.asarray(b) for a, b in pairs], axis=0)
         assert changed.any(), f"{key} does nothing"
         if not isinstance(case, gx.AbstractCoupling) and leaf(wide, key).shape == (N,):
             assert not changed[:, :-1].any() and changed[:, -1].any(), key
@@ -188,7 +192,7 @@ def directional(case, y, rng):
 
 @every
 def test_gradients_are_finite_and_equal_finite_differences(name):
-    """Every parameter by itself, and the state, at the default and at random points of the domain."""
+    """Every parameter by itself, and the state, at the default and at random points of the domain; of fourth order."""
     y, rng = at(name, 1), np.random.default_rng(2)
     h = 3e-3 if SINGLE else 1e-5
 
@@ -207,10 +211,11 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
         noise = (1e-5 if SINGLE else 1e-11) * (float(jnp.abs(evaluated((point, y), seen))) + 1e-3) / h
         for i in range(len(leaves)):
             ends = []
-            for step in (h, -h):
+            for step in (h, -h, 2 * h, -2 * h):
                 moved = [*leaves[:i], leaves[i] + step * directions[i], *leaves[i + 1 :]]
                 ends.append(evaluated(jax.tree.unflatten(tree, moved), seen))
-            numeric, exact = (ends[0] - ends[1]) / (2 * h), jnp.vdot(slopes[i], directions[i])
+            numeric = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * h)
+            exact = jnp.vdot(slopes[i], directions[i])
             np.testing.assert_allclose(exact, numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from naive import wiring
 from scipy.integrate import solve_ivp
 
 import gyrax as gx
+from naive import wiring
 
 SINGLE = jnp.result_type(float) == jnp.float32
 TH, CX = [1, 4], [0, 2, 3, 5]
@@ -22,7 +22,9 @@ UP = np.array([[0.5, 0.1], [0.2, 0.4], [0.3, 0.7], [0.6, 0.2]])  # thalamus to c
 
 def groups(**own) -> gx.Groups:
     cortex = gx.models.WongWang(w=own.get("w", 0.6))
-    return gx.Groups({"thalamus": (gx.models.Hopf(a=-0.1, omega=0.2), [LABELS[i] for i in TH]), "cortex": (cortex, ...)})
+    return gx.Groups(
+        {"thalamus": (gx.models.Hopf(a=-0.1, omega=0.2), [LABELS[i] for i in TH]), "cortex": (cortex, ...)}
+    )
 
 
 def couplings(**own) -> dict:

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from families.mean_fields import CASES
 from scipy.integrate import quad
-from scipy.linalg import solve_continuous_lyapunov
 from scipy.optimize import root
 
 import gyrax as gx
@@ -110,81 +108,3 @@ def test_montbrio_is_bistable_between_the_papers_folds():
             y = np.array([r, -1 / (2 * np.pi * r)]) * np.sqrt(Delta)
             np.testing.assert_allclose(fold.drift(0.0, jnp.asarray(y)[:, None], jnp.zeros((2, 1))), 0, atol=1e-12)
             assert abs(np.linalg.det(slopes(fold, y))) < 1e-10
-
-
-# The second order of Zerlaut
-
-SECOND = "ZerlautAdaptationSecondOrder"
-COVARIANCES = slice(2, 5)
-
-
-def with_covariances(model, y, u, C) -> np.ndarray:
-    """The drift where C_ee, C_ei and C_ii are these, times the time scale T: terms of the master equation."""
-    y = jnp.asarray(y).at[COVARIANCES].set(jnp.broadcast_to(jnp.asarray(C, y.dtype).reshape(3, -1), (3, y.shape[1])))
-    return np.asarray(model.drift(0.0, y, jnp.asarray(u)) * model.T)
-
-
-def jacobian(model, y, u) -> tuple[np.ndarray, ...]:
-    """Slopes of F_e by E and I, and of F_i by E and I, read off the variances' equations."""
-    none = with_covariances(model, y, u, [0.0, 0.0, 0.0])
-    by_ee, by_ei, by_ii = ((with_covariances(model, y, u, C) - none) / 2 for C in np.eye(3))
-    return by_ee[2] + 1, by_ei[2], by_ei[4], by_ii[4] + 1
-
-
-def test_second_order_is_the_virtual_brains_but_for_its_derivatives():
-    """There they are per Hz of rates in kHz: 1e3 times too small, 1e6 the second ones; and C_ei hears C_ee and C_ii wrongly."""
-    values = np.concatenate([TVB[f"{SECOND}.defaults"][None], TVB[f"{SECOND}.parameters"].astype(float)])
-    model = m.ZerlautAdaptationSecondOrder(**dict(zip(TVB[f"{SECOND}.names"].tolist(), values.T, strict=True)))
-    y, u, theirs = (TVB[f"{SECOND}.{what}"].T.astype(float) for what in ("y", "u", "drift"))
-    C = C_ee, C_ei, C_ii = y[COVARIANCES]
-    J_ee, J_ei, J_ie, J_ii = jacobian(model, y, u)
-    none, weaker = (with_covariances(model, y, u, factor * C) for factor in (0.0, 1e-3))
-    weakest = with_covariances(model, y, u, 1e-6 * C)
-    expected = weakest.copy()
-    expected[[2, 4]] = weaker[[2, 4]] - 2 * (1 - 1e-3) * C[[0, 2]]
-    expected[3] = none[3] + 1e-3 * (C_ee * J_ee + C_ei * (J_ie + J_ei) + C_ii * J_ii) - 2 * C_ei
-    expected /= np.asarray(model.T)
-    size = np.abs(theirs).max(1, keepdims=True)
-    assert (np.abs(expected - theirs) <= 1e-6 * np.abs(theirs) + 1e-9 * size).all()
-
-
-def test_second_order_has_the_derivatives_of_the_first():
-    """Of transfer functions that are The Virtual Brain's (tests/test_models_tvb.py), by differences of both rates."""
-    model, ranges = CASES[f"models.{SECOND}"]
-    rng = np.random.default_rng(3)
-    y, u, h = np.array([rng.uniform(*ends, 6) for ends in ranges]), np.full((1, 6), 0.01), 2e-5
-    first = m.ZerlautAdaptationFirstOrder(**{k: v for k, v in vars(model).items()})
-
-    def rates(E: float, I: float) -> np.ndarray:
-        moved = np.delete(y, COVARIANCES, 0) + h * np.array([E, I, 0, 0, 0])[:, None]
-        return np.asarray(first.drift(0.0, jnp.asarray(moved), jnp.asarray(u)) * first.T)[:2] + moved[:2]
-
-    by_E, by_I = ((rates(*d) - rates(*-d)) / (2 * h) for d in np.eye(2))
-    np.testing.assert_allclose(jacobian(model, y, u), [by_E[0], by_I[0], by_E[1], by_I[1]], rtol=1e-4, atol=1e-4)
-    by_EE, by_II = ((rates(*d) - 2 * rates(0, 0) + rates(*-d)) / h**2 for d in np.eye(2))
-    by_EI = (rates(1, 1) - rates(1, -1) - rates(-1, 1) + rates(-1, -1)) / (4 * h**2)
-    none = with_covariances(model, y, u, [0.0, 0.0, 0.0])
-    found = [with_covariances(model, y, u, C)[:2] - none[:2] for C in np.eye(3)]
-    expected = np.array([0.5 * by_EE, by_EI, 0.5 * by_II])
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-
-
-def test_covariances_at_rest_solve_lyapunovs_equation():
-    """Fluctuations about a fixed point of the first order, in an asynchronous state of the paper's kind."""
-    drive = {"Q_e": 1.0, "b_e": 5.0, "T": 5.0, "external_input_ex_ex": 4e-3, "external_input_in_ex": 4e-3}
-    model = m.ZerlautAdaptationSecondOrder(**drive)
-    E, I, W_e, *_ = rest(m.ZerlautAdaptationFirstOrder(**drive), [7e-4, 7e-3, 38.0, 0.0, 0.0])
-    y, u = np.array([E, I, 0, 0, 0, W_e, 0, 0])[:, None], np.zeros((1, 1))
-    J = np.array(jacobian(model, y, u)).reshape(2, 2)
-    sampled = [rate * (1 / 5.0 - rate) / n for rate, n in ((E, 8000), (I, 2000))]
-    C = solve_continuous_lyapunov(J - np.eye(2), -np.diag(sampled))
-    assert C[0, 1] > 0.1 * np.sqrt(C[0, 0] * C[1, 1])
-    terms = with_covariances(model, y, u, [C[0, 0], C[0, 1], C[1, 1]])[COVARIANCES, 0]
-    np.testing.assert_allclose(terms, 0, atol=1e-9 * sampled[0])
-
-
-def test_threshold_needs_ten_coefficients():
-    with pytest.raises(ValueError, match="10 coefficients"):
-        m.ZerlautAdaptationFirstOrder(P_e=(-0.05, 0.005))
-    coefficients = np.linspace(-0.05, 0.01, 10)
-    assert m.ZerlautAdaptationFirstOrder(P_i=coefficients).P_i == tuple(coefficients)

@@ -6,9 +6,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from families import PEERS
 
 import gyrax as gx
+from families import PEERS
 
 SINGLE = jnp.result_type(float) == jnp.float32
 DATA = Path(__file__).parent / "data"
@@ -77,7 +77,13 @@ def test_network_goes_as_the_virtual_brains(name):
     rows = np.arange(len(model.states)).reshape(len(TVB[f"{name}.states"]), -1)[recorded].ravel()
     start = np.moveaxis(start, -1, 1) if start.ndim == 3 else start
     monitors = {"some": gx.monitors.Subsample(period=20.0)}
-    run = gx.simulate(net, 200.0, float(NETWORKS[f"{name}.dt"]), monitors=monitors, start=start.reshape(len(model.states), -1).astype(float))
+    run = gx.simulate(
+        net,
+        200.0,
+        float(NETWORKS[f"{name}.dt"]),
+        monitors=monitors,
+        start=start.reshape(len(model.states), -1).astype(float),
+    )
     values = np.asarray(run["some"].values)[:, rows, ::4]
     expected = NETWORKS[f"{name}.values"].astype(float)
     expected = np.moveaxis(expected, -1, 2) if expected.ndim == 4 else expected

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from naive import wiring
 from scipy.integrate import solve_ivp
 
 import gyrax as gx
+from naive import wiring
 
 SINGLE = jnp.result_type(float) == jnp.float32
 s = gx.stimuli

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from naive import loop, wiring
 
 import gyrax as gx
+from naive import loop, wiring
 
 SINGLE = jnp.result_type(float) == jnp.float32
 DT, STEPS = 0.5, 60
@@ -130,7 +130,10 @@ def test_wrong_wiring_is_said():
     sparse = gx.Sparse(OTHER)
     for own, message in (
         (dict(weights=OTHER[:5]), r"coupling has weights of shape \(5, 6\), the connectome of \(6, 6\)"),
-        (dict(weights=others), "labels disagree: region 0 is 'wrong0' in the network's connectome, but 'A' in the weights"),
+        (
+            dict(weights=others),
+            "labels disagree: region 0 is 'wrong0' in the network's connectome, but 'A' in the weights",
+        ),
         (dict(weights=gx.Connectome(OTHER), delay=gx.Delay(3.0)), "labels disagree"),
         (dict(weights=sparse, delay=gx.Delay(3.0)), "has gx.Sparse weights, which act at once, and a delay"),
         (dict(delay=gx.ConnectionDelays(SHORT[:4])), "delays have shape"),
@@ -144,6 +147,6 @@ def test_wrong_wiring_is_said():
 
 def test_rounded_delays_of_a_coupling_are_not_set_free():
     net = gx.Network(gx.models.Hopf(), {"far": linear(delay=gx.Delay(3.0))}, wiring("free"))
-    with pytest.raises(ValueError, match="coupling.far.delay.speed is free, but these delays round"):
+    with pytest.raises(ValueError, match=r"coupling\.far\.delay\.speed is free, but these delays round"):
         net.check_free(["coupling.far.delay.speed"])
     net.check_free(["coupling.far.strength", "model.a"])

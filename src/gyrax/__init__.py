@@ -83,8 +83,8 @@ __all__ = [
     "select",
     "simulate",
     "solvers",
-    "stimuli",
     "split",
+    "stimuli",
     "sweep",
     "tune",
 ]

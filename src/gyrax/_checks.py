@@ -61,8 +61,9 @@ def check_inputs(net: "Network", names: tuple[str, ...], who: str) -> None:
 def check_noise(net: "Network", name: str) -> None:
     noise, model = net.noises[name], net.model
     where = name if name == "noise" else f"noise '{name}'"
-    if getattr(noise, "inputs", None) is not None:
-        check_inputs(net, noise.inputs, where)
+    inputs = getattr(noise, "inputs", None)
+    if inputs is not None:
+        check_inputs(net, inputs, where)
     else:
         for state in noise.states or ():
             if not set(model.meant(state)) <= set(model.states):

@@ -287,8 +287,7 @@ def parameters(cls: type) -> dict[str, Any]:
 def _declared(field: Any) -> str:
     """Default, unit, domain and meaning in a line."""
     about = field.metadata
-    given = field.default is not dataclasses.MISSING and field.default is not None
-    value = f"{float(field.default):.4g} {about['unit']}".strip() if given and np.ndim(field.default) == 0 else about["unit"]
+    value = f"{field.default:.4g} {about['unit']}".strip() if isinstance(field.default, float | int) else about["unit"]
     return "; ".join(part for part in (value, str(about["domain"]), about["doc"]) if part)
 
 

@@ -132,12 +132,9 @@ class Groups(AbstractModel):
 
     def _take(self, group: str, kind: str, rows: Float[Array, "row node"]) -> Float[Array, "own member"]:
         """A group's own rows and columns."""
-        before = 0
-        for name, model in self._items():
-            count = len(getattr(model, kind))
-            if name == group:
-                break
-            before += count
+        names = self.names[: self.names.index(group)]
+        before = sum(len(getattr(self.models[name], kind)) for name in names)
+        count = len(getattr(self.models[group], kind))
         return _columns(rows[before : before + count], self.members(group))
 
     def _put(self, group: str, own: Float[Array, "own member"]) -> Float[Array, "own node"]:

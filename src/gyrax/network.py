@@ -152,14 +152,15 @@ class Network(eqx.Module):
         if block is not None:
             spread = lambda x: jnp.zeros(whole, x.dtype).at[np.ix_(*block)].set(x)  # noqa: E731
             shape = tuple(len(side) for side in block)
-            if eqx.is_array(coupling.weights) and coupling.weights.shape == shape:
-                coupling = eqx.tree_at(lambda c: c.weights, coupling, spread(coupling.weights))
+            weights: Any = coupling.weights
+            if eqx.is_array(weights) and weights.shape == shape:
+                coupling = eqx.tree_at(lambda c: c.weights, coupling, spread(weights))
             if isinstance(delay, ConnectionDelays) and delay.ms.shape == shape:
                 delay = eqx.tree_at(lambda d: d.ms, delay, spread(delay.ms))
         check_weights(self, name, coupling)
         if delay is not None and not isinstance(delay, NoDelay):
-            weights: Any = self.weights(coupling)
-            delay = delay.bounded(self.wiring(coupling), weights)
+            between: Any = self.weights(coupling)
+            delay = delay.bounded(self.wiring(coupling), between)
         return eqx.tree_at(lambda c: c.delay, coupling, delay, is_leaf=lambda x: x is None)
 
     @property

@@ -28,15 +28,15 @@ class NoOwnCurrent(m.KIonEx):
 
 
 CASES = {
-    "models.Epileptor": (m.Epileptor(), [(-2, 1), (-15, 2), (2, 5), (-2, 0.5), (0, 2), (-1, 1)]),
+    "models.Epileptor": (m.Epileptor(), [(-2, 1), (-15, 2), (2, 5), (-0.5, 0.5), (0, 2), (-1, 1)]),
     "models.Epileptor2D": (m.Epileptor2D(), [(-2, 1), (2, 5)]),
     "models.EpileptorRestingState": (
         m.EpileptorRestingState(),
-        [(-2, 1), (-15, 2), (2, 5), (-2, 0.5), (0, 2), (-1, 1), (-2, 4), (-6, 6)],
+        [(-2, 1), (-15, 2), (2, 5), (-0.5, 0.5), (0, 2), (-1, 1), (-2, 4), (-6, 6)],
     ),
     "models.EpileptorCodim3": (m.EpileptorCodim3(), [(-1, 1), (-1, 1), (0, 0.2)]),
     "models.EpileptorCodim3SlowMod": (m.EpileptorCodim3SlowMod(), [(-1, 1), (-1, 1), (0, 0.2), (0.2, 1), (0.2, 1)]),
-    "models.KIonEx": (m.KIonEx(), [(0, 1), (-80, 10), (0, 1), (-1, 1), (-2, 2)]),
+    "models.KIonEx": (m.KIonEx(), [(0, 1), (-36, -26), (0, 1), (-1, 1), (-2, 2)]),
 }
 PEERS = {
     "Epileptor": Peer(

@@ -11,7 +11,6 @@ ADAPTING = [*QIF, (0.0, 0.4), (-0.2, 0.3)]
 ZERLAUT = {"K_ext_e": 20.0, "K_ext_i": 10.0, "b_i": 2.0, "a_i": 1.0, "tau_w_i": 50.0}
 DRIVES = {f"external_input_{way}": 0.01 for way in ("ex_ex", "ex_in", "in_ex", "in_in")}
 RATES, SLOW = [(0.005, 0.05)] * 2, [(0.0, 100.0), (0.0, 20.0), (0.0, 0.002)]
-COVARIANCES = [(0.0, 1e-4), (-1e-5, 1e-5), (0.0, 1e-4)]
 CASES = {
     "models.MontbrioPazoRoxin": (m.MontbrioPazoRoxin(), QIF),
     "models.CoombesByrne": (m.CoombesByrne(), [*QIF, (1.0, 2.0), (-0.5, 0.7)]),
@@ -20,10 +19,6 @@ CASES = {
     "models.GastSchmidtKnoscheSF": (m.GastSchmidtKnoscheSF(), ADAPTING),
     "models.DumontGutkin": (m.DumontGutkin(), [*QIF, (0.0, 1.0), (0.0, 1.0)] * 2),
     "models.ZerlautAdaptationFirstOrder": (m.ZerlautAdaptationFirstOrder(**ZERLAUT, **DRIVES), RATES + SLOW),
-    "models.ZerlautAdaptationSecondOrder": (
-        m.ZerlautAdaptationSecondOrder(**ZERLAUT, **DRIVES),
-        RATES + COVARIANCES + SLOW,
-    ),
 }
 
 

@@ -9,7 +9,10 @@ SAMPLES = np.random.default_rng(4).normal(size=21)
 CASES = {
     "stimuli.Constant": (s.Constant(0.3), TIMES),
     "stimuli.Pulse": (s.Pulse(onset=20.0, duration=30.0, amplitude=2.0, rise=20.0), TIMES),
-    "stimuli.PulseTrain": (s.PulseTrain(onset=5.0, period=40.0, duration=15.0, amplitude=2.0, rise=10.0, count=2), TIMES),
+    "stimuli.PulseTrain": (
+        s.PulseTrain(onset=5.0, period=40.0, duration=15.0, amplitude=2.0, rise=10.0, count=2),
+        TIMES,
+    ),
     "stimuli.Ramp": (s.Ramp(onset=20.0, duration=60.0, amplitude=2.0), TIMES),
     "stimuli.Sine": (s.Sine(frequency=13.0, amplitude=2.0, phase=0.4, offset=0.2), TIMES),
     "stimuli.Chirp": (s.Chirp(f0=2.0, f1=30.0, onset=20.0, duration=60.0, amplitude=2.0, phase=0.4), TIMES),

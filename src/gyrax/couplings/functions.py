@@ -1,5 +1,6 @@
 """A coupling from plain functions, for those who do not want to write a class."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 

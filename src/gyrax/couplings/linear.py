@@ -18,7 +18,9 @@ class Linear(AbstractCoupling):
     """
 
     strength: Parameter = parameter(1.0, domain=Positive(), doc="global coupling G")
-    offset: Parameter | None = parameter(None, domain=Real(), doc="input b of a region that hears nothing; 0 if left out")
+    offset: Parameter | None = parameter(
+        None, domain=Real(), doc="input b of a region that hears nothing; 0 if left out"
+    )
 
     def encode(self, x: Sources) -> Features:
         return x

@@ -202,15 +202,15 @@ def parameters_frame(network: Network, *where: str) -> Any:
         V2         0.75                1.0
     """
     leaves = dict(zip(leaf_names(network), jax.tree.leaves(network), strict=True))
-    columns = {}
+    columns, channel = {}, network.channels(()).dim
     for name in where or [name for name in leaves if name.startswith("model.")]:
         if name not in leaves:
             raise ValueError(f"the network has no parameter {name!r}: {closest(name, leaves)}")
         value = np.asarray(leaves[name])
         if value.shape not in ((), (network.n_nodes,)):
-            raise ValueError(f"{name} has shape {value.shape}, expected one value, or one a {network.channels.dim}")
+            raise ValueError(f"{name} has shape {value.shape}, expected one value, or one a {channel}")
         columns[name] = np.broadcast_to(value, network.n_nodes)
-    return pd.DataFrame(columns, index=pd.Index(network.labels, name=network.channels.dim))
+    return pd.DataFrame(columns, index=pd.Index(network.labels, name=channel))
 
 
 def to_nifti(values: Any, atlas: Any, path: File | None = None, *, numbers: Any = None, outside: float = 0.0) -> Any:

@@ -1,5 +1,7 @@
 """Distributed delays: a chain of linear stages behind a state."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 
@@ -34,6 +36,8 @@ class GammaChain(AbstractModel):
         >>> gx.couplings.Linear(source="late").source
         ('late',)
     """
+
+    reference: ClassVar = "MacDonald (1978), Time lags in biological models"
 
     model: AbstractModel
     row: str = eqx.field(static=True)

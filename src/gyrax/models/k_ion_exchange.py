@@ -100,7 +100,7 @@ class KIonEx(AbstractModel):
 
     def drift(self, t, y: State, u: Inputs) -> State:
         (x, V, n, DKi, _), (c,) = y, u
-        left = V <= self.Vstar
+        left = self.Vstar >= V
         R = jnp.where(left, self.R_minus, self.R_plus)
         vertex = jnp.where(left, self.c_minus, self.c_plus)
         K_o, r = self.K_o(y), self.rate(y)

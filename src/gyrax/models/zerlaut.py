@@ -1,6 +1,5 @@
 """Conductance-based mean fields of adaptive exponential integrate-and-fire neurons."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,7 +11,7 @@ from .._types import Inputs, Parameter, State
 from ..domains import Interval, Positive, Real, parameter
 from .base import AbstractModel
 
-Row = Float[Array, " node"]
+Row = Float[Array, "..."]
 #: Rate in kHz at which synapses release by themselves: no neuron is ever without fluctuations.
 SPONTANEOUS = 1e-6
 
@@ -199,77 +198,6 @@ class ZerlautAdaptationFirstOrder(AbstractModel):
         return jnp.zeros((len(self.states), n)).at[:2].set(1e-3)
 
 
-class ZerlautAdaptationSecondOrder(ZerlautAdaptationFirstOrder):
-    r"""`ZerlautAdaptationFirstOrder` with the (co)variances of the rates that come from the finite number of neurons: di Volo,
-    Romagnoni, Capone & Destexhe (2019), Neural Comput. 31(4), by the master equation of El Boustani & Destexhe (2009), "A
-    master equation formalism for macroscopic modeling of asynchronous irregular activity states", Neural Comput. 21(1).
-
-    With the rates $\nu = (E, I)$, transfer functions F, and sums over repeated Greek indices in {e, i}:
-
-    $$T \dot \nu_\mu = F_\mu - \nu_\mu + \frac12 C_{\lambda\eta} \frac{\partial^2 F_\mu}{\partial\nu_\lambda \partial\nu_\eta}$$
-
-    $$T \dot C_{ab} = A_{ab} + (F_a - \nu_a)(F_b - \nu_b) + \frac{\partial F_a}{\partial\nu_\mu} C_{\mu b}
-    + C_{a \mu} \frac{\partial F_b}{\partial\nu_\mu} - 2 C_{ab}, \quad
-    A_{aa} = \frac{F_a (1/T - F_a)}{N_a}, \quad A_{ei} = 0$$
-
-    States `C_ee`, `C_ei`, `C_ii` are in kHz^2, all others as in the first order; $N_e = (1 - g) N_{tot}$, $N_i = g N_{tot}$. As
-    in The Virtual Brain's second order, the constant drive is within what is never negative: $\nu_{ext,e}$ = max(c +
-    external_input + weight_noise ou_drift, 0).
-
-    The Virtual Brain departs from the paper in three points, where this follows the paper. Its derivatives of F are finite
-    differences; these are exact. It takes them per Hz, although F and C are in kHz, so that it weakens every first
-    derivative by 1e3 and every second one by 1e6; these are per kHz. Its equation of C_ei has C_ee with the slope of F_e by E
-    (instead of F_i by E), and C_ii with that of F_i by I (instead of F_e by I), so that populations that do not hear each
-    other would become correlated.
-
-    Example:
-        >>> model = ZerlautAdaptationSecondOrder(external_input_ex_ex=0.315e-3, external_input_in_ex=0.315e-3)
-        >>> model.drift(0.0, model.start(84), jnp.zeros((1, 84))).shape
-        (8, 84)
-    """
-
-    peers: ClassVar = {"tvb": "ZerlautAdaptationSecondOrder"}
-    states: ClassVar = ("E", "I", "C_ee", "C_ei", "C_ii", "W_e", "W_i", "ou_drift")
-
-    def drift(self, t, y: State, u: Inputs) -> State:
-        E, I, C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y
-        to_e, to_i = self.drives(u[0], ou_drift)
-        F_e, (J_ee, J_ei), H_e = _expanded(lambda E, I: self.rate_e(E, I, to_e, W_e), E, I)
-        F_i, (J_ie, J_ii), H_i = _expanded(lambda E, I: self.rate_i(E, I, to_i, W_i), E, I)
-        curved_e, curved_i = (0.5 * (C_ee * H[0] + 2 * C_ei * H[1] + C_ii * H[2]) for H in (H_e, H_i))
-        sampled_e = F_e * (1 / self.T - F_e) / (self.N_tot * (1 - self.g))
-        sampled_i = F_i * (1 / self.T - F_i) / (self.N_tot * self.g)
-        rows = [
-            F_e - E + curved_e,
-            F_i - I + curved_i,
-            sampled_e + (F_e - E) ** 2 + 2 * (J_ee * C_ee + J_ei * C_ei - C_ee),
-            (F_e - E) * (F_i - I) + J_ee * C_ei + J_ei * C_ii + J_ie * C_ee + J_ii * C_ei - 2 * C_ei,
-            sampled_i + (F_i - I) ** 2 + 2 * (J_ie * C_ei + J_ii * C_ii - C_ii),
-        ]
-        adaptation = self.adaptation(E, I, to_e, to_i, W_e, W_i)
-        return jnp.stack([*(row / self.T for row in rows), *adaptation, -ou_drift / self.tau_OU])
-
-    def drives(self, c: Row, ou_drift: Row) -> tuple[Row, Row]:
-        noise = self.weight_noise * ou_drift
-        return (
-            _rectified(c + self.external_input_ex_ex + noise),
-            _rectified(self.S_i * c + self.external_input_in_ex + noise),
-        )
-
-
 def _rectified(rate: Row) -> Row:
     # slope 1 at zero: that is where an input that starts to be felt begins
     return jnp.where(rate < 0, 0.0, rate)
-
-
-def _expanded(rate: Callable[[Row, Row], Row], E: Row, I: Row):
-    """A rate, its slopes by E and I, and its second derivatives by EE, EI and II, every region by itself."""
-    by_E, by_I = (jnp.ones_like(E), jnp.zeros_like(I)), (jnp.zeros_like(E), jnp.ones_like(I))
-
-    def slopes(E: Row, I: Row) -> tuple[Row, Row, Row]:
-        value, d_E = jax.jvp(rate, (E, I), by_E)
-        return value, d_E, jax.jvp(rate, (E, I), by_I)[1]
-
-    (value, d_E, d_I), (_, d_EE, d_EI) = jax.jvp(slopes, (E, I), by_E)
-    d_II = jax.jvp(slopes, (E, I), by_I)[1][2]
-    return value, (d_E, d_I), (d_EE, d_EI, d_II)

@@ -101,7 +101,7 @@ def _joined(kind: Any, one: Any, other: Any) -> Any:
     for operand in map(as_waveform, (one, other)):
         if operand is None:
             return NotImplemented
-        parts += operand.parts if isinstance(operand, kind) else [operand]
+        parts += operand.parts if isinstance(operand, Sum | Product) and type(operand) is kind else [operand]
     return kind(tuple(parts))
 
 

@@ -137,7 +137,10 @@ class Stimulus(AbstractStimulus):
                     raise ValueError(f"the stimulus is for region {label!r}: {closest(label, labels)}")
             places = np.array([labels.index(label) for label in self.labels])
             pattern = jnp.zeros(n, pattern.dtype).at[places].set(pattern)
-        shapes = {"pattern": () if pattern is None else pattern.shape, "waveform": jax.eval_shape(self.waveform, jnp.zeros(())).shape}
+        shapes = {
+            "pattern": () if pattern is None else pattern.shape,
+            "waveform": jax.eval_shape(self.waveform, jnp.zeros(())).shape,
+        }
         for what, shape in shapes.items():
             if shape not in ((), (n,)):
                 raise ValueError(
@@ -185,7 +188,9 @@ class Stimuli(AbstractStimulus):
     def regions(self) -> tuple[str, ...] | None:
         named = {part.regions for part in self.parts} - {None}
         if len(named) > 1:
-            raise ValueError("these stimuli name different regions: take them from a network, or resolved(labels) first")
+            raise ValueError(
+                "these stimuli name different regions: take them from a network, or resolved(labels) first"
+            )
         return named.pop() if named else None
 
     def __call__(self, t: Any) -> dict[str, Float[Array, "..."]]:
@@ -234,5 +239,7 @@ def _weights(pattern: Any, labels: tuple[str, ...] | None) -> tuple[tuple[str, .
         raise ValueError(f"a pattern has one number a region (node,), got shape {weights.shape}; None means everywhere")
     if not is_traced(weights) and not np.isfinite(weights).all():
         at = int(np.argmin(np.isfinite(weights)))
-        raise ValueError(f"the pattern's weight of {at if labels is None else repr(labels[at])} is {float(weights[at])}")
+        raise ValueError(
+            f"the pattern's weight of {at if labels is None else repr(labels[at])} is {float(weights[at])}"
+        )
     return labels, weights
