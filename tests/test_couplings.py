@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ SINGLE = jnp.result_type(float) == jnp.float32
 TVB = np.load(Path(__file__).parent / "data" / "tvb_couplings.npz")
 W, LAGS, PAST = TVB["weights"], TVB["delays"], TVB["states"]  # PAST[k]: k steps back, two rows, six regions
 c = gx.couplings
+CLOSE = {"rtol": 1e-5, "atol": 2e-6} if SINGLE else {"rtol": 1e-11, "atol": 1e-12}
+#: The Virtual Brain keeps weights, history and sums in single precision.
+THEIRS = CLOSE if SINGLE else {"rtol": 3e-7, "atol": 3e-7}
 SIGMOID = {"H": 0.6, "Q": 1.2, "G": 3.0, "P": 0.8}
 #: The Virtual Brain's name: ours, and what i hears of j by the formula, given both ends.
 CASES = {
@@ -73,37 +77,55 @@ def test_equals_a_loop_over_pairs(name):
     found = ours(name)[: 1 if name == "DynamicPreSigmoidal" else None]
     for i in range(6):
         pairs = [W[i, j] * term(PAST[LAGS[i, j], :rows, j], PAST[0, :rows, i]) for j in range(6)]
-        np.testing.assert_allclose(found[:, i], after(np.sum(pairs, axis=0), W[i].sum()), rtol=1e-5, atol=2e-6)
+        np.testing.assert_allclose(found[:, i], after(np.sum(pairs, axis=0), W[i].sum()), **CLOSE)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name in TVB])
 def test_equals_the_virtual_brains(name):
-    """Its PreSigmoidal sums over the wrong end of each connection and is not compared (see its docstring)."""
+    """Its SigmoidalJansenRit repeats its one row for the second state that it reads."""
     expected = TVB[name]
     found = ours(name)
-    # its weights and history are in single precision
-    np.testing.assert_allclose(found, expected[: len(found)], rtol=2e-5 if SINGLE else 1e-6, atol=2e-6)
+    np.testing.assert_allclose(found, expected[: len(found)], **THEIRS)
     assert np.ptp(expected) > 0.1
+
+
+def test_activities_are_the_virtual_brains_and_its_sums_are_not():
+    """Its PreSigmoidal sums over the wrong end of each connection: a region hears its own past, not the others."""
+    static, dynamic = (CASES[name][0] for name in ("PreSigmoidal", "DynamicPreSigmoidal"))
+    sent = np.array([static.encode(jnp.asarray(x[:1]))[0] for x in PAST], float)
+    own = [sum(W[i, j] * sent[LAGS[j, i], i] for j in range(6)) for i in range(6)]
+    np.testing.assert_allclose(own, TVB["PreSigmoidal.static"][0], **THEIRS)
+    np.testing.assert_allclose(ours("DynamicPreSigmoidal")[1], TVB["PreSigmoidal.dynamic"][1], **THEIRS)
+    sent = np.array([dynamic.encode(jnp.asarray(x))[0] for x in PAST], float)
+    own = [sum(W[j, i] * sent[LAGS[j, i], i] for j in range(6)) for i in range(6)]
+    np.testing.assert_allclose(own, TVB["PreSigmoidal.dynamic"][0], **THEIRS)
 
 
 def test_thresholds_follow_a_regions_own_activity_or_the_mean():
     own = 0.6 * (1.2 + np.tanh(3.0 * (0.8 * PAST[0, 0] - PAST[0, 1])))
-    np.testing.assert_allclose(ours("DynamicPreSigmoidal")[1], own, rtol=1e-5)
+    np.testing.assert_allclose(ours("DynamicPreSigmoidal")[1], own, **CLOSE)
     shared = c.DynamicPreSigmoidal(source=("x", "y"), shared=True, **SIGMOID)
     fed = shared.decode(jnp.zeros((1, 6)), jnp.asarray(PAST[0]), jnp.asarray(W.sum(1)))
-    np.testing.assert_allclose(fed[1], own.mean(), rtol=1e-5)
+    np.testing.assert_allclose(fed[1], own.mean(), **CLOSE)
 
 
 def test_who_hears_nobody():
-    """Nothing of differences, the offset of a weighted sum; and the phases of Kuramoto's lose no digits at large angles."""
+    """Nothing of differences, and the offset of a weighted sum; the gradient of a mean over nobody is finite."""
     assert (W[3] == 0).all()
     np.testing.assert_array_equal(ours("Laplacian")[:, 3], 0)
     np.testing.assert_array_equal(ours("Difference")[:, 3], 0)
     np.testing.assert_allclose(ours("Linear")[:, 3], -0.3, rtol=1e-6)
+    mean = lambda *given: CASES["Laplacian"][0].decode(*given).sum()  # noqa: E731
+    slopes = jax.grad(mean, (0, 1, 2))(jnp.zeros((2, 6)), jnp.asarray(PAST[0]), jnp.asarray(W.sum(1)))
+    assert all(np.isfinite(slope).all() for slope in slopes) and not slopes[1][:, 3].any()
 
 
-def test_wrong_sources_are_said():
+def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="reads two rows or their difference"):
         c.SigmoidalJansenRit(source=("a", "b", "c"))
     with pytest.raises(ValueError, match="reads a potential and its threshold"):
         c.DynamicPreSigmoidal(source="x")
+    with pytest.raises(TypeError, match="take functions, got 3"):
+        c.Coupling(source="x", pre=3)
+    with pytest.raises(TypeError, match="holds arrays, which could not be trained here"):
+        c.Coupling(source="x", pre=jax.tree_util.Partial(jnp.multiply, jnp.ones(3)))

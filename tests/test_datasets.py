@@ -144,4 +144,5 @@ def test_tvb_datasets_need_tvb_data(monkeypatch):
 
 def test_nothing_of_tvb_data_is_among_ours():
     folder = resources.files("gyrax") / "data"
-    assert {file.name for file in folder.iterdir()} == {"dk84.npz", "dk84.LICENCE.txt"}
+    assert {path.name for path in folder.iterdir()} == {"dk84.npz", "dk84.LICENCE.txt", "aln.LICENCE.txt", "tables"}
+    assert {path.name for path in (folder / "tables").iterdir()} == {"aln.npz"}

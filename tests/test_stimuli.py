@@ -70,7 +70,7 @@ def test_double_exponentials_peak_at_their_amplitude(taus):
         peak = rise * decay / (decay - rise) * np.log(decay / rise)
         expected = shape(np.maximum(T - 30, 0)) / shape(peak)
     found = s.DoubleExponential(onset=30.0, tau_rise=taus[0], tau_decay=taus[1], amplitude=3.0)
-    np.testing.assert_allclose(values(found), 3 * expected, atol=2e-4)
+    np.testing.assert_allclose(values(found), 3 * expected, atol=2e-4 if 0 < decay - rise < 1 or SINGLE else TOLERANCE)
     slopes = jax.jit(jax.vmap(jax.grad(lambda w, t: w(t)), (None, 0)))(found, jnp.asarray(T))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
 

@@ -14,9 +14,8 @@ class CubeRoots(m.EpileptorCodim3SlowMod):
 
     def resting_state(self, mu2, mu1):
         root = jnp.sqrt(jnp.maximum(mu1**2 / 4 - mu2**3 / 27, 0.0))
-        theirs = (
-            jnp.cbrt(mu1 / 2 + root) + jnp.cbrt(root - mu1 / 2) / 2
-        )  # a negative number's has half its size as real part
+        # the principal cube root of a negative number has half its size as real part
+        theirs = jnp.cbrt(mu1 / 2 + root) + jnp.cbrt(root - mu1 / 2) / 2
         return jnp.where(mu2 < 0, theirs, super().resting_state(mu2, mu1))
 
 

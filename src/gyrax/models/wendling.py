@@ -29,9 +29,10 @@ class Wendling(AbstractModel):
     States y0 to y4 are postsynaptic potentials (mV): of what pyramidal cells send, of excitation, slow and fast inhibition
     on pyramidal cells, and of slow inhibition on fast interneurons; y5 to y9 are their derivatives. `psp` = y1 - y2 - y3 is
     what an electrode sees. Input `c` is a firing rate (1/ms) that adds to `mu`, the mean of the paper's p(t), whose
-    standard deviation is 30 pulses/s. Values are the paper's standard ones (table 1). Its activity types come from A, B, G:
-    for example 5, 50, 15 background; 5, 40, 15 sporadic and 5, 25, 15 sustained spikes; 5, 10, 15 slow rhythm; 5, 5, 25
-    low-voltage fast activity; 5, 15, 0 quasi-sinusoidal activity. The fast synapse asks for steps of 0.5 ms at most.
+    standard deviation is 30 pulses/s. Values are the paper's standard ones. Activity types come from A, B, G: 5, 50, 15
+    background; 5, 40, 15 sporadic and 5, 25, 15 sustained spikes; 5, 10, 15 slow rhythm; 5, 5, 25 low-voltage fast
+    activity; 5, 15, 0 quasi-sinusoidal activity. Background, sporadic spikes, slow rhythm and fast activity need the
+    noise. The fast synapse has a time constant of 2 ms: take steps well below it.
 
     Example:
         >>> model = Wendling(A=5.0, B=[50.0, 25.0], G=15.0)

@@ -59,7 +59,7 @@ def stimulus(stimulus: Any, duration: float, dt: float | None = None, *, ax: Any
         >>> import gyrax as gx
         >>> cue = gx.stimuli.Stimulus(gx.stimuli.Pulse(onset=20.0, duration=50.0), {"V1": 1.0, "V2": -0.5}, target="I")
         >>> courses, pattern = stimulus(cue, duration=100.0)
-        >>> courses.get_title(), len(courses.lines), [bar.get_width() for bar in pattern.patches]
+        >>> courses.get_title(), len(courses.lines), [float(bar.get_width()) for bar in pattern.patches]
         ('I', 2, [1.0, -0.5])
     """
     samples = stimulus.sample(duration, duration / _SAMPLES if dt is None else dt)
