@@ -157,12 +157,12 @@ NETWORKS: dict[str, Any] = {
     "EpileptorRestingState": lambda: C.Difference(a=one(1.0)),
     "EpileptorCodim3": lambda: C.Difference(a=one(1.0)),
     "EpileptorCodim3SlowMod": lambda: C.Difference(a=one(3.0)),
-    "KIonEx": lambda: C.Linear(a=one(0.05)),
-    "Hopfield.static": lambda: C.PreSigmoidal(
-        dynamic=False, H=one(0.5), Q=one(1.0), G=one(6.0), P=one(1.0), theta=one(0.5)
-    ),
-    "ReducedSetFitzHughNagumo": lambda: C.Linear(a=one(0.02)),
-    "ReducedSetHindmarshRose": lambda: C.Linear(a=one(0.02)),
+    "KIonEx": lambda: C.Linear(a=one(0.5)),
+    # not its PreSigmoidal, which sums over the wrong end of each connection
+    "Hopfield.static": lambda: C.HyperbolicTangent(a=one(0.5), b=one(6.0), midpoint=one(3.0), sigma=one(1.0)),
+    "Hopfield.dynamic": lambda: C.HyperbolicTangent(a=one(0.5), b=one(6.0), midpoint=one(3.0), sigma=one(1.0)),
+    "ReducedSetFitzHughNagumo": lambda: C.Linear(a=one(0.1)),
+    "ReducedSetHindmarshRose": lambda: C.Linear(a=one(0.05)),
     "ZerlautAdaptationFirstOrder": lambda: C.Linear(a=one(0.3)),
     "ZerlautAdaptationSecondOrder": lambda: C.Linear(a=one(0.3)),
 }
@@ -180,6 +180,9 @@ SWITCHES: dict[str, dict[str, float]] = {
     "EpileptorRestingState": {"Kvf": 0.5, "Kf": 0.1, "Ks": -0.5, "K_rs": 0.5, "p": 0.5},
     "EpileptorCodim3": {"Ks": 0.3},
     "EpileptorCodim3SlowMod": {"Ks": 0.3},
+    "LarterBreakspear": {"t_scale": 0.3},
+    "ReducedSetFitzHughNagumo": {"mu": -1.0},
+    "ReducedSetHindmarshRose": {"mu": 1.1},
     "ZerlautAdaptationFirstOrder": {"external_input_ex_ex": 0.000315, "external_input_in_ex": 0.000315},
     "ZerlautAdaptationSecondOrder": {"external_input_ex_ex": 0.000315, "external_input_in_ex": 0.000315},
 }
@@ -187,6 +190,7 @@ SWITCHES: dict[str, dict[str, float]] = {
 STARTS: dict[str, dict[str, tuple[float, float]]] = {
     "JansenRit": {"y0": (0, 0.1), "y1": (0, 20), "y2": (0, 20), "y3": (0, 0), "y4": (0, 0), "y5": (0, 0)},
     "ZetterbergJansen": {s: (0, 1) for s in ["v1", "y1", "v2", "y2", "v3", "y3", "v4", "y4", "v5", "y5", "v6", "v7"]},
+    "LarterBreakspear": {"V": (-0.3, 0.1), "W": (0.1, 0.4), "Z": (0.05, 0.15)},
     "Epileptor": {"x1": (-2, -1), "y1": (-15, -5), "x2": (-1.5, -0.5), "g": (-0.5, 0.5)},
     "Generic2dOscillator": {"V": (-1, 1), "W": (-3, 3)},
     "SupHopf": {"x": (-1, 1), "y": (-1, 1)},
@@ -198,7 +202,7 @@ STARTS: dict[str, dict[str, tuple[float, float]]] = {
     | {"V_e": (-1, 0), "V_i": (-1, 0)},
     "ZerlautAdaptationFirstOrder": {"E": (0.005, 0.02), "I": (0.005, 0.02), "W_e": (0, 50)},
     "ZerlautAdaptationSecondOrder": {"E": (0.005, 0.02), "I": (0.005, 0.02), "W_e": (0, 50)},
-    "KIonEx": {"x": (0.02, 0.1), "V": (-80, -60), "n": (0.02, 0.1), "DKi": (-1, 0), "Kg": (-12, -8)},
+    "KIonEx": {"x": (0.02, 0.1), "V": (-80, -60), "n": (0.02, 0.1), "DKi": (-1, 0), "Kg": (-3, -1)},
     "ReducedSetFitzHughNagumo": {s: (-1, 1) for s in ("xi", "eta", "alpha", "beta")},
     "ReducedSetHindmarshRose": {
         **{s: (-1, 1) for s in ("xi", "alpha")},
@@ -207,7 +211,12 @@ STARTS: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 #: Steps in ms, where 0.1 is too coarse.
-STEPS = {"ReducedSetHindmarshRose": 0.05, "KIonEx": 0.02}
+STEPS = {
+    "ReducedSetHindmarshRose": 0.05,
+    "KIonEx": 0.02,
+    "GastSchmidtKnosche_SD": 0.05,
+    "GastSchmidtKnosche_SF": 0.05,
+}
 DURATION, DT, SPEED, EVERY, REGIONS = 200.0, 0.1, 4.0, 20.0, slice(None, None, 4)
 
 
@@ -234,7 +243,7 @@ def network(name: str, weights: np.ndarray, lengths: np.ndarray, make: Any) -> t
         conduction_speed=SPEED,
         coupling=make(),
         integrator=integrators.HeunDeterministic(dt=STEPS.get(name, DT)),
-        initial_conditions=np.broadcast_to(y, (round(200 / STEPS.get(name, DT)), *y.shape)).copy(),
+        initial_conditions=np.broadcast_to(y, (round(200 / STEPS.get(name, DT)) + 1, *y.shape)).copy(),
         monitors=(monitors.SubSample(period=EVERY),),
         simulation_length=DURATION,
     )

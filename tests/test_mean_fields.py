@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import quad
+from scipy.integrate import quad, solve_ivp
 from scipy.optimize import root
 
 import gyrax as gx
@@ -28,6 +28,13 @@ def rest(model: gx.AbstractModel, guess) -> np.ndarray:
     found = root(drift, guess, jac=jax.jacfwd(drift), options={"xtol": 1e-13})
     assert np.abs(found.fun).max() < 1e-9, found.message
     return found.x
+
+
+def settled(model: gx.AbstractModel) -> np.ndarray:
+    """Where 200 ms take the model from its start."""
+    u = jnp.zeros((len(model.inputs), 1))
+    drift = jax.jit(lambda y: model.drift(0.0, y[:, None], u)[:, 0])
+    return solve_ivp(lambda _, y: drift(y), (0, 200), model.start(1)[:, 0], method="LSODA").y[:, -1]
 
 
 def slopes(model: gx.AbstractModel, y) -> np.ndarray:
@@ -83,7 +90,7 @@ def test_at_rest_the_rate_is_that_of_the_neurons(name):
     """Exact mean fields: what each neuron does at its own current, summed over all."""
     arguments, neurons = NEURONS[name]
     model = getattr(m, name)(**arguments)
-    y = rest(model, model.start(1)[:, 0])
+    y = rest(model, settled(model))
     for rate, centre, width, tau in neurons(model, y):
         assert rate == pytest.approx(mean_rate(float(centre), float(width), float(tau)), rel=1e-6)
 

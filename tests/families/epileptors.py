@@ -54,5 +54,5 @@ PEERS = {
     "EpileptorCodim3": Peer(m.EpileptorCodim3, coupling=lambda: c.Difference(source="x", strength=1.0)),
     "EpileptorCodim3.unmodified": Peer(m.EpileptorCodim3, arguments={"modification": False}),
     "EpileptorCodim3SlowMod": Peer(CubeRoots, coupling=lambda: c.Difference(source="x", strength=3.0)),
-    "KIonEx": Peer(NoOwnCurrent, coupling=lambda: c.Linear(source="x", strength=0.05)),
+    "KIonEx": Peer(NoOwnCurrent, coupling=lambda: c.Linear(source="x", strength=0.5)),
 }

@@ -43,5 +43,8 @@ PEERS = {
     "Hopfield.static": Peer(
         HopfieldTwice, absent=("tauT",), coupling=lambda: c.PreSigmoidal(source="x", target="c", G=6.0)
     ),
-    "Hopfield.dynamic": Peer(m.HopfieldDynamic),
+    "Hopfield.dynamic": Peer(
+        m.HopfieldDynamic,
+        coupling=lambda: c.HyperbolicTangent(source=("x", "theta"), strength=0.5, b=6.0, midpoint=3.0),
+    ),
 }
