@@ -151,6 +151,21 @@ def studies(session: nox.Session) -> None:
     session.run("python", "benchmarks/studies.py", f"--tvboptim={python}", *session.posargs)
 
 
+@nox.session(default=False, python="3.11")
+def reference(session: nox.Session) -> None:
+    """Makes the numbers anew that models and couplings are tested against, by the peers themselves; minutes."""
+    session.install("numpy", "uv")
+    data = ROOT / "tests" / "data"
+    scripts = {
+        "reference_tvb_models.py": ("tvb-library", "src/gyrax/data/dk84.npz", "tvb_models.npz", "tvb_networks.npz"),
+        "reference_tvb_couplings.py": ("tvb-library", None, "tvb_couplings.npz"),
+        "reference_neurolib_models.py": ("neurolib", None, "neurolib_models.npz"),
+    }
+    for script, (peer, given, *made) in scripts.items():
+        arguments = [*([str(ROOT / given)] if given else []), *(str(data / name) for name in made)]
+        session.run(str(_peer(session, peer)), str(ROOT / "scripts" / script), *arguments, external=True)
+
+
 @nox.session(default=False)
 def regress(session: nox.Session) -> None:
     """Times of our own hot paths; `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last."""

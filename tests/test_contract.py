@@ -29,6 +29,7 @@ SERIES = ("values", "pattern")
 every = pytest.mark.parametrize("name", CASES)
 
 
+@pytest.mark.once
 def test_every_public_class_is_here():
     public = {
         f"{family}.{name}"
@@ -148,6 +149,7 @@ def _needed(case, field) -> bool:
     return all(x is dataclasses.MISSING for x in given) or absent or bool(field.metadata.get("static"))
 
 
+@pytest.mark.once
 @every
 def test_compiles_once_for_all_values(name):
     """No weak types and no values in the program: a step of an optimiser never compiles anew."""
@@ -200,7 +202,7 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
         return jnp.vdot(seen, value(*arguments))
 
     evaluated, differentiated = jax.jit(loss), jax.jit(jax.grad(loss))
-    for point in points(name):
+    for point in points(name)[: 2 if SINGLE else None]:
         direction, seen = directional(point, y, rng)
         gradient = differentiated((point, y), seen)
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
@@ -229,6 +231,7 @@ def test_gradients_stay_finite_far_out(name):
             assert np.isfinite(x).all()
 
 
+@pytest.mark.once
 @every
 def test_repr_tells_name_values_and_units(name):
     case, _ = CASES[name]
@@ -245,6 +248,7 @@ def test_repr_tells_name_values_and_units(name):
     assert f"({N})" in repr(points(name)[1])
 
 
+@pytest.mark.once
 @every
 def test_every_parameter_and_class_is_documented(name):
     case, _ = CASES[name]
@@ -253,6 +257,7 @@ def test_every_parameter_and_class_is_documented(name):
         assert field.metadata["doc"], key
 
 
+@pytest.mark.once
 @every
 def test_goes_to_disk_and_back(name, tmp_path):
     case, moved = points(name)[:2]
@@ -263,6 +268,7 @@ def test_goes_to_disk_and_back(name, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.once
 @every
 def test_works_in_either_precision(name):
     """With the other precision switched on too: results agree to single precision, and keep the dtype asked for."""

@@ -5,6 +5,7 @@ from .base import AbstractMonitor, Window
 from .bold import Balloon
 from .hrf import DoubleExponential, FirstOrderVolterra, Gamma, HRFBold, MixtureOfGammas
 from .leadfields import EEG, MEG, SEEG
+from .observation_noise import ObservationNoise
 from .sampling import AfferentCoupling, Raw, Subsample, TemporalAverage
 from .spatial import GlobalAverage, SpatialAverage
 from .statistics import FC, PSD, Covariance
@@ -26,6 +27,7 @@ __all__ = [
     "GlobalAverage",
     "HRFBold",
     "MixtureOfGammas",
+    "ObservationNoise",
     "Raw",
     "SpatialAverage",
     "Subsample",

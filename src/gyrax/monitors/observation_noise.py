@@ -1,0 +1,118 @@
+"""Noise of the instrument, on top of what any monitor says."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Channels, Parameter, Sources
+from ..domains import Positive, as_parameter, parameter, summary
+from .base import AbstractMonitor, Window
+
+
+class ObservationNoise(AbstractMonitor):
+    """White noise on every sample of a monitor: what the instrument adds, which the brain never feels.
+
+    It is that monitor in all else: source, period, labels, time stamps, what it hears. The noise comes from the run's key,
+    the monitor's name and the number of the sample alone, so cuts of a run change nothing. `MEG`, `EEG` and `SEEG` have
+    a `covariance` of their own.
+
+    Args:
+        monitor: any monitor.
+        sigma: standard deviation in the unit of its samples; one number, or an array that broadcasts to one sample, such as
+            `(region,)`, or `(state, 1)` for `(state, region)`.
+        mixing: `(region, source)`; what each region takes of independent sources, for noise that regions share. The covariance
+            between regions is mixing @ mixing.T where sigma is 1: `gx.noise.factor` makes a mixing of a covariance.
+
+    Raises:
+        ValueError: in a run, for a sigma or a mixing that is not of the monitor's regions, or without a key.
+
+    Example:
+        >>> import gyrax as gx
+        >>> ObservationNoise(gx.monitors.Balloon(source="S", period=720.0), sigma=0.01).period
+        720.0
+        >>> ObservationNoise(gx.monitors.Raw(source="S"), sigma=0.01)
+        ObservationNoise(Raw(source=('S',)), sigma=0.01)
+    """
+
+    monitor: AbstractMonitor
+    mixing: Float[Array, "region source"] | None
+    sigma: Parameter = parameter(domain=Positive(), doc="standard deviation of each sample")
+
+    def __init__(self, monitor: AbstractMonitor, *, sigma: Any, mixing: Any = None):
+        self.monitor, self.source, self.period = monitor, monitor.source, monitor.period
+        self.sigma, self.mixing = as_parameter(sigma), as_parameter(mixing)
+
+    @property
+    def dims(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.monitor.dims
+
+    @property
+    def every_step(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.monitor.every_step
+
+    @property
+    def pointwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.monitor.pointwise
+
+    @property
+    def afferent(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.monitor.afferent
+
+    @property
+    def noisy(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return True
+
+    @property
+    def kind(self) -> str:
+        return f"{self.monitor.kind} with noise"
+
+    @property
+    def stamp(self) -> float:
+        return self.monitor.stamp
+
+    def stride(self, dt: float, period: int) -> int:
+        return self.monitor.stride(dt, period)
+
+    def cycles(self, dt: float, period: int) -> tuple[int, ...]:
+        return self.monitor.cycles(dt, period)
+
+    def axes(self, dt: float) -> dict[str, tuple]:
+        return self.monitor.axes(dt)
+
+    def channels(self, nodes: Channels) -> Channels:
+        found = self.monitor.channels(nodes)
+        n, shape = len(found.labels), self.sigma.shape
+        if shape and shape[-1] not in (1, n):
+            raise ValueError(f"sigma has shape {shape}, the samples are of {n} {found.dim}s: its last axis is 1 or {n}")
+        if self.mixing is not None and len(self.mixing) != n:
+            raise ValueError(
+                f"mixing has shape {self.mixing.shape}, the samples are of {n} {found.dim}s: it has {n} rows"
+            )
+        return found
+
+    def init(self, x: Sources) -> Any:
+        return self.monitor.init(x)
+
+    def begin(self, x: Sources, dt: float) -> Any:
+        return self.monitor.begin(x, dt)
+
+    def at_start(self, x: Sources) -> Float[Array, "..."]:
+        return self.monitor.at_start(x)
+
+    def update(self, state: Any, window: Window):
+        keys = (None, None) if window.key is None else jax.random.split(window.key)
+        first, own = (eqx.tree_at(lambda w: w.key, window, key, is_leaf=lambda x: x is None) for key in keys)
+        state, samples = self.monitor.update(state, first)
+        shape = samples.shape[1:]
+        if len(self.sigma.shape) > len(shape) or jnp.broadcast_shapes(self.sigma.shape, shape) != shape:
+            raise ValueError(f"sigma has shape {self.sigma.shape}, which does not broadcast to one sample {shape}")
+        if self.mixing is None:
+            return state, samples + self.sigma * own.normals(*shape)
+        return state, samples + self.sigma * (own.normals(*shape[:-1], self.mixing.shape[1]) @ self.mixing.T)
+
+    def __repr__(self):
+        mixing = "" if self.mixing is None else f", mixing={summary(self.mixing)}"
+        return f"{type(self).__name__}({self.monitor!r}, sigma={summary(self.sigma)}{mixing})"
