@@ -1,4 +1,4 @@
-"""Mean fields against the neurons that they stand for, and where The Virtual Brain's second order departs from its paper."""
+"""Mean fields against the neurons that they stand for, and the second order against derivatives of the first."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import root
 
 import gyrax as gx
+from families import mean_fields
 
 m = gx.models
 TVB = np.load(Path(__file__).parent / "data" / "tvb_models.npz")
@@ -115,3 +116,41 @@ def test_montbrio_is_bistable_between_the_papers_folds():
             y = np.array([r, -1 / (2 * np.pi * r)]) * np.sqrt(Delta)
             np.testing.assert_allclose(fold.drift(0.0, jnp.asarray(y)[:, None], jnp.zeros((2, 1))), 0, atol=1e-12)
             assert abs(np.linalg.det(slopes(fold, y))) < 1e-10
+
+
+def test_second_order_has_the_derivatives_of_the_first():
+    """Against JAX's own derivatives of the first order's transfer functions, region by region."""
+    first, second = (
+        kind(**mean_fields.ZERLAUT, **mean_fields.DRIVES)
+        for kind in (gx.models.ZerlautAdaptationFirstOrder, gx.models.ZerlautAdaptationSecondOrder)
+    )
+    low, high = np.array(mean_fields.CASES["models.ZerlautAdaptationSecondOrder"][1]).T[:, :, None]
+    y = jnp.asarray(np.random.default_rng(3).uniform(low, high, (8, 4)))
+    C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y[2:]
+    to_e, to_i = second.drives(jnp.full(4, 0.01, y.dtype), ou_drift)
+    drift = second.drift(0.0, y, jnp.full((1, 4), 0.01, y.dtype))
+    T, N = float(first.T), np.array([0.8, 0.2]) * 1e4
+
+    def both(rates, k):
+        one, other = rates
+        return jnp.stack([first.rate_e(one, other, to_e[k], W_e[k]), first.rate_i(one, other, to_i[k], W_i[k])])
+
+    for k in range(4):
+        nu = y[:2, k]
+        F, J, H = (np.asarray(f(nu, k), float) for f in (both, jax.jacfwd(both), jax.hessian(both)))
+        C, off = np.array([[C_ee[k], C_ei[k]], [C_ei[k], C_ii[k]]], float), F - np.asarray(nu, float)
+        shot = np.diag(F * (1 / T - F) / N)
+        rates = (off + 0.5 * np.einsum("pab,ab->p", H, C)) / T
+        lyapunov = (shot + np.outer(off, off) + J @ C + C @ J.T - 2 * C) / T
+        found = np.asarray(drift[:, k], float)
+        rounding = 1e-11
+        np.testing.assert_allclose(found[:2], rates, rtol=rounding)
+        np.testing.assert_allclose(
+            found[2:5], lyapunov[[0, 0, 1], [0, 1, 1]], rtol=rounding, atol=rounding * np.abs(C).max() / T
+        )
+        assert abs(np.einsum("pab,ab->p", H, C) / off).min() > 1e-3, "covariances that do nothing prove nothing"
+
+
+def test_threshold_needs_ten_coefficients():
+    with pytest.raises(ValueError, match="10 coefficients"):
+        gx.models.ZerlautAdaptationFirstOrder(P_e=(1.0, 2.0))

@@ -11,6 +11,7 @@ ADAPTING = [*QIF, (0.0, 0.4), (-0.2, 0.3)]
 ZERLAUT = {"K_ext_e": 20.0, "K_ext_i": 10.0, "b_i": 2.0, "a_i": 1.0, "tau_w_i": 50.0}
 DRIVES = {f"external_input_{way}": 0.01 for way in ("ex_ex", "ex_in", "in_ex", "in_in")}
 RATES, SLOW = [(0.005, 0.05)] * 2, [(0.0, 100.0), (0.0, 20.0), (0.0, 0.002)]
+COVARIANCES = [(1e-5, 1e-4), (0.0, 1e-5), (1e-5, 1e-4)]
 CASES = {
     "models.MontbrioPazoRoxin": (m.MontbrioPazoRoxin(), QIF),
     "models.CoombesByrne": (m.CoombesByrne(), [*QIF, (1.0, 2.0), (-0.5, 0.7)]),
@@ -19,6 +20,10 @@ CASES = {
     "models.GastSchmidtKnoscheSF": (m.GastSchmidtKnoscheSF(), ADAPTING),
     "models.DumontGutkin": (m.DumontGutkin(), [*QIF, (0.0, 1.0), (0.0, 1.0)] * 2),
     "models.ZerlautAdaptationFirstOrder": (m.ZerlautAdaptationFirstOrder(**ZERLAUT, **DRIVES), RATES + SLOW),
+    "models.ZerlautAdaptationSecondOrder": (
+        m.ZerlautAdaptationSecondOrder(**ZERLAUT, **DRIVES),
+        RATES + COVARIANCES + SLOW,
+    ),
 }
 
 
@@ -28,6 +33,20 @@ def rate_and_potential(strength: float) -> dict:
         "r": c.Linear(source="r", target="c_r", strength=strength),
         "V": c.Linear(source="V", target="c_V", strength=strength),
     }
+
+
+class PerHertz(m.ZerlautAdaptationSecondOrder):
+    """As The Virtual Brain has it: derivatives per Hz by rates in kHz, and others of them in the equation of C_ei."""
+
+    def derivatives(self, E, I, drives, W):
+        F, slopes, curvatures = super().derivatives(E, I, drives, W)
+        return F, 1e-3 * slopes, 1e-6 * curvatures
+
+    def drift(self, t, y, u):
+        E, I, C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y
+        _, ((e_E, i_E), (e_I, i_I)), _ = self.derivatives(E, I, self.drives(u[0], ou_drift), (W_e, W_i))
+        change = C_ee * (e_E - i_E) + C_ei * (i_E + e_I - e_E - i_I) + C_ii * (i_I - e_I)
+        return super().drift(t, y, u).at[3].add(change / self.T)
 
 
 PEERS = {
@@ -48,4 +67,5 @@ PEERS = {
     "ZerlautAdaptationFirstOrder": Peer(
         m.ZerlautAdaptationFirstOrder, arguments={"S_i": 1.0}, coupling=lambda: c.Linear(source="E", strength=0.3)
     ),
+    "ZerlautAdaptationSecondOrder": Peer(PerHertz, coupling=lambda: c.Linear(source="E", strength=0.3)),
 }

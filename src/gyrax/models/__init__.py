@@ -30,7 +30,7 @@ from .wendling import Wendling
 from .wilson_cowan import WilsonCowan
 from .wong_wang import WongWang
 from .wong_wang_exc_inh import WongWangExcInh
-from .zerlaut import ZerlautAdaptationFirstOrder
+from .zerlaut import ZerlautAdaptationFirstOrder, ZerlautAdaptationSecondOrder
 from .zetterberg_jansen import ZetterbergJansen
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "WongWang",
     "WongWangExcInh",
     "ZerlautAdaptationFirstOrder",
+    "ZerlautAdaptationSecondOrder",
     "ZetterbergJansen",
     "table",
 ]
