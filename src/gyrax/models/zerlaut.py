@@ -219,6 +219,9 @@ class ZerlautAdaptationSecondOrder(ZerlautAdaptationFirstOrder):
     derivatives of F are per Hz where rates and covariances are in kHz, so that covariances hardly act, and in its equation of
     `C_ei` the derivatives of F_e and F_i are in each other's place.
 
+    The expansion holds near a steady state. Where rates leap, as between silence and activity, the square of F - nu makes
+    covariances that the curvature of F multiplies, and rates may grow without bounds: there, take the first order.
+
     Example:
         >>> model = ZerlautAdaptationSecondOrder(b_e=5.0, external_input_ex_ex=0.315e-3, external_input_in_ex=0.315e-3)
         >>> model.drift(0.0, model.start(84), jnp.zeros((1, 84))).shape
