@@ -49,12 +49,13 @@ def test_noise_has_its_size_and_nothing_else_changes(name, key, rounding):
 
 
 def test_regions_share_noise_by_a_mixing_and_have_sizes_of_their_own(key):
+    """By one that is not symmetric: transposed, it would make another covariance."""
     covariance = np.array([[1.0, 0.9, 0.0], [0.9, 2.0, -0.3], [0.0, -0.3, 0.5]])
     sigma = np.array([1.0, 2.0, 3.0])
     monitors = {
         "clean": Subsample(source=("t", "drive"), period=1.0),
         "noisy": ObservationNoise(
-            Subsample(source=("t", "drive"), period=1.0), sigma=sigma, mixing=gx.noise.factor(covariance)
+            Subsample(source=("t", "drive"), period=1.0), sigma=sigma, mixing=np.linalg.cholesky(covariance)
         ),
     }
     run = gx.simulate(NET, 40_000.0, 1.0, monitors=monitors, key=key)
