@@ -127,13 +127,12 @@ def test_second_order_has_the_derivatives_of_the_first():
     low, high = np.array(mean_fields.CASES["models.ZerlautAdaptationSecondOrder"][1]).T[:, :, None]
     y = jnp.asarray(np.random.default_rng(3).uniform(low, high, (8, 4)))
     C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y[2:]
-    to_e, to_i = second.drives(jnp.full(4, 0.01, y.dtype), ou_drift)
+    drives, W = second.drives(jnp.full(4, 0.01, y.dtype), ou_drift), jnp.stack([W_e, W_i])
     drift = second.drift(0.0, y, jnp.full((1, 4), 0.01, y.dtype))
     T, N = float(first.T), np.array([0.8, 0.2]) * 1e4
 
     def both(rates, k):
-        one, other = rates
-        return jnp.stack([first.rate_e(one, other, to_e[k], W_e[k]), first.rate_i(one, other, to_i[k], W_i[k])])
+        return first.rate(*first.membrane(*rates, drives[:, [k]], W[:, [k]]))[:, 0]
 
     for k in range(4):
         nu = y[:2, k]
@@ -143,11 +142,9 @@ def test_second_order_has_the_derivatives_of_the_first():
         rates = (off + 0.5 * np.einsum("pab,ab->p", H, C)) / T
         lyapunov = (shot + np.outer(off, off) + J @ C + C @ J.T - 2 * C) / T
         found = np.asarray(drift[:, k], float)
-        rounding = 1e-11
-        np.testing.assert_allclose(found[:2], rates, rtol=rounding)
-        np.testing.assert_allclose(
-            found[2:5], lyapunov[[0, 0, 1], [0, 1, 1]], rtol=rounding, atol=rounding * np.abs(C).max() / T
-        )
+        np.testing.assert_allclose(found[:2], rates, rtol=1e-11)
+        atol = 1e-11 * np.abs(C).max() / T
+        np.testing.assert_allclose(found[2:5], lyapunov[[0, 0, 1], [0, 1, 1]], rtol=1e-11, atol=atol)
         assert abs(np.einsum("pab,ab->p", H, C) / off).min() > 1e-3, "covariances that do nothing prove nothing"
 
 

@@ -1,5 +1,7 @@
 """Exact and conductance-based mean fields: cases of the contract, and The Virtual Brain's names."""
 
+import jax.numpy as jnp
+
 import gyrax as gx
 
 from . import Peer
@@ -38,13 +40,14 @@ def rate_and_potential(strength: float) -> dict:
 class PerHertz(m.ZerlautAdaptationSecondOrder):
     """As The Virtual Brain has it: derivatives per Hz by rates in kHz, and others of them in the equation of C_ei."""
 
-    def derivatives(self, E, I, drives, W):
-        F, slopes, curvatures = super().derivatives(E, I, drives, W)
-        return F, 1e-3 * slopes, 1e-6 * curvatures
+    def expanded(self, E, I, drives, W):
+        F, slopes, curvatures, mu = super().expanded(E, I, drives, W)
+        return F, 1e-3 * slopes, 1e-6 * curvatures, mu
 
     def drift(self, t, y, u):
         E, I, C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y
-        _, ((e_E, i_E), (e_I, i_I)), _ = self.derivatives(E, I, self.drives(u[0], ou_drift), (W_e, W_i))
+        drives, W = self.drives(u[0], ou_drift), jnp.stack([W_e, W_i])
+        _, ((e_E, i_E), (e_I, i_I)), _, _ = self.expanded(E, I, drives, W)
         change = C_ee * (e_E - i_E) + C_ei * (i_E + e_I - e_E - i_I) + C_ii * (i_I - e_I)
         return super().drift(t, y, u).at[3].add(change / self.T)
 

@@ -12,6 +12,7 @@ from .base import AbstractModel
 from .expansions import Expansion, at_least, erfc, sqrt
 
 Row = Float[Array, "..."]
+Populations = Float[Array, "population ..."]  # excitation, inhibition
 #: Rate in kHz at which synapses release by themselves: no neuron is ever without fluctuations.
 SPONTANEOUS = 1e-6
 
@@ -134,51 +135,35 @@ class ZerlautAdaptationFirstOrder(AbstractModel):
 
     def drift(self, t, y: State, u: Inputs) -> State:
         E, I, W_e, W_i, ou_drift = y
-        to_e, to_i = self.drives(u[0], ou_drift)
-        dE = (self.rate_e(E, I, to_e, W_e) - E) / self.T
-        dI = (self.rate_i(E, I, to_i, W_i) - I) / self.T
-        return jnp.stack([dE, dI, *self.adaptation(E, I, to_e, to_i, W_e, W_i), -ou_drift / self.tau_OU])
+        rates, W = jnp.stack([E, I]), jnp.stack([W_e, W_i])
+        mu, sigma, T_V = self.membrane(E, I, self.drives(u[0], ou_drift), W)
+        slow = [*self.adaptation(rates, mu, W), -ou_drift / self.tau_OU]
+        return jnp.stack([*((self.rate(mu, sigma, T_V) - rates) / self.T), *slow])
 
-    def drives(self, c: Row, ou_drift: Row) -> tuple[Row, Row]:
-        """Excitatory rate in kHz of every synapse from outside, onto excitation and onto inhibition."""
-        noise = self.weight_noise * ou_drift
-        return (
-            _rectified(c + noise) + self.external_input_ex_ex,
-            _rectified(self.S_i * c + noise) + self.external_input_in_ex,
-        )
+    def drives(self, c: Row, ou_drift: Row) -> Populations:
+        """Rate in kHz of every excitatory synapse from outside."""
+        return _rectified(self.heard(c, ou_drift)) + _pair(self.external_input_ex_ex, self.external_input_in_ex)
 
-    def adaptation(self, E: Row, I: Row, to_e: Row, to_i: Row, W_e: Row, W_i: Row) -> tuple[Row, Row]:
-        """Slopes of both adaptation currents, pA/ms."""
-        mu_e, _, _ = self.membrane(E, I, to_e, self.external_input_ex_in, W_e, self.E_L_e)
-        mu_i, _, _ = self.membrane(E, I, to_i, self.external_input_in_in, W_i, self.E_L_i)
-        dW_e = (self.a_e * (mu_e - self.E_L_e) - W_e) / self.tau_w_e + self.b_e * E
-        dW_i = (self.a_i * (mu_i - self.E_L_i) - W_i) / self.tau_w_i + self.b_i * I
-        return dW_e, dW_i
+    def heard(self, c: Row, ou_drift: Row) -> Populations:
+        """What changes of that rate, kHz."""
+        return jnp.stack([c, self.S_i * c]) + self.weight_noise * ou_drift
 
-    def rate_e(self, E: Row, I: Row, drive: Row, W: Row) -> Row:
-        """Transfer function of excitation, kHz."""
-        return self.rate(*self.membrane(E, I, drive, self.external_input_ex_in, W, self.E_L_e), self.P_e)
-
-    def rate_i(self, E: Row, I: Row, drive: Row, W: Row) -> Row:
-        """Transfer function of inhibition, kHz."""
-        return self.rate(*self.membrane(E, I, drive, self.external_input_in_in, W, self.E_L_i), self.P_i)
+    def adaptation(self, rates: Populations, mu: Populations, W: Populations) -> Populations:
+        """Slopes of the adaptation currents, pA/ms."""
+        below = _pair(self.a_e, self.a_i) * (mu - _pair(self.E_L_e, self.E_L_i))
+        return (below - W) / _pair(self.tau_w_e, self.tau_w_i) + _pair(self.b_e, self.b_i) * rates
 
     def membrane(
-        self,
-        E: Row | Expansion,
-        I: Row | Expansion,
-        drive_e: Row,
-        drive_i: Row,
-        W: Row,
-        E_L: Parameter,
+        self, E: Row | Expansion, I: Row | Expansion, drives: Populations, W: Populations
     ) -> tuple[Any, Any, Any]:
-        """Mean (mV), standard deviation (mV) and autocorrelation time (ms) of a population's membrane potential."""
-        f_e = (E + SPONTANEOUS) * (1 - self.g) * self.p_connect_e * self.N_tot + drive_e * self.K_ext_e
-        f_i = (I + SPONTANEOUS) * self.g * self.p_connect_i * self.N_tot + drive_i * self.K_ext_i
+        """Mean (mV), standard deviation (mV) and autocorrelation time (ms) of both populations' membrane potentials."""
+        inhibition = _pair(self.external_input_ex_in, self.external_input_in_in)
+        f_e = (E + SPONTANEOUS) * (1 - self.g) * self.p_connect_e * self.N_tot + drives * self.K_ext_e
+        f_i = (I + SPONTANEOUS) * self.g * self.p_connect_i * self.N_tot + inhibition * self.K_ext_i
         G_e, G_i = self.Q_e * self.tau_e * f_e, self.Q_i * self.tau_i * f_i
         G = self.g_L + G_e + G_i
         T_m = self.C_m / G
-        mu = (G_e * self.E_e + G_i * self.E_i + self.g_L * E_L - W) / G
+        mu = (G_e * self.E_e + G_i * self.E_i + self.g_L * _pair(self.E_L_e, self.E_L_i) - W) / G
         power_e = f_e * (self.Q_e / G * (self.E_e - mu) * self.tau_e) ** 2
         power_i = f_i * (self.Q_i / G * (self.E_i - mu) * self.tau_i) ** 2
         variance = 0.5 * (power_e / (self.tau_e + T_m) + power_i / (self.tau_i + T_m))
@@ -186,8 +171,9 @@ class ZerlautAdaptationFirstOrder(AbstractModel):
         variance = at_least(variance, 1e-6)
         return mu, sqrt(variance), 0.5 * (power_e + power_i) / variance
 
-    def rate(self, mu: Row | Expansion, sigma: Row | Expansion, T_V: Row | Expansion, P: tuple[Any, ...]) -> Any:
-        """Firing rate in kHz of neurons with the threshold P, from the fluctuations of their membrane potential."""
+    def rate(self, mu: Any, sigma: Any, T_V: Any) -> Any:
+        """Firing rates in kHz of both populations, from the fluctuations of their membrane potentials."""
+        P = jnp.asarray([self.P_e, self.P_i]).T[:, :, None]
         v, s, theta = (mu + 60) / 10, (sigma - 4) / 6, T_V * self.g_L / self.C_m - 0.5
         linear = P[0] + P[1] * v + P[2] * s + P[3] * theta
         square = P[4] * v**2 + P[5] * s**2 + P[6] * theta**2 + P[7] * v * s + P[8] * v * theta + P[9] * s * theta
@@ -234,56 +220,42 @@ class ZerlautAdaptationSecondOrder(ZerlautAdaptationFirstOrder):
 
     def drift(self, t, y: State, u: Inputs) -> State:
         E, I, C_ee, C_ei, C_ii, W_e, W_i, ou_drift = y
-        drives = self.drives(u[0], ou_drift)
-        (F_e, F_i), slopes, curvatures = self.derivatives(E, I, drives, (W_e, W_i))
-        (e_E, i_E), (e_I, i_I) = slopes
-        bent_e, bent_i = 0.5 * (C_ee * curvatures[0] + 2 * C_ei * curvatures[1] + C_ii * curvatures[2])
+        rates, W = jnp.stack([E, I]), jnp.stack([W_e, W_i])
+        F, slopes, curvatures, mu = self.expanded(E, I, self.drives(u[0], ou_drift), W)
+        (F_e, F_i), (off_e, off_i), ((e_E, i_E), (e_I, i_I)) = F, F - rates, slopes
+        bent = 0.5 * (C_ee * curvatures[0] + 2 * C_ei * curvatures[1] + C_ii * curvatures[2])
         shot_e = F_e * (1 / self.T - F_e) / ((1 - self.g) * self.N_tot)
         shot_i = F_i * (1 / self.T - F_i) / (self.g * self.N_tot)
-        off_e, off_i = F_e - E, F_i - I
-        rates = [
-            off_e + bent_e,
-            off_i + bent_i,
+        covariances = [
             shot_e + off_e**2 + 2 * (C_ee * e_E + C_ei * e_I - C_ee),
             off_e * off_i + C_ee * i_E + C_ei * (e_E + i_I) + C_ii * e_I - 2 * C_ei,
             shot_i + off_i**2 + 2 * (C_ei * i_E + C_ii * i_I - C_ii),
         ]
-        slow = self.adaptation(E, I, *drives, W_e, W_i)
-        return jnp.stack([*(rate / self.T for rate in rates), *slow, -ou_drift / self.tau_OU])
+        fast = jnp.stack([*(F - rates + bent), *covariances]) / self.T
+        return jnp.stack([*fast, *self.adaptation(rates, mu, W), -ou_drift / self.tau_OU])
 
-    def drives(self, c: Row, ou_drift: Row) -> tuple[Row, Row]:
+    def drives(self, c: Row, ou_drift: Row) -> Populations:
         """As in the first order, but no rate is negative with the constant drive in it."""
-        noise = self.weight_noise * ou_drift
-        return (
-            _rectified(c + noise + self.external_input_ex_ex),
-            _rectified(self.S_i * c + noise + self.external_input_in_ex),
-        )
+        return _rectified(self.heard(c, ou_drift) + _pair(self.external_input_ex_ex, self.external_input_in_ex))
 
-    def derivatives(
-        self, E: Float[Array, "..."], I: Float[Array, "..."], drives: tuple, W: tuple
-    ) -> tuple[Float[Array, "population ..."], Float[Array, "2 population ..."], Float[Array, "3 population ..."]]:
-        """Both transfer functions (kHz), their derivatives by E and I, and those by EE, EI and II, `(derivative, population, node)`."""
+    def expanded(
+        self, E: Row, I: Row, drives: Populations, W: Populations
+    ) -> tuple[Populations, Float[Array, "2 population ..."], Float[Array, "3 population ..."], Populations]:
+        """Both transfer functions (kHz), their derivatives by E and I, those by EE, EI and II, and the mean potentials (mV)."""
         along_E, along_I = (jnp.asarray(x, E.dtype)[:, None, None] for x in ([1.0, 0.0, 1.0], [0.0, 1.0, 1.0]))
         still = jnp.zeros_like(along_E)
-        membrane = self.membrane(
-            Expansion(E, along_E, still),
-            Expansion(I, along_I, still),
-            _pair(*drives),
-            _pair(self.external_input_ex_in, self.external_input_in_in),
-            _pair(*W),
-            _pair(self.E_L_e, self.E_L_i),
-        )
-        thresholds = jnp.asarray([self.P_e, self.P_i], E.dtype).T[:, :, None]
-        F = self.rate(*membrane, tuple(thresholds))
+        mu, sigma, T_V = self.membrane(Expansion(E, along_E, still), Expansion(I, along_I, still), drives, W)
+        F = self.rate(mu, sigma, T_V)
         EE, II, both = F.second
-        return F.value, F.first[:2], jnp.stack([EE, 0.5 * (both - EE - II), II])
+        return F.value, F.first[:2], jnp.stack([EE, 0.5 * (both - EE - II), II]), mu.value
 
 
-def _pair(excitation: Any, inhibition: Any) -> Float[Array, "population node"]:
+def _pair(excitation: Any, inhibition: Any) -> Populations:
+    """A parameter of either population, to go with `(population, node)`."""
     pair = jnp.stack(jnp.broadcast_arrays(excitation, inhibition))
     return pair if pair.ndim == 2 else pair[:, None]
 
 
-def _rectified(rate: Row) -> Row:
+def _rectified(rate: Populations) -> Populations:
     # slope 1 at zero: that is where an input that starts to be felt begins
     return jnp.where(rate < 0, 0.0, rate)
