@@ -26,15 +26,13 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_noise_has_its_size_and_nothing_else_changes(name, key, rounding):
     monitor = KINDS[name]
+    quiet = eqx.tree_at(lambda m: m.covariance, monitor, None) if name == "meg" else monitor
     monitors = {
-        "plain": monitor,
-        "still": ObservationNoise(monitor, sigma=0.0),
+        "plain": quiet,
+        "still": ObservationNoise(quiet, sigma=0.0),
         "some": ObservationNoise(monitor, sigma=0.5),
         "more": ObservationNoise(monitor, sigma=0.5),
     }
-    if name == "meg":
-        monitors["still"] = monitors["plain"] = eqx.tree_at(lambda m: m.covariance, monitor, None)
-        monitors["still"] = ObservationNoise(monitors["plain"], sigma=0.0)
     run = gx.simulate(NET, 2000.0, 1.0, monitors=monitors, key=key)
     plain, still, some, more = (run[n] for n in monitors)
     np.testing.assert_allclose(still.values, plain.values, rtol=0, atol=rounding * np.abs(plain.values).max())
@@ -105,6 +103,25 @@ def test_shapes_that_do_not_fit_are_named(arguments, message, key):
     balloon = Balloon(source="drive", period=8.0)
     with pytest.raises(ValueError, match=message):
         gx.simulate(NET, 80.0, 1.0, monitors=ObservationNoise(balloon, **arguments), key=key)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"sigma": -1.0}, "a sigma is finite and not negative, got -1"),
+        ({"sigma": [1.0, np.nan, 1.0]}, "a sigma is finite"),
+        ({"sigma": 1.0, "mixing": np.ones(3)}, r"a mixing is a finite matrix \(region, source\)"),
+        ({"sigma": 1.0, "mixing": np.full((3, 3), np.inf)}, "a mixing is a finite matrix"),
+    ],
+)
+def test_values_that_are_no_noise_are_refused_at_once(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ObservationNoise(KINDS["balloon"], **arguments)
+
+
+def test_it_is_around_a_monitor():
+    with pytest.raises(TypeError, match="is around a monitor"):
+        ObservationNoise("balloon", sigma=1.0)
 
 
 def test_a_run_without_a_key_says_so():

@@ -5,9 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from .._types import Channels, Parameter, Sources
+from .._types import Channels, Parameter, Sources, is_traced
 from ..domains import Positive, as_parameter, parameter, summary
 from .base import AbstractMonitor, Window
 
@@ -27,7 +28,9 @@ class ObservationNoise(AbstractMonitor):
             between regions is mixing @ mixing.T where sigma is 1: `gx.noise.factor` makes a mixing of a covariance.
 
     Raises:
-        ValueError: in a run, for a sigma or a mixing that is not of the monitor's regions, or without a key.
+        TypeError: if it is given no monitor.
+        ValueError: for a sigma that is negative or not finite, a mixing that is no finite matrix; in a run, if either is not
+            of the monitor's regions, or there is no key.
 
     Example:
         >>> import gyrax as gx
@@ -38,12 +41,21 @@ class ObservationNoise(AbstractMonitor):
     """
 
     monitor: AbstractMonitor
-    mixing: Float[Array, "region source"] | None
+    mixing: Float[Array, "*region source"] | None
     sigma: Parameter = parameter(domain=Positive(), doc="standard deviation of each sample")
 
-    def __init__(self, monitor: AbstractMonitor, *, sigma: Any, mixing: Any = None):
+    def __init__(self, monitor: Any, *, sigma: Any, mixing: Any = None):
+        if not isinstance(monitor, AbstractMonitor):
+            raise TypeError(f"ObservationNoise is around a monitor, such as gx.monitors.Raw(), got {monitor!r}")
         self.monitor, self.source, self.period = monitor, monitor.source, monitor.period
         self.sigma, self.mixing = as_parameter(sigma), as_parameter(mixing)
+
+    def __check_init__(self):
+        sigma, mixing = self.sigma, self.mixing
+        if not is_traced(sigma) and not (np.isfinite(sigma) & (np.asarray(sigma) >= 0)).all():
+            raise ValueError(f"a sigma is finite and not negative, got {summary(sigma)}")
+        if mixing is not None and (mixing.ndim != 2 or not (is_traced(mixing) or np.isfinite(mixing).all())):
+            raise ValueError(f"a mixing is a finite matrix (region, source), got {summary(mixing)}")
 
     @property
     def dims(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
