@@ -153,17 +153,19 @@ def studies(session: nox.Session) -> None:
 
 @nox.session(default=False, python="3.11")
 def reference(session: nox.Session) -> None:
-    """Makes the numbers anew that models and couplings are tested against, by the peers themselves; minutes."""
-    session.install("numpy", "uv")
-    data = ROOT / "tests" / "data"
-    scripts = {
-        "reference_tvb_models.py": ("tvb-library", "src/gyrax/data/dk84.npz", "tvb_models.npz", "tvb_networks.npz"),
-        "reference_tvb_couplings.py": ("tvb-library", None, "tvb_couplings.npz"),
-        "reference_neurolib_models.py": ("neurolib", None, "neurolib_models.npz"),
-    }
-    for script, (peer, given, *made) in scripts.items():
-        arguments = [*([str(ROOT / given)] if given else []), *(str(data / name) for name in made)]
-        session.run(str(_peer(session, peer)), str(ROOT / "scripts" / script), *arguments, external=True)
+    """Makes anew what the peers themselves say in tests/data, but for tvb-data's connectivities; minutes."""
+    session.install("uv")
+    data = "tests/data"
+    for script, peer, *paths in (
+        ("tvb", "tvb-library", f"{data}/tvb.npz"),
+        ("tvb_models", "tvb-library", "src/gyrax/data/dk84.npz", f"{data}/tvb_models.npz", f"{data}/tvb_networks.npz"),
+        ("tvb_couplings", "tvb-library", f"{data}/tvb_couplings.npz"),
+        ("tvb_hrf", "tvb-library"),
+        ("neurolib_fcd", "neurolib"),
+        ("neurolib_models", "neurolib"),
+        ("tvboptim_exc_inh", "tvboptim"),
+    ):
+        session.run(str(_peer(session, peer)), f"scripts/reference_{script}.py", *paths, external=True)
 
 
 @nox.session(default=False)

@@ -25,16 +25,16 @@ N, DT, STEPS = 4, 0.01, 12
 every = pytest.mark.parametrize("name", MODELS)
 
 
-def network(name: str, weights) -> gx.Network:
+def network(name: str, noise=None) -> gx.Network:
     model = MODELS[name][0]
     coupling = gx.couplings.Linear(source=model.states[0], target=model.inputs[0], strength=0.05)
-    return gx.Network(model, coupling, gx.Connectome(weights))
+    return gx.Network(model, coupling, gx.Connectome(np.ones((N, N)) - np.eye(N)), noise=noise)
 
 
 @functools.cache
 def runner(name: str):
     """One compiled run for all weights and starts of a model."""
-    net = network(name, np.ones((N, N)) - np.eye(N))
+    net = network(name)
     monitors = {"all": gx.monitors.Subsample(period=STEPS * DT)}
 
     @jax.jit
@@ -126,9 +126,7 @@ def test_states_stay_within_their_limits(name, seed):
 
 @functools.cache
 def shaken(name: str):
-    model, ranges = MODELS[name]
-    sigma = 3 * np.ptp(np.array(ranges, float), axis=1)[:, None]
-    net = network(name, np.ones((N, N)) - np.eye(N))
-    net = gx.Network(model, net.coupling, net.connectome, noise=gx.noise.White(sigma=sigma))
+    sigma = 3 * np.ptp(np.array(MODELS[name][1], float), axis=1)[:, None]
+    net = network(name, gx.noise.White(sigma=sigma))
     raw = {"raw": gx.monitors.Raw()}
     return jax.jit(lambda start, key: gx.simulate(net, 2.0, DT, monitors=raw, start=start, key=key)["raw"].values)
