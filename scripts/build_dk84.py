@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gyrax.connectome import Connectome, read_matrix
+from gyrax.anatomy.connectome import Connectome
+from gyrax.io.connectomes import read_matrix
 
 OUT = Path(__file__).parents[1] / "src" / "gyrax" / "data" / "dk84.npz"
 WORDS = {

@@ -11,14 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax import adjoint, schedule
+from gyrax._engine import backward as adjoint
+from gyrax._engine import lengths as schedule
 from naive import wiring
 from toys import counting
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 #: Relative to the largest entry of a leaf.
 CLOSE = 1e-8 if DOUBLE else 2e-3
-simulation = importlib.import_module("gyrax.simulate")
+simulation = importlib.import_module("gyrax.simulation")
 N = 6
 
 

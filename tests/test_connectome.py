@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from jax.test_util import check_grads
 
-from gyrax.connectome import Connectome, read_matrix, spectral_radius
+from gyrax.anatomy.connectome import Connectome, spectral_radius
+from gyrax.io.connectomes import read_matrix
 
 matplotlib.use("Agg")
 

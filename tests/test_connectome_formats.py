@@ -20,7 +20,7 @@ import scipy.sparse
 from hypothesis import given
 
 import gyrax as gx
-from gyrax.connectome import Connectome
+from gyrax.anatomy.connectome import Connectome
 from test_connectome import parts
 
 WEIGHTS = np.array([[0.0, 2.0, 0.5], [1.0, 0.0, 4.0], [0.0, 3.0, 0.0]])

@@ -12,7 +12,7 @@ import pytest
 import gyrax as gx
 from families import CASES
 from gyrax import stimuli
-from gyrax.filters import domains, leaf_names
+from gyrax.parameters.addresses import domains, leaf_names
 
 SINGLE = jnp.result_type(float) == jnp.float32
 N = 3

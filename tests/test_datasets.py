@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gyrax import datasets
-from gyrax.connectome import Connectome
+from gyrax.anatomy.connectome import Connectome
+from gyrax.datasets import connectomes as datasets
 
 TVB = {"tvb66": 66, "tvb68": 68, "tvb76": 76, "tvb96": 96, "tvb192": 192}
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_dk84.py"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import gyrax as gx
-from gyrax.engine import assemble
-from gyrax.sparse import SparseSum
+from gyrax._engine.prepare import assemble
+from gyrax.anatomy.sparse import SparseSum
 from naive import loop
 
 DIFFERENCES = 1e-2, 5e-3

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 import gyrax as gx
 
-module = importlib.import_module("gyrax.fit")  # gx.fit is the function
+module = importlib.import_module("gyrax.fitting.training")
 ADAM = optax.adam(0.1)
 
 

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from jaxtyping import Array
 
 import gyrax as gx
-from gyrax.domains import summary
-from gyrax.filters import domains
+from gyrax.parameters.addresses import domains
+from gyrax.parameters.declaring import summary
 
 DOMAINS = {
     "real": gx.Real(scale=50.0),

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.filters import Follows, domains, leaf_names
+from gyrax.parameters.addresses import domains, leaf_names
+from gyrax.parameters.selection import Follows
 
 MODELS = {"wong_wang": gx.models.WongWang, "hopf": gx.models.Hopf, "jansen_rit": gx.models.JansenRit}
 

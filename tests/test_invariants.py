@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import gyrax as gx
 from families import CASES
-from gyrax.filters import domains, leaf_names
+from gyrax.parameters.addresses import domains, leaf_names
 
 pytestmark = pytest.mark.once
 #: Epileptors hear nothing unless it is switched on.

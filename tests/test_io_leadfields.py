@@ -9,8 +9,10 @@ import pytest
 from scipy.io import savemat
 
 import gyrax as gx
-from gyrax._tvb_fields import lead_field
-from gyrax.io.leadfields import from_forward, read_gain, read_region_map, read_sensors, read_tvb_lead_field
+from gyrax._formats.gains import read_gain, read_region_map, read_sensors
+from gyrax.anatomy.leadfield import read_tvb_lead_field
+from gyrax.datasets.leadfields import lead_field
+from gyrax.io.leadfields import from_forward
 from gyrax.monitors import MEG
 
 GAIN = np.array([[1.0, -2.0, 4.0, 0.5], [0.25, 3.0, -1.0, 2.0], [0.0, 1.0, 1.5, -3.0]])

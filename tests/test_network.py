@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.engine import assemble
+from gyrax._engine.prepare import assemble
 
 RNG = np.random.default_rng(11)
 N = 4

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.schedule import piece, plan
+from gyrax._engine.lengths import piece, plan
 from naive import loop
 from toys import clock, counting
 

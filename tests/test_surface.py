@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jax.experimental.sparse import BCOO
 
 import gyrax as gx
-from gyrax.network import prepared
-from gyrax.sparse import SparseSum
+from gyrax.anatomy.sparse import SparseSum
+from gyrax.network.afferent import prepared
 from naive import wiener
 
 REGION_OF = np.array([2, 0, 1, 0, 0, 2, 0, 1, 0, 2, 2])  # unequal, so that long lists go on
@@ -139,8 +139,8 @@ def test_goes_on_from_where_it_ended(key, rounding):
 @pytest.mark.parametrize("kept", [True, False])
 def test_gradients_equal_finite_differences(delay, kept, key, monkeypatch):
     if not kept:
-        monkeypatch.setattr(sys.modules["gyrax.simulate"], "_KEPT", 0.0)
-        monkeypatch.setattr(sys.modules["gyrax.engine"], "_LONG", 0)
+        monkeypatch.setattr(sys.modules["gyrax.simulation"], "_KEPT", 0.0)
+        monkeypatch.setattr(sys.modules["gyrax._engine.loops"], "_LONG", 0)
     net = surface(delay, 0.02, f"{kept}")
     leaves = ["coupling.near.weights", "coupling.near.strength", "connectome.weights", "model.omega"]
     free, fixed = eqx.partition(net, gx.select(net, *leaves))

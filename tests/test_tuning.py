@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 
 import gyrax as gx
 from exc_inh import WEIGHTS, network, rate, run, wiener
-from gyrax.tune import TuneResult, _named, tune
-from gyrax.tuning import EIB, FIC, AbstractRule
+from gyrax.fitting.rules import EIB, FIC, AbstractRule
+from gyrax.fitting.tuning import TuneResult, _named, tune
 
 SINGLE = jnp.result_type(float) == jnp.float32
 PERIOD, DT = 80.0, 4.0
@@ -294,7 +294,7 @@ def test_result_tells_plots_and_survives_an_interruption(key, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["gyrax.tune"], "_advance", interrupt)
+    monkeypatch.setattr(sys.modules["gyrax.fitting.tuning"], "_advance", interrupt)
     stopped = quiet(network(), [FIC()], steps=7, key=key)
     assert stopped.stopped == "interrupted" and len(stopped.history["FIC.activity"]) == 1
     assert "interrupted" in repr(stopped)

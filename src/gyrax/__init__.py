@@ -5,28 +5,47 @@ from importlib.metadata import PackageNotFoundError, version
 from jaxtyping import Array
 
 from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli
-from .connectome import Connectome
+from .anatomy import Connectome, LeadField, Sparse, Surface
 from .couplings import AbstractCoupling
 from .delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
-from .descent import Validation
-from .domains import Above, AbstractDomain, Below, Interval, Positive, Real, parameter
-from .evaluation import Ceiling, Evaluation, ceiling, evaluate
-from .filters import Free, Tie, join, per_region, select, split
-from .fit import FitResult, fit
-from .groups import Groups
-from .history import History
-from .leadfield import LeadField
+from .fitting import (
+    EIB,
+    FIC,
+    AbstractRule,
+    Ceiling,
+    Evaluation,
+    FitResult,
+    TuneResult,
+    Validation,
+    best,
+    ceiling,
+    evaluate,
+    fit,
+    sweep,
+    tune,
+)
 from .models import AbstractModel
+from .models.groups import Groups
 from .monitors import AbstractMonitor
 from .network import Network
 from .noise import AbstractNoise
-from .recording import Recording, Run
-from .simulate import Final, simulate
-from .sparse import Sparse
-from .surface import Surface
-from .sweep import best, sweep
-from .tune import TuneResult, tune
-from .tuning import EIB, FIC, AbstractRule
+from .parameters import (
+    Above,
+    AbstractDomain,
+    Below,
+    Free,
+    Interval,
+    Positive,
+    Real,
+    Tie,
+    join,
+    parameter,
+    per_region,
+    select,
+    split,
+)
+from .recordings import Final, History, Recording, Run
+from .simulation import simulate
 
 __all__ = [
     "EIB",

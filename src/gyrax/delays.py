@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._types import Matrix, Parameter, is_traced
-from .connectome import Connectome
-from .domains import Parametric, Positive, Real, parameter
+from .anatomy.connectome import Connectome
+from .parameters.declaring import Parametric, parameter
+from .parameters.domains import Positive, Real
 
 #: Share of all pairs from which on the rest is given a place too, so that their weights may grow from zero.
 _DENSE = 0.5

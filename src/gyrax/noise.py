@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ._types import Parameter, State
 from .couplings import as_names
-from .domains import Parametric, Positive, as_parameter, parameter
+from .parameters.declaring import Parametric, as_parameter, parameter
+from .parameters.domains import Positive
 
 
 class AbstractNoise(Parametric):

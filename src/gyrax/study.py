@@ -19,14 +19,14 @@ import yaml
 from jaxtyping import Array, Float
 
 from . import couplings, features, io, losses, models, monitors, noise
-from .connectome import Connectome
-from .datasets import load
-from .evaluation import Ceiling, ceiling, evaluate
-from .filters import per_region, select
-from .fit import FitResult, fit
-from .network import Network
-from .simulate import simulate
-from .sweep import best, sweep
+from .anatomy.connectome import Connectome
+from .datasets.connectomes import load
+from .fitting.evaluation import Ceiling, ceiling, evaluate
+from .fitting.grids import best, sweep
+from .fitting.training import FitResult, fit
+from .network.network import Network
+from .parameters.selection import per_region, select
+from .simulation import simulate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -367,7 +367,7 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
     Raises:
         FileNotFoundError, ValueError, TypeError: saying what is wrong and how to mend it.
     """
-    from .connectome import read_matrix
+    from .io.connectomes import read_matrix
 
     if settings.model not in RECIPES:
         raise ValueError(f"no model '{settings.model}' here; there are {', '.join(RECIPES)}")

@@ -1,8 +1,7 @@
 """Wong-Wang, Hopf, Jansen-Rit, linear: cases of the contract, and The Virtual Brain's names."""
 
 import gyrax as gx
-
-from . import Peer
+from gyrax import Peer
 
 m, c = gx.models, gx.couplings
 CASES = {

@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 import gyrax as gx
-
-from . import Peer
+from gyrax import Peer
 
 m, c = gx.models, gx.couplings
 CASES = {

@@ -1,6 +1,7 @@
 """How regions hear each other: encode at the source, weighted (delayed) sum, decode at the target."""
 
-from .base import AbstractCoupling, as_names
+from ..parameters.declaring import as_names
+from .base import AbstractCoupling
 from .functions import Coupling
 from .linear import Difference, Laplacian, Linear
 from .oscillators import Kuramoto

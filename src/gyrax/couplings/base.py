@@ -1,31 +1,15 @@
 """What every coupling is: encode at the source, weighted (delayed) sum, decode at the target."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 from .._types import Features, Matrix, Sources
-from ..connectome import Connectome
+from ..anatomy.connectome import Connectome
+from ..anatomy.sparse import Sparse
 from ..delays import AbstractDelay
-from ..domains import Parametric, as_parameter
-from ..sparse import Sparse
-
-
-def as_names(names: Any) -> Any:
-    """One name or several, as a tuple; None stays None.
-
-    Example:
-        >>> as_names("S")
-        ('S',)
-    """
-    if names is None:
-        return None
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise TypeError(f"expected a name or several that differ, such as 'S' or ('y1', 'y2'); got {names!r}")
-    return names
+from ..parameters.declaring import Parametric, as_names, as_parameter
 
 
 class AbstractCoupling(Parametric):

@@ -8,7 +8,8 @@ import equinox as eqx
 import jax
 
 from .._types import Features, Parameter, Sources
-from ..domains import Positive, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive
 from .base import AbstractCoupling
 
 

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 from .._types import Features, Parameter, Sources
-from ..domains import Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive, Real
 from .base import AbstractCoupling
 
 

@@ -4,7 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._types import Features, Parameter, Sources
-from ..domains import Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive, Real
 from .base import AbstractCoupling
 
 

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from .._types import Features, Parameter, Sources
-from ..domains import Positive, Real, parameter
-from .base import AbstractCoupling, as_names
+from ..parameters.declaring import as_names, parameter
+from ..parameters.domains import Positive, Real
+from .base import AbstractCoupling
 
 
 class HyperbolicTangent(AbstractCoupling):

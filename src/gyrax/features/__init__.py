@@ -26,16 +26,7 @@ from .phases import (
     plv,
     wpli,
 )
-from .spectra import (
-    BANDS,
-    Connectivity,
-    Spectrum,
-    band_power,
-    peak_frequency,
-    psd,
-    spectral_centroid,
-    spectral_slope,
-)
+from .spectra import BANDS, Connectivity, Spectrum, band_power, peak_frequency, psd, spectral_centroid, spectral_slope
 
 __all__ = [
     "BANDS",

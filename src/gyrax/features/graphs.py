@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from .._extras import need
 from .._types import is_traced
-from ..connectome import Connectome
+from ..anatomy.connectome import Connectome
 from .labelled import check_same, labelled
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from ..recording import Recording
+from ..recordings.recording import Recording
 from .spectra import Spectrum
 
 Names = tuple[str, ...]

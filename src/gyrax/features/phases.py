@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from scipy.signal import butter
 
-from ..recording import Recording
+from ..recordings.recording import Recording
 from .series import Series, series
 from .spectra import Connectivity, fourier, whole_samples
 

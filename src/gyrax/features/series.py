@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import is_traced
-from ..recording import Recording
+from ..recordings.recording import Recording
 
 
 class Series(NamedTuple):

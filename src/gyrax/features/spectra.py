@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact
 from scipy.signal import get_window
 
 from .._types import is_traced
-from ..recording import Recording
+from ..recordings.recording import Recording
 from .series import series
 
 #: Hz, after Kane et al. (2017), "A revised glossary of terms most commonly used by clinical electroencephalographers",

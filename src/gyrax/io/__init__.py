@@ -1,22 +1,15 @@
 """Connectomes, lead fields, atlases, time series and models, from disk and to disk, in the formats of the field."""
 
-from ..connectome import read_matrix
+from .._formats.gains import Sensors, read_gain, read_region_map, read_sensors
+from .._formats.npz import write_npz
+from ..anatomy.leadfield import read_tvb_lead_field
 from .atlases import LabelImage, SurfaceLabels, read_annot, read_gifti_labels, read_label_image
-from .bids import read_bids_connectivity
-from .connectomes import read_mat, read_tvb_zip
-from .export import (
-    parameters_frame,
-    read_recordings,
-    to_dataframe,
-    to_gifti,
-    to_netcdf,
-    to_nifti,
-    to_zarr,
-)
+from .connectomes import read_bids_connectivity, read_mat, read_matrix, read_tvb_zip
+from .export import parameters_frame, read_recordings, to_dataframe, to_gifti, to_netcdf, to_nifti, to_zarr
 from .export_mne import to_epochs, to_evoked, to_raw
 from .graphs import from_networkx, to_networkx
-from .leadfields import Sensors, from_forward, read_gain, read_region_map, read_sensors, read_tvb_lead_field
-from .models import load, save, write_npz
+from .leadfields import from_forward
+from .models import load, save
 from .series import from_epochs, from_evoked, from_nilearn, from_raw, read_series
 
 __all__ = [

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._extras import need
-from .._parts import closest, label_tuple
-from .tables import cells_of, existing, read_lines
+from .._formats.fields import closest, label_tuple
+from .._formats.tables import cells_of, existing, read_lines
 
 #: What files call vertices that are in no region.
 OUTSIDE = (

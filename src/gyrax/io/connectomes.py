@@ -1,51 +1,19 @@
-"""Connectomes from the files of The Virtual Brain and of MATLAB, and what kind of file a path is."""
+"""Connectomes and other matrices of regions, from the formats of the field."""
 
-import bz2
-import difflib
 import os
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-from scipy import sparse
-from scipy.io import loadmat, matlab
 
-from .._extras import need
-from .._parts import FIELDS, Part, arguments, closest, label_tuple, to_part
-from ..connectome import Connectome
-from . import bids
-from .tables import cells_of, existing, find, parse, read_npz, read_part, to_numbers
-
-# a folder or a subject may stand in front: connectivity_76/weights.txt, sub-01_weights.txt
-_MEMBERS = {"weights": ("weights",), "lengths": ("tract_lengths", "lengths"), "centres": ("centres", "centers")}
-_VARIABLES = {
-    "weights": ("weights", "weight", "sc", "connectivity", "connectome", "structuralconnectivity", "scweights"),
-    "lengths": ("lengths", "length", "tractlengths", "tractlength", "dist", "distance", "distances", "fiberlengths"),
-    "labels": ("labels", "label", "regionlabels", "regionnames", "roilabels", "roinames", "names"),
-    "centres": ("centres", "centers", "regioncentres", "regioncenters", "coords", "coordinates", "positions", "xyz"),
-}
-
-
-def read_parts(path: Path, labelled: bool = False) -> dict[str, Part]:
-    """The fields that a file or folder has, whatever its format; `labelled` if labels are known without it."""
-    if bids.is_bids(path):
-        return bids.read_parts(path, labelled=labelled)
-    if path.is_dir():
-        return {field: read_part(field, file) for field, file in find(path).items()}
-    readers = {".npz": read_npz, ".zip": _read_zip, ".mat": _read_mat}
-    if path.suffix in readers:
-        return readers[path.suffix](path)
-    return {"weights": read_part("weights", path)}
-
-
-def read_field(field: str, path: Path) -> Part:
-    """One field from a file of its own."""
-    if field != "labels" and path.is_file() and bids.is_bids(path):
-        return bids.read_matrix(field, path, labelled=True)
-    return read_part(field, path)
+from .._formats import bids
+from .._formats.fields import (
+    arguments,
+    check_square,
+    check_values,
+)
+from .._formats.matlab import read_mat_fields
+from .._formats.tables import existing, read_part
+from .._formats.tvb import read_zip
+from ..anatomy.connectome import Connectome
 
 
 def read_tvb_zip(path: str | os.PathLike[str]) -> Connectome:
@@ -62,71 +30,16 @@ def read_tvb_zip(path: str | os.PathLike[str]) -> Connectome:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "two.zip"
+        >>> import zipfile
         >>> with zipfile.ZipFile(file, "w") as archive:
         ...     archive.writestr("weights.txt", "0 2\n1 0\n")
         ...     archive.writestr("centres.txt", "V1 -10 5 0\nV2 12 6 1\n")
         >>> read_tvb_zip(file)
         Connectome(2 regions, density 1, weights 1 to 2, directed, centres)
     """
-    return Connectome(**arguments(_read_zip(existing(path))))
-
-
-def _read_zip(path: Path) -> dict[str, Part]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {
-                name: PurePosixPath(name.lower().removesuffix(".bz2")).stem
-                for name in archive.namelist()
-                if not name.endswith("/") and not name.startswith("__MACOSX")
-            }
-            found = _find_members(members, path)
-            texts = {name: _text(archive, name, path) for name in found.values()}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: cannot be read as .zip: {error}") from None
-    parts = {}
-    for field, member in found.items():
-        name, lines = f"{field} in {path / member}", texts[member].splitlines()
-        parts[field] = _centres(lines, name) if field == "centres" else Part(parse(lines, name)[0], None, name)
-    return parts
-
-
-def _find_members(members: Mapping[str, str], path: Path) -> dict[str, str]:
-    found = {}
-    for field, names in _MEMBERS.items():
-        ends = tuple(f"_{name}" for name in names)
-        fits = [member for member, stem in members.items() if stem in names or stem.endswith(ends)]
-        if len(fits) > 1:
-            raise ValueError(f"{path} has both {fits[0]} and {fits[1]}: keep one of them")
-        if fits:
-            found[field] = fits[0]
-            continue
-        near = [stem for stem in members.values() if difflib.get_close_matches(stem, names, n=1, cutoff=0.8)]
-        if near:
-            raise ValueError(f"{path} has {near[0]!r} but no {names[0]!r}: rename it to {names[0]!r} if it is that")
-    if "weights" not in found:
-        raise FileNotFoundError(f"{path} has no 'weights', only {sorted(members)}")
-    return found
-
-
-def _text(archive: zipfile.ZipFile, member: str, path: Path) -> str:
-    try:
-        data = archive.read(member)
-        return (bz2.decompress(data) if member.endswith(".bz2") else data).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path / member}: not text in UTF-8") from None
-    except (OSError, ValueError, RuntimeError, EOFError) as error:  # encrypted, or not as it says
-        raise ValueError(f"{path / member}: cannot be read: {error}") from None
-
-
-def _centres(lines: list[str], name: str) -> Part:
-    """Lines of `label x y z`, further columns ignored as The Virtual Brain does, or of `x y z`."""
-    cells, numbers = cells_of(lines, name)
-    if len(cells[0]) < 3:
-        raise ValueError(f"{name}: line {numbers[0]} has {len(cells[0])} entries, expected: label x y z")
-    first = len(cells[0]) > 3
-    value = to_numbers([row[first : first + 3] for row in cells], numbers, name)
-    return Part(value, label_tuple([row[0] for row in cells], name) if first else None, name)
+    return Connectome(**arguments(read_zip(existing(path))))
 
 
 def read_mat(
@@ -157,6 +70,7 @@ def read_mat(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from scipy.io import savemat
         >>> file = Path(tempfile.mkdtemp()) / "sub-01.mat"
         >>> savemat(file, {"SC": [[0.0, 2.0], [1.0, 0.0]], "dist": [[0.0, 40.0], [40.0, 0.0]]})
@@ -164,90 +78,67 @@ def read_mat(
         Connectome(2 regions, density 1, weights 1 to 2, directed, lengths 40 to 40 mm)
     """
     given = {"weights": weights, "lengths": lengths, "labels": labels, "centres": centres}
-    return Connectome(**arguments(_read_mat(existing(path), given)))
+    return Connectome(**arguments(read_mat_fields(existing(path), given)))
 
 
-def _read_mat(path: Path, given: Mapping[str, str | None] = {}) -> dict[str, Part]:
-    variables = dict(flat(load_mat(path)))
-    parts = {}
-    for field in FIELDS:
-        name = given.get(field)
-        if name is None:
-            name = _guess(field, variables, path)
-        elif name not in variables:
-            raise ValueError(f"{path} has no {name!r}: {closest(name, variables)} ({inventory(variables)})")
-        if name is not None:
-            value = variables[name]
-            if field != "labels" and not isinstance(value, list):
-                value = np.atleast_2d(value)  # scipy squeezes what is of one region
-            parts[field] = to_part(field, value, f"{field} ({name!r} in {path})")
-    return parts
+def read_matrix(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    r"""Read one square matrix over regions, such as functional connectivity, from a tsv, csv, txt or npy file.
 
-
-def load_mat(path: Path) -> dict[str, Any]:
-    """The variables of a MATLAB file of any version; structures are dicts.
+    Returns:
+        The matrix as float64, `(node, node)`, and the labels in its first line or first column, None if it has none.
 
     Raises:
-        ValueError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            major, _ = matlab.matfile_version(file)
-        if major == 2:
-            h5py = need("h5py", "io")
-            with h5py.File(path) as file:
-                return _from_hdf5(file, file)
-        return loadmat(path, simplify_cells=True)
-    except (ValueError, OSError, TypeError, zlib.error, matlab.MatReadError) as error:
-        raise ValueError(f"{path}: cannot be read as .mat: {error}") from None
-
-
-def _from_hdf5(node: Any, file: Any) -> Any:
-    """Version 7.3 keeps columns first, text as numbers, and cells as references."""
-    if hasattr(node, "items"):
-        if "MATLAB_sparse" in node.attrs:
-            shape = (int(node.attrs["MATLAB_sparse"]), len(node["jc"]) - 1)
-            return sparse.csc_array((node["data"][()], node["ir"][()], node["jc"][()]), shape)
-        return {name: _from_hdf5(child, file) for name, child in node.items() if not name.startswith("#")}
-    value = np.asarray(node[()])
-    if value.dtype == object:
-        return [_from_hdf5(file[reference], file) for reference in value.T.ravel()]
-    if node.attrs.get("MATLAB_class") == b"char":
-        lines = ["".join(map(chr, row)) for row in np.atleast_2d(value.T)]
-        return lines[0] if len(lines) == 1 else lines
-    return value.T
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Variables by dotted name.
+        FileNotFoundError: there is no such file.
+        ValueError, TypeError: not square, a value missing or infinite, or no number; with the file, row and column.
 
     Example:
-        >>> dict(flat({"sc": {"weights": 1.0}}))
-        {'sc.weights': 1.0}
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> file = Path(tempfile.mkdtemp()) / "fc.csv"
+        >>> _ = file.write_text("V1,V2\n0,0.5\n0.5,0\n")
+        >>> read_matrix(file)
+        (array([[0. , 0.5],
+               [0.5, 0. ]]), ('V1', 'V2'))
     """
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        elif not name.startswith("__"):
-            yield prefix + name, value.toarray() if sparse.issparse(value) else value
+    part = read_part("matrix", existing(path))
+    check_square(part)
+    check_values(part, part.labels, part.labels, "every pair of regions needs a value", signed=True)
+    return part.value, part.labels
 
 
-def _guess(field: str, variables: Mapping[str, Any], path: Path) -> str | None:
-    fits = [name for name in variables if name.rpartition(".")[2].lower().replace("_", "") in _VARIABLES[field]]
-    if len(fits) > 1 or (field == "weights" and not fits):
-        trouble = f"{' and '.join(map(repr, fits))} may both be" if fits else "no variable is known for"
-        raise ValueError(
-            f"{path}: {trouble} {field}: say which with gyrax.io.read_mat(path, {field}=...) ({inventory(variables)})"
-        )
-    return fits[0] if fits else None
+def read_bids_connectivity(
+    path: str | os.PathLike[str], weights: str | None = None, lengths: str | None = None
+) -> Connectome:
+    r"""Read a connectome from BIDS derivatives, as drafted in BEP017 and BEP034. `Connectome.load` reads the same.
 
+    BEP017: `*_meas-<label>_relmat.dense.tsv` (or `_relmat.tsv`) with a sidecar `*_relmat.json`, beside it or, by the
+    inheritance principle, above it in the dataset. Labels are those in the table, or of `*_nodeindices.tsv`, or of the
+    atlas that `NodeFiles` names. Where `ValidDiagonal` is false, the diagonal becomes zero.
 
-def inventory(variables: Mapping[str, Any]) -> str:
-    """What a file has, in words.
+    BEP034: `net/*_weights.tsv` and `net/*_distances.tsv`, with sidecars whose `CoordsRows` and `CoordsColumns` name
+    `coord/*_labels.tsv` and `coord/*_nodes.tsv`. Delays and speeds are left out: a `Network` takes a speed of its own.
+
+    Rows are read as targets; neither draft says. Sparse tables, HDF5 and zarr are not read. Lengths and positions are in mm where no unit is given.
+
+    Args:
+        path: a folder with the files of one subject (for BEP034 with the folder `net`), or one file of weights.
+        weights: the measure to read from a folder of relationship matrices, such as `"streamlineCount"`; by default
+            the one of a common name, or the only one that holds no lengths.
+        lengths: likewise for tract lengths, such as `"tractLength"`; by default the one of a common name, if any.
+
+    Raises:
+        FileNotFoundError: a file, a sidecar, or a file that a sidecar names is missing.
+        ValueError, TypeError: with the name of the file: several may be meant, a sidecar lacks what the draft requires,
+            a matrix is not as its sidecar says, or as `Connectome`.
 
     Example:
-        >>> inventory({"weights": np.eye(2)})
-        'the file has weights (2, 2)'
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "sub-01_meas-count_relmat.tsv").write_text("0\t2\n2\t0\n")
+        >>> facts = {"RelationshipMeasure": "count", "Directed": False}
+        >>> _ = (folder / "sub-01_meas-count_relmat.json").write_text(json.dumps(facts))
+        >>> read_bids_connectivity(folder)
+        Connectome(2 regions, density 1, weights 2 to 2, symmetric)
     """
-    sizes = (f"{n} {np.shape(v) if not isinstance(v, list) else len(v)}" for n, v in variables.items())
-    return "the file has " + (", ".join(sizes) or "nothing")
+    return Connectome(**arguments(bids.read_parts(existing(path), weights, lengths)))

@@ -12,13 +12,14 @@ import pandas as pd
 import xarray as xr
 
 from .._extras import need
-from .._parts import closest
+from .._formats.fields import closest
+from .._formats.tables import existing
 from .._types import is_traced
-from ..filters import leaf_names
-from ..network import Network
-from ..recording import Recording, Run
+from ..network.network import Network
+from ..parameters.addresses import leaf_names
+from ..recordings.recording import Recording
+from ..recordings.run import Run
 from .atlases import read_label_image
-from .tables import existing
 
 File = str | os.PathLike[str]
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from .._extras import need
-from .._parts import closest
-from ..recording import Recording
+from .._formats.fields import closest
+from ..recordings.recording import Recording
 
 
 def to_raw(

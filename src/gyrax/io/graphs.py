@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .._extras import need
-from .._parts import Part, arguments, table_labels
-from ..connectome import Connectome
+from .._formats.fields import Part, arguments, table_labels
+from ..anatomy.connectome import Connectome
 
 
 def from_networkx(graph: Any, weight: str = "weight", length: str = "length") -> Connectome:

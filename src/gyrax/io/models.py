@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..filters import leaf_names
+from .._formats.npz import write_npz
+from ..parameters.addresses import leaf_names
 
 Model = TypeVar("Model")
 
@@ -25,15 +26,6 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
         WongWang(w=0.8, J_N=0.2609 nA, I_o=0.33 nA, a=270 Hz/nA, b=108 Hz, d=0.154 s, gamma=0.000641 1/(Hz ms), tau_S=100 ms)
     """
     write_npz(path, {name: np.asarray(value) for name, value in _arrays(model).items()})
-
-
-def write_npz(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-    """An npz in one move: an interruption leaves the old file or the new one."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    os.replace(partial, path)
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._extras import need
-from .._parts import label_tuple
-from ..recording import Recording
-from .arrays import read_array
-from .tables import existing
+from .._formats.arrays import read_array
+from .._formats.fields import label_tuple
+from .._formats.tables import existing
+from ..recordings.recording import Recording
 
 
 def from_raw(raw: Any, picks: Any = None, *, annotated: Literal["refuse", "keep"] = "refuse") -> Recording:

@@ -11,10 +11,11 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
-from ..connectome import Connectome
+from ..anatomy.connectome import Connectome
 from ..couplings import AbstractCoupling, Linear
 from ..delays import ConnectionDelays
-from ..domains import Below, Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Below, Positive, Real
 from .base import AbstractModel
 
 #: Membrane capacitance (pF) and time constant (ms) of the neuron that the tables are of.

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from .._types import Inputs, Sources, State
-from ..domains import Parametric
+from ..parameters.declaring import Parametric
 
 
 class AbstractModel(Parametric):

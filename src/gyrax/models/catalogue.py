@@ -1,12 +1,13 @@
 """What models there are, and what is in one."""
 
 import inspect
+import sys
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..domains import parameters
+from ..parameters.declaring import parameters
 from .base import AbstractModel
 
 
@@ -47,9 +48,8 @@ def table(model: type[AbstractModel] | AbstractModel | None = None) -> pd.DataFr
 
 
 def _all() -> list[type[AbstractModel]]:
-    from .. import models
-
-    found = (what for _, what in sorted(vars(models).items()) if inspect.isclass(what))
+    models = vars(sys.modules[__name__.rpartition(".")[0]])  # all that the package has by the time it is asked
+    found = (what for _, what in sorted(models.items()) if inspect.isclass(what))
     return [what for what in found if issubclass(what, AbstractModel) and what is not AbstractModel]
 
 

@@ -5,7 +5,8 @@ from typing import ClassVar
 from jaxtyping import Array, Float
 
 from .._types import Parameter
-from ..domains import Positive, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive
 from .wong_wang import threshold_linear
 from .wong_wang_exc_inh import WongWangExcInh
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
-from ..domains import Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive, Real
 from .base import AbstractModel
 
 #: Coordinates (mu2, -mu1, nu), each one value or one a region.

@@ -6,7 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._types import Inputs, Parameter, Sources, State
-from ..domains import Positive, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive
 from .base import AbstractModel
 
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
-from ..domains import Interval, Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Interval, Positive, Real
 from .base import AbstractModel
 
 

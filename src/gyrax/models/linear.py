@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from .._types import Inputs, Parameter, State
-from ..domains import Below, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Below
 from .base import AbstractModel
 
 

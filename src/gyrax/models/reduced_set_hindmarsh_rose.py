@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
-from ..domains import Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive, Real
 from .base import AbstractModel
 from .modes import COUNT, Modes, excitability, extent, mean_field
 

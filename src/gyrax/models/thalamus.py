@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
-from ..domains import Below, Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Below, Positive, Real
 from .base import AbstractModel
 from .responses import firing_rate, synapse
 

@@ -5,7 +5,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from .._types import Inputs, Parameter, State
-from ..domains import Positive, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive
 from .base import AbstractModel
 
 

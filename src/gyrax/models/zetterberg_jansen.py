@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Inputs, Parameter, State
-from ..domains import Positive, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive
 from .base import AbstractModel
 from .responses import firing_rate, synapse
 

@@ -1,7 +1,7 @@
 """What a scanner or an electrode would record of a run."""
 
 from .._types import Channels
-from .base import AbstractMonitor, Window
+from .base import AbstractMonitor
 from .bold import Balloon
 from .hrf import DoubleExponential, FirstOrderVolterra, Gamma, HRFBold, MixtureOfGammas
 from .leadfields import EEG, MEG, SEEG
@@ -9,6 +9,7 @@ from .observation_noise import ObservationNoise
 from .sampling import AfferentCoupling, Raw, Subsample, TemporalAverage
 from .spatial import GlobalAverage, SpatialAverage
 from .statistics import FC, PSD, Covariance
+from .window import Window
 
 __all__ = [
     "EEG",

@@ -7,105 +7,12 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from .._types import Channels, Sources
 from ..couplings import as_names
-from ..domains import Parametric
-
-
-class Window(eqx.Module):
-    """A stretch of a run as a monitor sees it: some whole strides, or a piece of one; a stride never straddles two.
-
-    Attributes:
-        path: the monitor's sources at the beginning of every step, `(step, source, node)`.
-        end: the sources at the end of the last, `(source, node)`.
-        step: steps by the end of the window, counted so that strides and periods end at their multiples.
-        number: the same since the first run began, whenever the monitor joined; it tells the noise of samples apart.
-        key: of the monitor's own noise; None if the run has none.
-        dt: ms.
-        stride: steps of one of the monitor's strides.
-        held: whether a source has the value `path` says throughout the step, as averages do; `end` is the last of them.
-    """
-
-    path: Float[Array, "step source node"]
-    end: Sources
-    step: Int[Array, ""] | int
-    number: Int[Array, ""] | int
-    key: Any
-    dt: float = eqx.field(static=True)
-    stride: int = eqx.field(static=True)
-    held: bool = eqx.field(static=True, default=False)
-
-    @property
-    def values(self) -> Float[Array, "step source node"]:
-        """The sources at the end of every step."""
-        return self.path if self.held else jnp.concatenate([self.path[1:], self.end[None]])
-
-    @property
-    def ends(self) -> Bool[Array, ""] | bool:
-        """Whether a stride ends with this window."""
-        return self.step % self.stride == 0
-
-    @property
-    def whole(self) -> int:
-        """Number of whole strides in this window, 0 if it is a piece of one."""
-        return len(self.path) // self.stride if len(self.path) % self.stride == 0 else 0
-
-    @property
-    def last(self) -> Float[Array, "stride source node"]:
-        """The sources at the end of every stride (of a piece: at its own end)."""
-        if self.held:
-            return self.path[self.stride - 1 :: self.stride] if self.whole else self.path[-1:]
-        return jnp.concatenate([self._first[1:], self.end[None]])
-
-    @property
-    def _first(self) -> Float[Array, "stride source node"]:
-        return self.path[:: self.stride] if self.whole else self.path[:1]
-
-    def totals(self, carried: Any, increments: Float[Array, "step ..."]) -> tuple[Any, Float[Array, "stride ..."]]:
-        """Sums over strides of a value a step.
-
-        Args:
-            carried: the sum so far of a stride that began in an earlier window, zeros otherwise.
-            increments: `(step, ...)`.
-
-        Returns:
-            What to carry on, and a total for each stride that ends here. A piece gives one: meaningful if `ends`.
-        """
-        return self._add(carried, self._sums(increments))
-
-    def averages(self, carried: Any) -> tuple[Any, Float[Array, "stride source node"]]:
-        """Time averages of the sources over strides, by the trapezoidal rule: exact for a ramp."""
-        sums = self._sums(self.path)
-        if not self.held:
-            sums = sums + 0.5 * (self.last - self._first)
-        carried, totals = self._add(carried, sums)
-        return carried, totals / self.stride
-
-    def normals(self, *shape: int) -> Float[Array, "stride ..."]:
-        """Standard normals for the sample of each stride; the same wherever runs and windows are cut.
-
-        Raises:
-            ValueError: if the run was given no key.
-        """
-        if self.key is None:
-            raise ValueError("this monitor draws noise: give simulate a key=jax.random.key(0)")
-        samples = max(1, self.whole)
-        numbers = self.number - (len(self.path) // samples) * jnp.arange(samples)[::-1]
-        dtype = self.path.dtype
-        return jax.vmap(lambda n: jax.random.normal(jax.random.fold_in(self.key, n), shape, dtype))(numbers)
-
-    def _sums(self, increments: Float[Array, "step ..."]) -> Float[Array, "stride ..."]:
-        # Products with ones: XLA's CPU backend is many times slower at sums over a leading axis.
-        strides = increments.reshape(max(1, self.whole), -1, *increments.shape[1:])
-        return jnp.einsum("s,ks...->k...", jnp.ones(strides.shape[1], increments.dtype), strides)
-
-    def _add(self, carried: Any, sums: Float[Array, "stride ..."]) -> tuple[Any, Float[Array, "stride ..."]]:
-        if self.whole:
-            return carried, sums
-        total = carried + sums[0]
-        return jnp.where(self.ends, jnp.zeros_like(total), total), total[None]
+from ..parameters.declaring import Parametric
+from .window import Window
 
 
 class AbstractMonitor(Parametric):
@@ -195,6 +102,131 @@ class AbstractMonitor(Parametric):
             >>> signal.then(gx.monitors.Balloon(period=720.0)).period
             720.0
         """
-        from .chain import Chain
-
         return Chain(self, second)
+
+
+class Chain(AbstractMonitor):
+    """The first monitor's samples, monitored by the second; made by `first.then(second)`.
+
+    What lies between two samples is what the first says it is: averages hold throughout the time they cover, all else is
+    joined by straight lines. So averages of averages, and of samples of a ramp, are exact.
+
+    Attributes:
+        first: listens to the network.
+        second: listens to the first.
+    """
+
+    first: AbstractMonitor
+    second: AbstractMonitor
+
+    def __init__(self, first: AbstractMonitor, second: AbstractMonitor):
+        if first.period is None or second.period is None:
+            which = type(first if first.period is None else second).__name__
+            raise ValueError(f"{which} has no period: Subsample(period=...) hands on single steps")
+        times = second.period / first.period
+        if round(times) < 1 or abs(times - round(times)) > 1e-6:
+            raise ValueError(
+                f"{type(second).__name__} samples every {second.period:g} ms what {type(first).__name__} says every "
+                f"{first.period:g} ms: its period must be a multiple of that"
+            )
+        if second.source is not None and second.source != first.source:
+            raise ValueError(
+                f"{type(second).__name__} listens to {type(first).__name__}, not to source={second.source}: leave it out"
+            )
+        if first.dims[:-1] not in ((), ("state",)) or not first.dims:
+            raise ValueError(
+                f"{type(first).__name__} says {first.dims or 'one number'} at a time: {type(second).__name__} listens to "
+                "('state', 'region') or ('region',)"
+            )
+        self.first, self.second = first, second
+        self.source, self.period = first.source, second.period
+
+    @property
+    def dims(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.second.dims
+
+    @property
+    def pointwise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.pointwise and self.second.pointwise
+
+    @property
+    def afferent(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.afferent
+
+    @property
+    def noisy(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.noisy or self.second.noisy
+
+    @property
+    def kind(self) -> str:
+        return f"{self.second.kind} of {self.first.kind} every {self.first.period:g} ms"
+
+    @property
+    def stamp(self) -> float:
+        return self.first.stamp if self.second.pointwise else self.second.stamp
+
+    def axes(self, dt: float) -> dict[str, tuple]:
+        assert self.first.period is not None
+        return self.second.axes(self.first.period)
+
+    def channels(self, nodes: Channels) -> Channels:
+        return self.second.channels(self.first.channels(nodes))
+
+    def stride(self, dt: float, period: int) -> int:
+        first, times = self._steps(dt, period)
+        return first * self.second.stride(dt * first, times)
+
+    def cycles(self, dt: float, period: int) -> tuple[int, ...]:
+        first, times = self._steps(dt, period)
+        return *self.first.cycles(dt, first), *(first * cycle for cycle in self.second.cycles(dt * first, times))
+
+    def _steps(self, dt: float, period: int) -> tuple[int, int]:
+        """Steps between samples of the first, and how many of those make one of the second."""
+        assert self.period is not None and self.first.period is not None
+        times = round(self.period / self.first.period)
+        if period % times:
+            raise ValueError(
+                f"the period of {type(self.first).__name__} is {self.first.period:g} ms, no whole number of steps of {dt:g} ms"
+            )
+        return period // times, times
+
+    def init(self, x: Sources) -> Any:
+        raise TypeError("a chain begins with steps: use begin(x, dt)")
+
+    def begin(self, x: Sources, dt: float) -> Any:
+        assert self.first.period is not None
+        before = _sources(self.first.at_start(x)[None])[0]
+        return self.first.begin(x, dt), self.second.begin(before, self.first.period), before
+
+    def at_start(self, x: Sources) -> Float[Array, "..."]:
+        return self.second.at_start(_sources(self.first.at_start(x)[None])[0])
+
+    def update(self, state: Any, window: Window):
+        first, second, before = state
+        assert self.period is not None
+        period, times = self._steps(window.dt, round(self.period / window.dt))
+        inner = self.first.stride(window.dt, period)
+        key = [None, None] if window.key is None else list(jax.random.split(window.key))
+        seen = Window(window.path, window.end, window.step, window.number, key[0], window.dt, inner, window.held)
+        first, samples = self.first.update(first, seen)
+        complete = len(window.path) % period == 0
+        said = _sources(samples[period // inner - 1 :: period // inner] if complete else samples[-1:])
+        held = self.first.stamp > 0
+        path = said if held else jnp.concatenate([before[None], said[:-1]])
+        dt = window.dt * period
+        at = window.step // period, window.number // period
+        new, samples = self.second.update(
+            second, Window(path, said[-1], *at, key[1], dt, self.second.stride(dt, times), held)
+        )
+        new = new, said[-1]
+        if not complete:  # until the first has something to say, the second hears nothing
+            now = window.step % period == 0
+            new = jax.tree.map(lambda a, b: jnp.where(now, a, b), new, (second, before))
+        return (first, *new), samples
+
+    def __repr__(self):
+        return f"{self.first!r}.then({self.second!r})"
+
+
+def _sources(samples: Float[Array, "sample ..."]) -> Float[Array, "sample source node"]:
+    return samples[:, None] if samples.ndim == 2 else samples

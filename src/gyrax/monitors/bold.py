@@ -10,8 +10,10 @@ from jaxtyping import Array, Float
 
 from .._types import Parameter, Sources
 from ..couplings import as_names
-from ..domains import Interval, Positive, as_parameter, parameter
-from .base import AbstractMonitor, Window
+from ..parameters.declaring import as_parameter, parameter
+from ..parameters.domains import Interval, Positive
+from .base import AbstractMonitor
+from .window import Window
 
 #: Named constants. kappa and gamma are rates (1/s), tau a time (s): Friston et al. (2003) print the rates 0.65 and 0.41,
 #: which some codes take for time constants.

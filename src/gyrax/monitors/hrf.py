@@ -11,9 +11,10 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from .._types import Parameter, Sources, is_traced
-from ..domains import Parametric, Positive, Real, parameter
-from .base import Window
+from ..parameters.declaring import Parametric, parameter
+from ..parameters.domains import Positive, Real
 from .bold import Hemodynamic
+from .window import Window
 
 
 class FirstOrderVolterra(Parametric):

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._parts import closest
+from .._formats.fields import closest
 from .._types import Channels, Sources, is_traced
+from ..anatomy.leadfield import LeadField
 from ..couplings import as_names
-from ..domains import as_parameter
-from ..leadfield import LeadField
-from .base import AbstractMonitor, Window
+from ..parameters.declaring import as_parameter
+from .base import AbstractMonitor
+from .window import Window
 
 
 class MEG(AbstractMonitor):

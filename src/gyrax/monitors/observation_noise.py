@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Channels, Parameter, Sources, is_traced
-from ..domains import Positive, as_parameter, parameter, summary
-from .base import AbstractMonitor, Window
+from ..parameters.declaring import as_parameter, parameter, summary
+from ..parameters.domains import Positive
+from .base import AbstractMonitor
+from .window import Window
 
 
 class ObservationNoise(AbstractMonitor):

@@ -6,7 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._types import Sources
-from .base import AbstractMonitor, Window
+from .base import AbstractMonitor
+from .window import Window
 
 
 class Raw(AbstractMonitor):

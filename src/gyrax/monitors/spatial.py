@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from .._types import Channels, Sources
+from ..anatomy.sparse import Lists
+from ..anatomy.surface import Surface
 from ..couplings import as_names
-from ..sparse import Lists
-from ..surface import Surface
-from .base import AbstractMonitor, Window
+from .base import AbstractMonitor
+from .window import Window
 
 
 class SpatialAverage(AbstractMonitor):

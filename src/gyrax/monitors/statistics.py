@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from .._types import Sources
 from ..couplings import as_names
-from .base import AbstractMonitor, Window
+from .base import AbstractMonitor
+from .window import Window
 
 Matrices = Float[Array, "stride region other"]
 

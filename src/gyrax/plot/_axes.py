@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recording import Recording
+from ..recordings.recording import Recording
 
 #: Smallest and largest size of a tick label, in points.
 _SMALLEST, _LARGEST = 5.5, 9.0

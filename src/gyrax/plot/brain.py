@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._extras import need
-from ..connectome import Connectome
+from ..anatomy.connectome import Connectome
 from ._axes import colours, one_axes
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from .._pictures import draw
 from .._types import Parameter, is_traced
-from ..domains import Parametric, Real, parameter
+from ..parameters.declaring import Parametric, parameter
+from ..parameters.domains import Real
 
 
 class AbstractWaveform(Parametric):
@@ -73,9 +75,7 @@ class AbstractWaveform(Parametric):
 
     def plot(self, duration: float, dt: float | None = None, *, ax: Any = None) -> Any:
         """Draws the waveform, see `gyrax.plot.waveform`."""
-        from ..plot.stimuli import waveform
-
-        return waveform(self, duration, dt, ax=ax)
+        return draw("stimuli.waveform", self, duration, dt, ax=ax)
 
 
 def grid(duration: float, dt: float) -> tuple[np.ndarray, Float[Array, " time"]]:

@@ -11,9 +11,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from .._parts import closest
+from .._formats.fields import closest
+from .._pictures import draw
 from .._types import Parameter, is_traced
-from ..domains import Parametric, Real, as_parameter, parameter, summary
+from ..parameters.declaring import Parametric, as_parameter, parameter, summary
+from ..parameters.domains import Real
 from .base import AbstractWaveform, as_waveform, grid
 
 #: Labels that a repr names.
@@ -70,9 +72,7 @@ class AbstractStimulus(Parametric):
 
     def plot(self, duration: float, dt: float | None = None, *, ax: Any = None) -> Any:
         """Draws time courses and pattern, see `gyrax.plot.stimulus`."""
-        from ..plot.stimuli import stimulus
-
-        return stimulus(self, duration, dt, ax=ax)
+        return draw("stimuli.stimulus", self, duration, dt, ax=ax)
 
 
 class Stimulus(AbstractStimulus):

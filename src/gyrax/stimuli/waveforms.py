@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Parameter, is_traced
-from ..domains import Positive, Real, parameter
+from ..parameters.declaring import parameter
+from ..parameters.domains import Positive, Real
 from .base import AbstractWaveform
 
 

@@ -1,0 +1,1 @@
+"""The inside of `simulate`: what a run needs, resolved once, and the loops that run it forward and backward."""

@@ -1,0 +1,208 @@
+"""The fields of a connectome on their way in, from arguments or files: what each may be, and what to say if it is not."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._types import is_traced
+
+FIELDS = ("weights", "lengths", "labels", "centres")
+Labels = tuple[str, ...]
+_MEND = {
+    "weights": "put 0 where there is no connection (negative weights: is this functional connectivity?)",
+    "lengths": "put 0 where there is no tract",
+    "centres": "give x, y, z in mm for every region, or leave centres out",
+}
+
+
+class Part(NamedTuple):
+    """One field on its way into a connectome: its numbers, the labels found beside them, and a name to blame."""
+
+    value: Any
+    labels: Labels | None
+    name: str
+
+    def to_jax(self) -> Array:
+        return jnp.asarray(self.value, dtype=float)
+
+
+def to_part(field: str, value: Any, name: str) -> Part:
+    if field == "labels":
+        return Part(None, label_tuple(value, name), name)
+    labels = None
+    if hasattr(value, "columns") and hasattr(value, "index"):
+        labels = table_labels(list(value.index), list(value.columns) if field != "centres" else None, name)
+    if any(is_traced(leaf) for leaf in jax.tree.leaves(value)):
+        value = jnp.asarray(value)
+    if not isinstance(value, jax.Array):
+        value = numbers(value, name)
+    elif not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise TypeError(f"{name} has dtype {value.dtype}, expected real numbers")
+    return Part(value, labels, name)
+
+
+def numbers(value: Any, name: str) -> np.ndarray:
+    """Nested lists, numpy arrays and DataFrames to float64."""
+    if isinstance(value, np.ma.MaskedArray):  # numpy would drop the mask without a word
+        value = np.ma.filled(value.astype(float), np.nan)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} cannot be made an array: its rows differ in length") from None
+    if array.dtype.kind not in "biuf":
+        for index, entry in np.ndenumerate(array):
+            if not isinstance(entry, (int, float, np.bool_, np.integer, np.floating)):
+                raise TypeError(f"{name}: entry {at(index)} is {entry!r}, expected a real number; labels go in labels=")
+    return array.astype(np.float64)
+
+
+def check(parts: Mapping[str, Part]) -> Labels:
+    """Check all that can be checked about the parts of a connectome, and settle its labels."""
+    weights = parts["weights"]
+    check_square(weights)
+    n = weights.value.shape[0]
+    named = [parts[field] for field in ("labels", "weights", "lengths", "centres") if field in parts]
+    named = [part for part in named if part.labels is not None]
+    labels = named[0].labels if named else None
+    labels = tuple(f"region_{i}" for i in range(n)) if labels is None else labels
+    if len(labels) != n:
+        raise ValueError(f"{named[0].name}: {len(labels)} labels, but {weights.name} has {n} regions")
+    for field, shape in (("weights", (n, n)), ("lengths", (n, n)), ("centres", (n, 3))):
+        if field in parts and parts[field].value.shape != shape:
+            raise ValueError(
+                f"{parts[field].name} has shape {parts[field].value.shape}, expected {shape}: "
+                f"{weights.name} has {n} regions"
+            )
+    for part in named[1:]:
+        check_same(labels, part.labels or (), named[0].name, part.name)
+    for field, mend in _MEND.items():
+        if field in parts:
+            columns = labels if field != "centres" else ("x", "y", "z")
+            check_values(parts[field], labels, columns, mend, signed=field == "centres")
+    return labels
+
+
+def arguments(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Arguments of `Connectome`, checked here, where the names of the files are still known."""
+    labels = check(parts)
+    return {"labels": labels} | {field: part.value for field, part in parts.items() if field != "labels"}
+
+
+def check_square(part: Part) -> None:
+    shape = part.value.shape
+    if len(shape) == 2 and shape[0] == shape[1] > 0:
+        return
+    hint = "one row (target) and one column (source) a region"
+    if len(shape) == 2 and abs(shape[0] - shape[1]) == 1:
+        hint += "; labels that look like numbers must fill both first line and first column, with an empty corner"
+    raise ValueError(f"{part.name} has shape {shape}, expected a square: {hint}")
+
+
+def check_values(part: Part, rows: Labels | None, columns: Labels | None, mend: str, signed: bool) -> None:
+    if is_traced(part.value):
+        return
+    value = np.asarray(part.value, dtype=np.float64)
+    good = np.abs(value) <= jnp.finfo(jnp.result_type(float)).max  # a float64 may be infinite as a float32
+    good &= (value >= 0) | signed
+    if not good.all():
+        bad = np.argwhere(~good)
+        more = f" (and {len(bad) - 1} more like it)" if len(bad) > 1 else ""
+        expected = f"a finite {jnp.result_type(float)}" + ("" if signed else ", zero or more")
+        raise ValueError(
+            f"{part.name}: entry {at(bad[0], rows, columns)} is {value[tuple(bad[0])]:g}{more}, "
+            f"expected {expected}; {mend}"
+        )
+
+
+def check_same(one: Labels, two: Labels, name_one: str, name_two: str) -> None:
+    if len(one) != len(two):
+        raise ValueError(f"labels disagree: there are {len(one)} in {name_one}, but {len(two)} in {name_two}")
+    for i, (a, b) in enumerate(zip(one, two, strict=True)):
+        if a != b:
+            raise ValueError(
+                f"labels disagree: region {i} is {a!r} in {name_one}, but {b!r} in {name_two}; "
+                "list the same regions in the same order"
+            )
+
+
+def label_tuple(labels: Any, name: str) -> Labels:
+    labels = (labels,) if isinstance(labels, str) else tuple(labels)
+    for i, label in enumerate(labels):
+        if not isinstance(label, str):
+            raise TypeError(f"{name}: label {i} is {label!r}, expected text: str(label) makes it so")
+    labels = tuple(str(label).strip() for label in labels)
+    for i, label in enumerate(labels):
+        if not label or not label.isprintable():
+            raise ValueError(f"{name}: label {i} is {label!r}, expected a name of printable characters")
+        if label in labels[:i]:
+            raise ValueError(
+                f"{name}: {label!r} is both label {labels.index(label)} and label {i}, "
+                "expected a name of its own for every region"
+            )
+    return labels
+
+
+def table_labels(rows: list | None, columns: list | None, name: str) -> Labels | None:
+    """The labels of a table, from its first column, its first line, or both. Counting 0, 1, 2, ... is no label."""
+    sides = [
+        (side, f"the {where} of {name}")
+        for side, where in ((rows, "rows"), (columns, "columns"))
+        if side is not None and [str(label) for label in side] != [str(i) for i in range(len(side))]
+    ]
+    found = [(label_tuple([str(label) for label in side], where), where) for side, where in sides]
+    if len(found) == 2:
+        check_same(found[0][0], found[1][0], found[0][1], found[1][1])
+    return found[0][0] if found else None
+
+
+def indices(regions: Any, labels: Labels) -> list[int]:
+    if isinstance(regions, (str, int)):
+        raise TypeError(f"subset takes a list of regions: write [{regions!r}]")
+    asked = np.asarray(regions if hasattr(regions, "dtype") else list(regions))
+    n = len(labels)
+    if asked.ndim != 1 or asked.size == 0:
+        raise ValueError(f"subset takes a flat list of one region or more, got shape {asked.shape}")
+    if asked.dtype == bool:
+        if asked.size != n or not asked.any():
+            raise ValueError(
+                f"the mask has {asked.size} entries, {asked.sum()} of them true: "
+                f"expected {n} entries, one a region, and one or more of them true"
+            )
+        return [int(i) for i in np.flatnonzero(asked)]
+    if asked.dtype.kind in "iu":
+        for i in asked:
+            if not -n <= i < n:
+                raise ValueError(f"region {i} is out of range: the regions are 0 to {n - 1}")
+        index = [int(i) % n for i in asked]
+    elif all(isinstance(label, str) for label in asked):
+        unknown = [str(label) for label in asked if label not in labels]
+        if unknown:
+            raise ValueError(f"there is no region {unknown[0]!r}: {closest(unknown[0], labels)}")
+        index = [labels.index(label) for label in asked]
+    else:
+        raise TypeError(f"subset takes labels, indices or a boolean mask, got {asked.dtype} such as {asked[0]!r}")
+    for place, i in enumerate(index):
+        if i in index[:place]:
+            raise ValueError(f"region {labels[i]!r} is asked for twice")
+    return index
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """What to say to somebody who wrote `word` where one of the `known` words was expected."""
+    names = list(known)
+    by_lower = {name.lower(): name for name in reversed(names)}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    if near:
+        return f"did you mean {by_lower[near[0]]!r}?"
+    return "choose from " + ", ".join(map(repr, names[:8])) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+
+
+def at(index: Any, rows: Labels | None = None, columns: Labels | None = None) -> str:
+    """Where an entry stands, counted from 0 as in numpy: `[1, 2] (row 'V2', column 'V3')`."""
+    text = f"[{', '.join(str(int(i)) for i in index)}]"
+    return text if rows is None or columns is None else f"{text} (row {rows[index[0]]!r}, column {columns[index[1]]!r})"

@@ -1,0 +1,70 @@
+"""The zips of The Virtual Brain."""
+
+import bz2
+import difflib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from .fields import Part, label_tuple
+from .tables import cells_of, parse, to_numbers
+
+# a folder or a subject may stand in front: connectivity_76/weights.txt, sub-01_weights.txt
+_MEMBERS = {"weights": ("weights",), "lengths": ("tract_lengths", "lengths"), "centres": ("centres", "centers")}
+
+
+def read_zip(path: Path) -> dict[str, Part]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {
+                name: PurePosixPath(name.lower().removesuffix(".bz2")).stem
+                for name in archive.namelist()
+                if not name.endswith("/") and not name.startswith("__MACOSX")
+            }
+            found = _find_members(members, path)
+            texts = {name: _text(archive, name, path) for name in found.values()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: cannot be read as .zip: {error}") from None
+    parts = {}
+    for field, member in found.items():
+        name, lines = f"{field} in {path / member}", texts[member].splitlines()
+        parts[field] = _centres(lines, name) if field == "centres" else Part(parse(lines, name)[0], None, name)
+    return parts
+
+
+def _find_members(members: Mapping[str, str], path: Path) -> dict[str, str]:
+    found = {}
+    for field, names in _MEMBERS.items():
+        ends = tuple(f"_{name}" for name in names)
+        fits = [member for member, stem in members.items() if stem in names or stem.endswith(ends)]
+        if len(fits) > 1:
+            raise ValueError(f"{path} has both {fits[0]} and {fits[1]}: keep one of them")
+        if fits:
+            found[field] = fits[0]
+            continue
+        near = [stem for stem in members.values() if difflib.get_close_matches(stem, names, n=1, cutoff=0.8)]
+        if near:
+            raise ValueError(f"{path} has {near[0]!r} but no {names[0]!r}: rename it to {names[0]!r} if it is that")
+    if "weights" not in found:
+        raise FileNotFoundError(f"{path} has no 'weights', only {sorted(members)}")
+    return found
+
+
+def _text(archive: zipfile.ZipFile, member: str, path: Path) -> str:
+    try:
+        data = archive.read(member)
+        return (bz2.decompress(data) if member.endswith(".bz2") else data).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path / member}: not text in UTF-8") from None
+    except (OSError, ValueError, RuntimeError, EOFError) as error:  # encrypted, or not as it says
+        raise ValueError(f"{path / member}: cannot be read: {error}") from None
+
+
+def _centres(lines: list[str], name: str) -> Part:
+    """Lines of `label x y z`, further columns ignored as The Virtual Brain does, or of `x y z`."""
+    cells, numbers = cells_of(lines, name)
+    if len(cells[0]) < 3:
+        raise ValueError(f"{name}: line {numbers[0]} has {len(cells[0])} entries, expected: label x y z")
+    first = len(cells[0]) > 3
+    value = to_numbers([row[first : first + 3] for row in cells], numbers, name)
+    return Part(value, label_tuple([row[0] for row in cells], name) if first else None, name)

@@ -1,0 +1,25 @@
+"""Models against data: one objective, gradient descent, grids, rules that tune a running network, and judgement on unseen noise."""
+
+from .descent import Validation
+from .evaluation import Ceiling, Evaluation, ceiling, evaluate
+from .grids import best, sweep
+from .rules import EIB, FIC, AbstractRule
+from .training import FitResult, fit
+from .tuning import TuneResult, tune
+
+__all__ = [
+    "EIB",
+    "FIC",
+    "AbstractRule",
+    "Ceiling",
+    "Evaluation",
+    "FitResult",
+    "TuneResult",
+    "Validation",
+    "best",
+    "ceiling",
+    "evaluate",
+    "fit",
+    "sweep",
+    "tune",
+]

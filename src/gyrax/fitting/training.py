@@ -1,0 +1,323 @@
+"""One loop that trains any Module against any loss."""
+
+import dataclasses
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .._pictures import draw
+from .._progress import tqdm
+from ..parameters.splitting import Fixed, join, split
+from . import checkpoint as _checkpoint
+from .descent import BLOCK, HOPELESS, Carry, Descent, Optimiser, Validation, advance, owners_of, value_and_terms
+
+#: Seconds that one call into XLA should take.
+_SECONDS = 0.5
+
+
+@dataclasses.dataclass
+class FitResult:
+    """What `fit` found.
+
+    Attributes:
+        model: the best model seen, at the values that its loss was computed with: the lowest loss on validation noise,
+            if there was one, otherwise of all steps.
+        last: the model after the last step.
+        best_step, best_loss: where that was.
+        history: by name, one value a step: 'loss', 'gradient' (its norm, before clipping), 'validation' (NaN where it was not
+            looked at), and the named terms that the loss returns.
+        skipped: for each free leaf, the steps whose gradient was not finite there, and which were not taken; under 'loss'
+            those at which only the loss was not finite.
+        seconds: wall time, that of interrupted earlier runs included.
+        stopped: why it ended: 'steps', 'patience', 'seconds' or 'interrupted'.
+        starts: of several starts, what each one found, in their order; what stands here is the best of them.
+    """
+
+    model: Any
+    last: Any
+    best_step: int
+    best_loss: float
+    history: dict[str, np.ndarray]
+    skipped: dict[str, np.ndarray]
+    seconds: float
+    stopped: str
+    starts: list["FitResult"] = dataclasses.field(default_factory=list)
+
+    def plot(self, ax: Any = None) -> Any:
+        """The loss over steps, and on validation noise, the best one marked; returns the matplotlib axes."""
+        if "validation" not in self.history:
+            return draw("fits.loss_history", self.history["loss"], best=self.best_step, ax=ax)
+        return draw(
+            "fits.loss_history", {k: self.history[k] for k in ("validation", "loss")}, best=self.best_step, ax=ax
+        )
+
+    def __repr__(self):
+        steps, skipped = len(self.history["loss"]), sum(map(len, self.skipped.values()))
+        held = "validation" in self.history
+        first = self.history["validation" if held else "loss"][0] if steps else np.nan
+        text = f"FitResult({'validation ' if held else ''}loss {first:.4g} -> {self.best_loss:.4g} "
+        text += f"at step {self.best_step} of {steps}, {self.seconds:.1f} s"
+        text += f", stopped by {self.stopped}" if self.stopped != "steps" else ""
+        text += f", best of {len(self.starts)} starts" if self.starts else ""
+        return text + (f", {skipped} gradients not finite" if skipped else "") + ")"
+
+
+def fit(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    spec: PyTree,
+    optimiser: Optimiser,
+    *,
+    steps: int,
+    key: Any = None,
+    realisations: int = 1,
+    noise: Literal["new", "common"] = "new",
+    clip: float | None = None,
+    validation: Validation | None = None,
+    starts: Sequence[Any] | None = None,
+    patience: int | None = None,
+    seconds: float | None = None,
+    nonfinite: Literal["skip", "raise"] = "skip",
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | str = True,
+) -> FitResult:
+    """Minimises a loss over the free leaves of a model.
+
+    Frozen leaves never reach the optimiser; free ones move on the real line of their domains.
+
+    Args:
+        model: a Network, any other Module, or a tuple or dict of them, such as (network, monitor).
+        loss: `loss(model, key)`, a scalar, or a scalar and a dict of named scalars for the history.
+        spec: which leaves are free: `gx.select(model, ...)`.
+        optimiser: any optax optimiser; one that needs the loss (`optax.lbfgs`) is given it. A dict gives each free leaf its
+            own: `{"model.w": optax.adam(0.05), "coupling": optax.adam(0.01)}`, by its name or that of what it is part of.
+        steps: how many to take, those before a resumption included.
+        key: `jax.random.key(...)`; every step gets keys made from it and the step's number.
+        realisations: the loss and its gradient are means over so many keys, computed side by side.
+        noise: 'new' keys at every step, or 'common' ones at all.
+        clip: gradients longer than this (over all free leaves, on the real line) are shortened to it.
+        validation: noise never trained on, by which the best model is kept; left out, by the losses of the steps.
+        starts: models that differ in their free leaves, such as `gx.best(...)` of a sweep, fitted side by side on the same
+            noise. `model` then says what they have in common.
+        patience: stop after so many steps without a better loss.
+        seconds: stop when a block of steps ends after so much wall time, compilation and earlier runs included.
+        nonfinite: 'skip' a step whose loss or gradient is not finite (and report it), or 'raise'.
+        checkpoint: a file to keep the state of the fit in. If it exists, the fit goes on from there, bit for bit.
+        progress: show a bar; a text is its title.
+
+    Raises:
+        ValueError: for a start outside of its domain, a spec that frees nothing, starts that differ where they are frozen, a
+            free leaf without an optimiser, arguments out of range, or a checkpoint of another fit.
+        FloatingPointError: naming the leaves, if a gradient is not finite and `nonfinite` is 'raise', or ten times in a row.
+        TypeError: if the loss does not return a scalar, or its named terms are no scalars.
+
+    Example:
+        >>> import gyrax as gx, optax
+        >>> model = gx.models.Linear(gamma=-0.5)
+        >>> loss = lambda m, key: (m.gamma + 1.0) ** 2
+        >>> result = gx.fit(model, loss, gx.select(model, "gamma"), optax.adam(0.1), steps=100, progress=False)
+        >>> round(float(result.model.gamma), 2)
+        -1.0
+    """
+    _check(steps, realisations, noise, patience, nonfinite, clip, seconds, validation)
+    began = time.perf_counter()
+    key = jax.random.key(0) if key is None else key
+    free, fixed = split(model, spec)
+    if starts is not None:
+        free = _stacked(starts, spec, fixed)
+    names = [fixed.names[rule.index] for rule in fixed.rules]
+    if isinstance(optimiser, dict):
+        owners_of(names, optimiser)
+    terms = _terms(loss, model, key)
+    held = None
+    if validation is not None:
+        held = validation.loss or loss, validation.drawn(key)
+        _terms(held[0], model, key)
+        terms = ["validation", *terms]
+    every = 1 if validation is None else validation.every
+    count = None if starts is None else len(starts)
+    descent = Descent(fixed, loss, optimiser, key, held, clip, every, realisations, noise == "common", count)
+    carry = descent.begin(free)
+    wide = () if count is None else (count,)
+    record = {name: np.empty((0, *wide)) for name in ("loss", "gradient", *terms)}
+    record["nonfinite"] = np.empty((0, *wide, len(names)), bool)
+    earlier = 0.0
+    if checkpoint is not None and Path(checkpoint).exists():
+        carry, record, earlier = _checkpoint.load(checkpoint, carry, record, key, names)
+    spent = lambda: earlier + time.perf_counter() - began  # noqa: E731
+    stopped, block = "steps", 1
+    bar = tqdm(
+        total=steps,
+        initial=int(carry.step),
+        desc=progress if isinstance(progress, str) else "fit",
+        unit="step",
+        disable=not progress,
+    )
+    try:
+        while (done := int(carry.step)) < steps:
+            since = time.perf_counter()
+            limits = jnp.asarray([min(block, steps - done), patience or steps], jnp.int32)
+            later, new = advance(descent, carry, limits)
+            took = int(later.step) - done
+            new = {name: np.concatenate([record[name], np.asarray(new[name])[:took]]) for name in record}
+            carry, record = later, new  # together, whenever an interruption comes
+            if done > 0 or block > 1:  # the first call compiles
+                block = int(np.clip(_SECONDS * max(took, 1) / (time.perf_counter() - since), 1, BLOCK))
+            if checkpoint is not None:
+                _checkpoint.save(checkpoint, carry, record, key, names, spent())
+            bar.update(took)
+            bar.set_postfix(loss=f"{np.min(record['loss'][-1]):.4g}", best=f"{float(carry.best_loss.min()):.4g}")
+            _check_finite(record, names, carry, nonfinite)
+            if patience is not None and int(jnp.min(carry.waited)) >= patience:
+                stopped = "patience"
+                break
+            if seconds is not None and spent() >= seconds and int(carry.step) < steps:
+                stopped = "seconds"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:
+        bar.close()
+    results = [_result(one, fixed, some, names, spent(), stopped) for one, some in _each_start(carry, record, count)]
+    best = results[int(np.argmin([r.best_loss for r in results]))]
+    _warn(results)
+    return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _check(
+    steps: int,
+    realisations: int,
+    noise: str,
+    patience: int | None,
+    nonfinite: str,
+    clip: float | None,
+    seconds: float | None,
+    validation: Validation | None,
+) -> None:
+    for name, value in (("steps", steps), ("realisations", realisations), ("patience", patience)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is a whole number from 1 on, got {value}")
+    for name, value, allowed in (("noise", noise, ("new", "common")), ("nonfinite", nonfinite, ("skip", "raise"))):
+        if value not in allowed:
+            raise ValueError(f"{name} is one of {allowed}, got {value!r}")
+    for name, value in (("clip", clip), ("seconds", seconds)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is a positive number, got {value}")
+    if validation is not None and validation.every > steps:
+        raise ValueError(
+            f"validation looks every {validation.every} steps, and the fit takes {steps}: give it a smaller every="
+        )
+
+
+def _stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:
+    """Free leaves of all starts, stacked."""
+    if not len(starts):
+        raise ValueError("starts is empty: give one model at least, or leave it out")
+    frees = []
+    for i, start in enumerate(starts):
+        try:
+            free, other = split(start, spec)
+        except ValueError as error:
+            raise ValueError(f"starts[{i}]: {error}") from error
+        if other.treedef != fixed.treedef or other.kept != fixed.kept:
+            raise ValueError(
+                f"starts[{i}] is built otherwise than the model: give models that differ in free leaves only"
+            )
+        frozen = [(fixed.names[at], a, b) for at, a, b in zip(fixed.kept, fixed.leaves, other.leaves, strict=True)]
+        frozen += [
+            (
+                fixed.names[a.index],
+                a.held.reshape(-1),
+                b.held.reshape(-1).at[b.positions].set(a.held.reshape(-1)[a.positions]),
+            )
+            for a, b in zip(fixed.rules, other.rules, strict=True)
+            if a.positions is not None and np.shape(a.held) == np.shape(b.held)
+        ]
+        for name, a, b in frozen:
+            if not eqx.tree_equal(a, b):
+                raise ValueError(
+                    f"starts[{i}] differs from the model in {name}, which is frozen: free it, or give it one value"
+                )
+        frees.append(free)
+    shapes = {tuple(np.shape(x) for x in jax.tree.leaves(free)) for free in frees}
+    if len(shapes) > 1:
+        raise ValueError(f"the free leaves of starts have different shapes: {sorted(shapes)}")
+    return jax.tree.map(lambda *x: jnp.stack(x), *frees)
+
+
+def _terms(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
+    """Names of the loss's terms, after a check of what it returns."""
+    value, terms = value_and_terms(eqx.filter_eval_shape(loss, model, key))
+    shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
+    for name, what in shapes.items():
+        if getattr(what, "shape", None) != ():
+            raise TypeError(
+                f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
+            )
+    for name in terms:
+        if name in ("loss", "gradient", "validation", "nonfinite"):
+            raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
+    return list(terms)
+
+
+def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: Carry, policy: str) -> None:
+    loss, bad = record["loss"].reshape(len(record["loss"]), -1), record["nonfinite"]
+    bad = bad.reshape(*loss.shape, len(names))
+    wrong, in_a_row = bad.any(2) | ~np.isfinite(loss), np.ravel(carry.bad_in_a_row)
+    if (policy == "raise" and wrong.any()) or (in_a_row >= HOPELESS).all():
+        at, start = np.argwhere(wrong)[0] if policy == "raise" else (len(loss) - int(in_a_row[0]), 0)
+        leaves = [name for name, x in zip(names, bad[at, start], strict=True) if x]
+        which = f" of starts[{start}]" if loss.shape[1] > 1 else ""
+        raise FloatingPointError(
+            f"at step {at} the loss{which} is {loss[at, start]:.4g} and the gradient not finite for: {', '.join(leaves) or 'no leaf'}. "
+            "Look at a simulation there (run.failure says when and where a state breaks), or take a smaller learning rate"
+        )
+
+
+def _each_start(
+    carry: Carry, record: dict[str, np.ndarray], count: int | None
+) -> list[tuple[Carry, dict[str, np.ndarray]]]:
+    if count is None:
+        return [(carry, record)]
+    wide, step = dataclasses.replace(carry, step=None), carry.step
+    take = lambda i: dataclasses.replace(jax.tree.map(lambda x: x[i], wide), step=step)  # noqa: E731
+    return [(take(i), {name: values[:, i] for name, values in record.items()}) for i in range(count)]
+
+
+def _result(
+    carry: Carry, fixed: Fixed, record: dict[str, np.ndarray], names: list[str], seconds: float, stopped: str
+) -> FitResult:
+    history = dict(record)
+    bad = history.pop("nonfinite")
+    skipped = {name: np.flatnonzero(bad[:, i]) for i, name in enumerate(names) if bad[:, i].any()}
+    alone = np.flatnonzero(~np.isfinite(history["loss"]) & ~bad.any(1))
+    skipped |= {"loss": alone} if len(alone) else {}
+    best, last = join(carry.best, fixed), join(carry.free, fixed)
+    return FitResult(best, last, int(carry.best_step), float(carry.best_loss), history, skipped, seconds, stopped)
+
+
+def _warn(results: list[FitResult]) -> None:
+    for i, result in enumerate(results):
+        which = f"starts[{i}]: " if len(results) > 1 else ""
+        if result.skipped:
+            text = ", ".join(f"{name} at {len(at)} steps (first {at[0]})" for name, at in result.skipped.items())
+            warnings.warn(
+                f"{which}losses or gradients that were not finite, steps not taken: {text}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        if "validation" in result.history and len(result.history["loss"]) and not np.isfinite(result.best_loss):
+            warnings.warn(
+                f"{which}the loss was never finite on validation noise: model= is the start",
+                RuntimeWarning,
+                stacklevel=3,
+            )

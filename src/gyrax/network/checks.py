@@ -1,0 +1,197 @@
+"""Everything of a network that can disagree, found when it is built, while the names are still known."""
+
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+from .._formats.fields import check_same
+from .._types import is_traced
+from ..anatomy.connectome import Connectome
+from ..couplings import AbstractCoupling
+from ..delays import NoDelay
+from ..models.groups import Groups
+from ..parameters.addresses import leaf_names
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+def check(net: "Network") -> None:
+    """All but the names, of a network that is complete."""
+    for name in net.noises:
+        check_noise(net, name)
+    if net.stimulus is not None:
+        check_inputs(net, net.stimulus.targets, "the stimulus")
+    _check_shapes(net)
+    _check_functions(net)
+
+
+def check_names(net: "Network") -> None:
+    """Couplings read and feed what the model has."""
+    model = net.model
+    rows = model.states + model.outputs
+    for name, coupling in net.couplings.items():
+        for source in coupling.source:
+            if source not in rows:
+                raise ValueError(
+                    f"{name} reads '{source}', but {type(model).__name__} has the states {model.states} and the outputs "
+                    f"{model.outputs}"
+                )
+        check_inputs(net, net.targets(coupling), name)
+        for side, names in (("reads", coupling.source), ("feeds", net.targets(coupling))):
+            groups = {n.rpartition(".")[0] for n in names}
+            if len(groups) > 1:
+                raise ValueError(f"{name} {side} {names}, of more than one group: make it a coupling for each")
+        if not net.targets(coupling):
+            raise ValueError(f"{name} feeds no input: name one with target=; there are {model.inputs}")
+
+
+def check_inputs(net: "Network", names: tuple[str, ...], who: str) -> None:
+    """What somebody feeds are inputs of the model."""
+    for name in names:
+        if name not in net.model.inputs + net.model.fed:
+            raise ValueError(
+                f"{who} feeds '{name}', but the inputs of {type(net.model).__name__} are {net.model.inputs}"
+            )
+
+
+def check_noise(net: "Network", name: str) -> None:
+    """What a noise drives exists, and its mixing fits."""
+    noise, model = net.noises[name], net.model
+    where = name if name == "noise" else f"noise '{name}'"
+    inputs = getattr(noise, "inputs", None)
+    if inputs is not None:
+        check_inputs(net, inputs, where)
+    else:
+        for state in noise.states or ():
+            if not set(model.meant(state)) <= set(model.states):
+                raise ValueError(
+                    f"{where} drives '{state}', but the states of {type(model).__name__} are {model.states}"
+                )
+    if noise.mixing is not None and noise.mixing.shape[0] != net.n_nodes:
+        raise ValueError(
+            f"{where} has a mixing of shape {noise.mixing.shape}: expected (node, source) with {net.n_nodes} nodes"
+        )
+    if noise.mixing is not None and noise.mixing.shape[1] > net.n_nodes:
+        raise ValueError(f"{where} mixes {noise.mixing.shape[1]} sources: at most as many as nodes, {net.n_nodes}")
+
+
+def check_surface(net: "Network") -> None:
+    """Every region has vertices, every vertex a region."""
+    if net.surface is None:
+        return
+    if isinstance(net.model, Groups):
+        raise ValueError("Groups are of regions: a network with a surface has one model")
+    counts, labels = np.asarray(net.surface.counts), net.connectome.labels
+    if len(counts) > len(labels):
+        raise ValueError(f"the surface has vertices in region {len(counts) - 1}, the connectome {len(labels)} regions")
+    empty = [label for label, n in zip(labels, np.pad(counts, (0, len(labels) - len(counts))), strict=True) if n == 0]
+    if empty:
+        raise ValueError(
+            f"{len(empty)} regions have no vertex: {', '.join(empty[:5])}; give each one at least, or leave them out of the "
+            "connectome with subset()"
+        )
+
+
+def check_weights(net: "Network", name: str, coupling: AbstractCoupling) -> None:
+    """A coupling's own weights and delay fit the network."""
+    own = coupling.weights
+    if net.local(coupling) and coupling.delay is not None and not isinstance(coupling.delay, NoDelay):
+        raise ValueError(f"{name} has gx.Sparse weights, which act at once, and a delay: give it an array of weights")
+    if own is None:
+        return
+    if isinstance(own, Connectome):
+        check_same(net.connectome.labels, own.labels, "the network's connectome", f"the weights of {name}")
+        return
+    expected = (net.size(coupling),) * 2
+    if own.shape != expected:
+        other = f"there are {net.n_nodes} nodes" if net.local(coupling) else f"the connectome of {expected}"
+        hint = ""
+        if net.surface is not None:
+            hint = "; weights between vertices are gx.Sparse, those between regions an array"
+        block = net.block(coupling)
+        if block is not None:
+            hint = f", the groups of {tuple(len(side) for side in block)}"
+        raise ValueError(f"{name} has weights of shape {own.shape}, {other}{hint}")
+
+
+def _check_shapes(net: "Network") -> None:
+    """One value or one a region, and finite: XLA would broadcast or carry on with NaN in silence."""
+    if isinstance(net.model, Groups):
+        parts: dict[str, Any] = {f"model.models.{group}": model for group, model in net.model.models.items()}
+    else:
+        parts = {"model": net.model}
+    parts |= {f"coupling.{c}": v for c, v in net.couplings.items()}
+    parts |= {"noise" if name == "noise" else f"noise.{name}": noise for name, noise in net.noises.items()}
+    for where, part in parts.items():
+        n = net.width(where)
+        k = len(net.rows(part)) if where.split(".")[0] == "noise" else 0
+        for name, leaf in zip(leaf_names(part), jax.tree.leaves(part), strict=True):
+            if not eqx.is_inexact_array(leaf):
+                continue
+            allowed = ((), (n,)) if not k else ((), (n,), (k, 1), (k, n))
+            first = name.split(".")[0]
+            own = first in ("weights", "delay", "mixing") or (where.startswith("model") and leaf.ndim > 1)
+            if leaf.shape not in allowed and not own:
+                raise ValueError(
+                    f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
+                    + (f", or ({k}, 1) for one a noisy state" if k else "")
+                )
+            if not is_traced(leaf) and not np.isfinite(leaf).all():
+                raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
+
+
+def _check_functions(net: "Network") -> None:
+    """Shapes of what the user's own equations return, found by tracing them once."""
+    model, n = net.model, net.n_nodes
+    y = jax.eval_shape(lambda: model.start(n))
+    if y.shape != (len(model.states), n):
+        raise ValueError(
+            f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}"
+        )
+    for name, coupling in net.couplings.items():
+        size = net.size(coupling)
+        sent = jax.eval_shape(lambda y, c=coupling: net.sent(c, y), y)
+        if sent.ndim != 2 or sent.shape[1] != size:
+            raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
+        decode = lambda total, y, c=coupling, k=size: c.decode(total, net.sources(c, y), jnp.zeros(k))  # noqa: E731
+        fed, targets = jax.eval_shape(decode, sent, y), net.targets(coupling)
+        if fed.shape != (len(targets), size):
+            raise ValueError(
+                f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
+                "Name as many inputs with target= as it has rows"
+            )
+        _check_own_values(net, name, coupling, sent, y)
+    u = jax.ShapeDtypeStruct((len(model.inputs), n), y.dtype)
+    dy = jax.eval_shape(lambda y, u: model.drift(0.0, y, u), y, u)
+    if getattr(dy, "shape", None) != y.shape:
+        raise ValueError(
+            f"{type(model).__name__}.drift must return an array of the state's shape {y.shape}, one row a state "
+            f"(jnp.stack does it); it returns {dy}"
+        )
+    if net.stimulus is not None:
+        for target, row in jax.eval_shape(net.stimulus, jax.ShapeDtypeStruct((), y.dtype)).items():
+            if row.shape not in ((), (n,)):
+                raise ValueError(f"the stimulus of '{target}' has shape {row.shape}, expected one value a node ({n},)")
+
+
+def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, sent: Any, y: Any) -> None:
+    """A coupling from one group to another cannot compare with a target's own value: it has none."""
+    block = net.block(coupling)
+    if block is None or set(block[0]) <= set(block[1]):
+        return
+    x = jax.eval_shape(lambda y: net.sources(coupling, y), y)
+    jaxpr = jax.make_jaxpr(lambda x, total: coupling.decode(total, x, jnp.zeros(x.shape[1])))(x, sent).jaxpr
+    reached = {jaxpr.invars[0]}
+    for equation in jaxpr.eqns:
+        if any(not isinstance(v, Literal) and v in reached for v in equation.invars):
+            reached.update(equation.outvars)
+    if any(not isinstance(v, Literal) and v in reached for v in jaxpr.outvars):
+        raise ValueError(
+            f"{name} ({type(coupling).__name__}) compares what a region hears with its own {coupling.source}, which the "
+            f"regions that have {net.targets(coupling)} do not have"
+        )

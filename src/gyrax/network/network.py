@@ -1,0 +1,432 @@
+"""The network: one model in every region, couplings over a connectome, delays, noise. It hands out diffrax terms."""
+
+import math
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from .._types import Channels, Inputs, Matrix, Sources, State
+from ..anatomy.connectome import Connectome
+from ..anatomy.sparse import Sparse
+from ..anatomy.surface import Surface
+from ..couplings import AbstractCoupling
+from ..delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
+from ..models.base import AbstractModel
+from ..models.groups import Groups
+from ..noise import AbstractNoise, OrnsteinUhlenbeck
+from ..parameters.declaring import summary
+from ..stimuli import AbstractStimulus
+from .afferent import Afferent, prepared
+from .checks import check, check_names, check_surface, check_weights
+
+
+class Network(eqx.Module):
+    """A whole-brain network, checked when it is built.
+
+    Args:
+        model: the neural mass in every region, or `gx.Groups` of regions with one each.
+        coupling: one coupling, or a dict of several, which act side by side. Each may have weights and a delay of its own.
+        connectome: weights and tract lengths.
+        delay: conduction delays; None for instantaneous coupling.
+        noise: what drives the states at random, or a dict of several; None for a deterministic network.
+        stimulus: what feeds inputs from outside, `gx.stimuli`; None for nothing.
+        surface: vertices within the connectome's regions, if the model lives on those. A coupling with `gx.Sparse` weights
+            then acts between vertices, the others between regions.
+
+    Raises:
+        ValueError: if a coupling reads or feeds what the model does not have, a parameter is neither one value nor one a
+            region, noise is asked for states that do not exist, or delays for a connectome without lengths.
+
+    Example:
+        >>> import gyrax as gx
+        >>> gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), gx.datasets.load("dk84").connectome)
+        Network of 84 regions
+          model     WongWang(w=0.6, J_N=0.2609 nA, I_o=0.33 nA, a=270 Hz/nA, b=108 Hz, d=0.154 s, gamma=0.000641 1/(Hz ms), tau_S=100 ms)
+          coupling  S -> c: Linear(source=('S',), strength=1)
+          delay     none: instantaneous
+          noise     none
+    """
+
+    model: AbstractModel
+    coupling: AbstractCoupling | dict[str, AbstractCoupling]
+    connectome: Connectome
+    delay: AbstractDelay | None
+    noise: AbstractNoise | dict[str, AbstractNoise] | None
+    stimulus: AbstractStimulus | None
+    surface: Surface | None
+
+    def __init__(
+        self,
+        model: AbstractModel,
+        coupling: AbstractCoupling | dict[str, AbstractCoupling],
+        connectome: Connectome,
+        delay: AbstractDelay | None = None,
+        noise: AbstractNoise | dict[str, AbstractNoise] | None = None,
+        surface: Surface | None = None,
+        *,
+        stimulus: AbstractStimulus | None = None,
+    ):
+        self.model, self.coupling, self.connectome, self.noise = model, coupling, connectome, noise
+        self.surface = surface
+        check_surface(self)
+        if isinstance(model, Groups):
+            self.model = model.placed(connectome.labels)
+        check_names(self)
+        self.stimulus = None if stimulus is None else stimulus.resolved(self.labels)
+        self.delay = None if isinstance(delay, NoDelay) else delay
+        couplings = {name: self._connected(name, what) for name, what in self.couplings.items()}
+        self.coupling = couplings if isinstance(coupling, dict) else couplings["coupling"]
+        if self.delay is not None:
+            shared = [c for c in couplings.values() if c.delay is None and not self.local(c)]
+            between: list[Any] = [self.weights(c) for c in shared]
+            there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
+            self.delay = self.delay.bounded(connectome, there)
+        check(self)
+
+    def _connected(self, name: str, coupling: AbstractCoupling) -> AbstractCoupling:
+        """A coupling whose own weights and delays are between all regions."""
+        block, delay, whole = self.block(coupling), coupling.delay, self.connectome.weights.shape
+        if block is not None:
+            spread = lambda x: jnp.zeros(whole, x.dtype).at[np.ix_(*block)].set(x)  # noqa: E731
+            shape = tuple(len(side) for side in block)
+            weights: Any = coupling.weights
+            if eqx.is_array(weights) and weights.shape == shape:
+                coupling = eqx.tree_at(lambda c: c.weights, coupling, spread(weights))
+            if isinstance(delay, ConnectionDelays) and delay.ms.shape == shape:
+                delay = eqx.tree_at(lambda d: d.ms, delay, spread(delay.ms))
+        check_weights(self, name, coupling)
+        if delay is not None and not isinstance(delay, NoDelay):
+            between: Any = self.weights(coupling)
+            delay = delay.bounded(self.wiring(coupling), between)
+        return eqx.tree_at(lambda c: c.delay, coupling, delay, is_leaf=lambda x: x is None)
+
+    @property
+    def n_regions(self) -> int:
+        return len(self.connectome.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the nodes: what the model lives in, regions or the vertices of a surface."""
+        return self.connectome.labels if self.surface is None else self.surface.labels
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.labels)
+
+    def channels(self, names: tuple[str, ...]) -> Channels:
+        """The nodes, regions or vertices, that monitors of these states, outputs or inputs see, with their names."""
+        nodes = self.model.nodes(names)
+        labels = self.labels if nodes is None else tuple(self.labels[i] for i in nodes)
+        return Channels("region" if self.surface is None else "vertex", labels)
+
+    # Couplings
+
+    @property
+    def couplings(self) -> dict[str, AbstractCoupling]:
+        """Every coupling by name; a single one is called 'coupling'."""
+        return self.coupling if isinstance(self.coupling, dict) else {"coupling": self.coupling}
+
+    def wiring(self, coupling: AbstractCoupling) -> Connectome:
+        """The connectome whose tract lengths a coupling takes."""
+        return coupling.weights if isinstance(coupling.weights, Connectome) else self.connectome
+
+    def weights(self, coupling: AbstractCoupling) -> Matrix | Sparse:
+        """The weights a coupling acts over: its own or the connectome's; zero beyond its groups of regions."""
+        own = coupling.weights
+        if isinstance(own, Sparse):
+            return own
+        weights = self.wiring(coupling).weights if own is None or isinstance(own, Connectome) else own
+        within = self.within(coupling)
+        return weights if within is None else jnp.where(within, weights, 0)
+
+    def within(self, coupling: AbstractCoupling) -> Bool[np.ndarray, "region region"] | None:
+        """Which connections lie between a coupling's groups of regions; None for all."""
+        block = self.block(coupling)
+        if block is None:
+            return None
+        mask = np.zeros((self.n_regions,) * 2, bool)
+        mask[np.ix_(*block)] = True
+        return mask
+
+    def block(self, coupling: AbstractCoupling) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The regions that hear a coupling and those that are heard, if they are not all."""
+        targets, sources = (self.model.nodes(names) for names in (self.targets(coupling), coupling.source))
+        if targets is None and sources is None:
+            return None
+        every = tuple(range(self.n_regions))
+        return targets or every, sources or every
+
+    def local(self, coupling: AbstractCoupling) -> bool:
+        """Whether a coupling acts at once, from node to node, whatever the regions and their delays."""
+        return isinstance(coupling.weights, Sparse)
+
+    def delay_of(self, coupling: AbstractCoupling) -> AbstractDelay | None:
+        """How long a coupling takes: its own delay or the network's; None if it acts at once."""
+        delay = self.delay if coupling.delay is None else coupling.delay
+        return None if self.local(coupling) or isinstance(delay, NoDelay) else delay
+
+    @property
+    def delays(self) -> dict[str, AbstractDelay]:
+        """The delays of those couplings that take time."""
+        found = {name: self.delay_of(coupling) for name, coupling in self.couplings.items()}
+        return {name: delay for name, delay in found.items() if delay is not None}
+
+    def size(self, coupling: AbstractCoupling) -> int:
+        """How many it couples: nodes if it is local, otherwise regions."""
+        return self.n_nodes if self.local(coupling) else self.n_regions
+
+    def width(self, name: str) -> int:
+        """How many values a leaf has, by its dotted name, that has one a region."""
+        first, *path = name.split(".")
+        if first == "coupling":
+            return self.size(self.couplings[path[0] if isinstance(self.coupling, dict) else "coupling"])
+        if isinstance(self.model, Groups) and first == "model" and len(path) > 1:
+            return len(self.model.members(path[1]))
+        return self.n_nodes
+
+    def sources(self, coupling: AbstractCoupling, y: State) -> Float[Array, "source coupled"]:
+        """What a coupling reads, `(source, node)`, or of a surface the regions' means, `(source, region)`."""
+        x = self.model.read(coupling.source, self.settled(y))
+        return x if self.surface is None or self.local(coupling) else self.surface.mean(x)
+
+    def sent(self, coupling: AbstractCoupling, y: State) -> Array:
+        """What a coupling sends, `(feature, region)`, or `(feature, node)` if it is local."""
+        return coupling.encode(self.sources(coupling, y))
+
+    def targets(self, coupling: AbstractCoupling) -> tuple[str, ...]:
+        """The model inputs a coupling feeds."""
+        return self.model.fed if coupling.target is None else coupling.target
+
+    def degree(self) -> dict[str, Float[Array, " _"]]:
+        """Sum of the weights that lead to each region, a coupling."""
+        return {name: self.weights(c).sum(axis=1) for name, c in self.couplings.items()}
+
+    # Noise
+
+    @property
+    def noises(self) -> dict[str, AbstractNoise]:
+        """Every noise by name, in alphabetical order as JAX keeps them; a single one is called 'noise'."""
+        if self.noise is None:
+            return {}
+        return dict(sorted(self.noise.items())) if isinstance(self.noise, dict) else {"noise": self.noise}
+
+    def rows(self, noise: AbstractNoise) -> tuple[str, ...]:
+        """The states, or inputs, that a noise drives."""
+        inputs = getattr(noise, "inputs", None)
+        names = self.model.states if noise.states is None else noise.states
+        return tuple(full for name in (names if inputs is None else inputs) for full in self.model.meant(name))
+
+    @property
+    def noisy(self) -> tuple[str, ...]:
+        """Names of what noise drives, a random number a step for each of them in each node."""
+        return tuple(row for noise in self.noises.values() for row in self.rows(noise))
+
+    def split(self, increments: Float[Array, "noisy node"]) -> dict[str, Float[Array, "own node"]]:
+        """What of the increments drives each noise, after its mixing."""
+        found, before = {}, 0
+        for name, noise in self.noises.items():
+            count = len(self.rows(noise))
+            own, before = increments[before : before + count], before + count
+            found[name] = own if noise.mixing is None else own[:, : noise.mixing.shape[1]] @ noise.mixing.T
+        return found
+
+    @property
+    def coloured(self) -> dict[str, OrnsteinUhlenbeck]:
+        """The noises that have a memory, and a row of the state for it."""
+        return {name: noise for name, noise in self.noises.items() if isinstance(noise, OrnsteinUhlenbeck)}
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the state that a run carries: the model's, and one for each that coloured noise drives."""
+        return len(self.model.states) + sum(len(self.rows(noise)) for noise in self.coloured.values())
+
+    def settled(self, y: Float[Array, "row node"]) -> State:
+        """The model's states among the rows that a run carries."""
+        return y if len(y) == len(self.model.states) else y[: len(self.model.states)]
+
+    def _colours(self, rows: Float[Array, "row node"]) -> Any:
+        """A coloured noise's name, the rows of states or inputs it drives, and its values, one after another."""
+        before = 0
+        for name, noise in self.coloured.items():
+            count = len(self.rows(noise))
+            yield name, noise, rows[before : before + count]
+            before += count
+
+    def recoloured(
+        self, rows: Float[Array, "row node"], increments: Float[Array, "noisy node"], dt: float
+    ) -> Float[Array, "row node"]:
+        """Coloured noise a step later."""
+        fresh = self.split(increments)
+        return jnp.concatenate([noise.advance(x, fresh[name], dt) for name, noise, x in self._colours(rows)])
+
+    def with_colour(self, y: State, key: Any) -> Float[Array, "row node"]:
+        """The state with a draw of coloured noise from what it is in the long run, below the model's rows."""
+        if not self.coloured:
+            return y
+        normals = jax.random.normal(jax.random.fold_in(key, 0x0C01), (len(self.noisy), self.n_nodes), y.dtype)
+        fresh = self.split(normals)
+        drawn = [
+            jnp.broadcast_to(noise.sigma * fresh[name], fresh[name].shape) for name, noise in self.coloured.items()
+        ]
+        return jnp.concatenate([y, *drawn])
+
+    # What a run asks for
+
+    def start(self) -> State:
+        """The state a run starts from, `(state, node)`."""
+        return self.model.start(self.n_nodes)
+
+    def observed(self, names: tuple[str, ...], y: State) -> Float[Array, "source seen"]:
+        """What monitors see of states and outputs, `(source, node)`; of groups, see `gx.Groups`."""
+        return self._seen(names, self.model.read(names, self.settled(y)))
+
+    def observed_inputs(self, names: tuple[str, ...], u: Inputs) -> Float[Array, "source seen"]:
+        """The same of inputs."""
+        return self._seen(names, self.model.read_inputs(names, u))
+
+    def _seen(self, names: tuple[str, ...], x: Sources) -> Float[Array, "source seen"]:
+        if not isinstance(self.model, Groups):
+            return x
+        nodes = self.model.nodes(names)
+        return jnp.where(self.model.missing(names), jnp.nan, x) if nodes is None else x[:, np.array(nodes)]
+
+    def input(self, t: Any, y: State, afferent: Afferent | None = None) -> Inputs:
+        """What every model input receives, `(input, node)`.
+
+        Args:
+            t: time in ms; with `afferent`, time since the start of its step.
+            y: `(state, node)`.
+            afferent: delayed sums; without, every coupling is instantaneous.
+        """
+        rows: dict[str, Any] = {}
+
+        def feed(name: str, row: Any) -> None:
+            for full in self.model.meant(name):
+                rows[full] = rows[full] + row if full in rows else row
+
+        for name, coupling in self.couplings.items():
+            x = self.sources(coupling, y)
+            total = jnp.zeros((), y.dtype)
+            if afferent is None or name in afferent.instant:
+                weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
+                total = (coupling.encode(x) @ weights)[:, : x.shape[1]]
+            if afferent is not None and name in afferent.before:
+                total = total + afferent.delayed(name, t)
+            degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
+            fed = coupling.decode(total, x, degree)
+            if self.surface is not None and not self.local(coupling):
+                fed = self.surface.spread(fed)
+            for target, row in zip(self.targets(coupling), fed, strict=True):
+                feed(target, row)
+        if self.stimulus is not None:
+            for target, row in self.stimulus(t if afferent is None else afferent.time + t).items():
+                feed(target, row)
+        if afferent is not None and afferent.coloured is not None:
+            driven = [(n, v) for _, n, v in self._colours(afferent.colour(t)) if n.inputs is not None]
+            for noise, values in driven:
+                for target, row in zip(self.rows(noise), values, strict=True):
+                    feed(target, row)
+        zero = jnp.zeros(y.shape[1:], y.dtype)
+        every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
+        return jnp.stack(every) if every else zero[None][:0]
+
+    def drift(self, t: Any, y: State, afferent: Afferent | None = None) -> State:
+        """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
+        now = t if afferent is None else afferent.time + t
+        flow = self.model.drift(now, y, self.input(t, y, afferent))
+        if afferent is not None and afferent.coloured is not None:
+            for _, noise, values in self._colours(afferent.colour(t)):
+                if noise.inputs is None:
+                    flow = flow.at[self._indices(noise)].add(values)
+        return flow
+
+    def _indices(self, noise: AbstractNoise) -> np.ndarray:
+        return np.array([self.model.states.index(name) for name in self.rows(noise)])
+
+    def terms(self, control: Any = None) -> dfx.AbstractTerm:
+        """Diffrax terms: the drift, and with white noise the diffusion against `control` (a path or function of t0, t1).
+
+        Example:
+            >>> import gyrax as gx
+            >>> data = gx.datasets.load("dk84")
+            >>> net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), data.connectome)
+            >>> net.terms().vf(0.0, net.start(), None).shape
+            (1, 84)
+        """
+        drift = dfx.ODETerm(self.drift)
+        if len(self.noises) == len(self.coloured):
+            return drift
+        if control is None:
+            raise ValueError("a network with noise needs a control: Wiener increments of shape (noisy state, region)")
+        return dfx.MultiTerm(drift, dfx.ControlTerm(self._diffusion, control))
+
+    def _diffusion(self, t: Any, y: State, afferent: Afferent | None = None) -> lx.AbstractLinearOperator:
+        now = t if afferent is None else afferent.time + t
+        white = {name: noise for name, noise in self.noises.items() if name not in self.coloured}
+        amplitudes = {}
+        for name, noise in white.items():
+            noisy = y if self.rows(noise) == self.model.states else y[self._indices(noise)]
+            amplitudes[name] = jnp.broadcast_to(noise.diffusion(now, noisy), noisy.shape)
+        if len(self.noises) == 1 and self.noisy == self.model.states:
+            ((name, noise),) = white.items()
+            if noise.mixing is None:
+                return lx.DiagonalLinearOperator(amplitudes[name])
+
+        def spread(increments):
+            total, fresh = jnp.zeros_like(y), self.split(increments)
+            for name, noise in white.items():
+                total = total.at[self._indices(noise)].add(amplitudes[name] * fresh[name])
+            return total
+
+        shape = (len(self.noisy), self.n_nodes)
+        return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(shape, y.dtype))
+
+    def check_free(self, names: list[str]) -> None:
+        """What a fit may not set free.
+
+        Raises:
+            ValueError: for what only delays depend on, if they round to whole steps: its gradient would be zero.
+        """
+        for name in names:
+            parts = name.split(".")
+            if parts[0] not in ("delay", "connectome", "coupling") or not {"delay", "lengths"} & set(parts):
+                continue
+            using = self.delays.values()
+            if parts[0] == "delay":
+                using = [self.delay]
+            elif parts[0] == "coupling":
+                using = [self.delay_of(self.couplings[parts[1] if isinstance(self.coupling, dict) else "coupling"])]
+            if any(delay is not None and delay.interpolation == "nearest" for delay in using):
+                raise ValueError(
+                    f"{name} is free, but these delays round to whole steps and have no gradient: give the delay "
+                    "interpolation='linear', and bounds=(shortest, longest) in ms for what the fit may try"
+                )
+
+    def __repr__(self):
+        where = "" if self.surface is None else f"{self.n_nodes} vertices in "
+        lines = [f"Network of {where}{self.n_regions} regions", f"  model     {self.model!r}"]
+        for name, coupling in self.couplings.items():
+            label = "coupling" if name == "coupling" else f"coupling {name}:"
+            lines.append(
+                f"  {label}  {', '.join(coupling.source)} -> {', '.join(self.targets(coupling))}: {coupling!r}"
+            )
+        if self.delay is None:
+            lines.append("  delay     none: instantaneous")
+        else:
+            low, high = self.delay.bounds or (math.nan, math.nan)
+            speed = f" at {summary(self.delay.speed)} mm/ms" if isinstance(self.delay, Delay) else ""
+            lines.append(f"  delay     {low:.3g} to {high:.3g} ms{speed}")
+        if self.stimulus is not None:
+            lines.append(f"  stimulus  {self.stimulus!r}")
+        if not self.noises:
+            lines.append("  noise     none")
+        for name, noise in self.noises.items():
+            label = "noise   " if name == "noise" else f"noise {name}:"
+            lines.append(f"  {label}  on {', '.join(self.rows(noise))}: {noise!r}")
+        return "\n".join(lines)

@@ -1,0 +1,199 @@
+"""Where a parameter may live: bijections between a domain and the real line, and `parameter()` that declares one.
+
+An optimiser moves freely on the real line; `from_real` brings every point of it inside the domain. `scale` is the size
+of a typical change: a step of 1 on the real line moves the value by about `scale`, so that one learning rate suits
+parameters of different size.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractDomain:
+    """A subset of the reals with a smooth, increasing bijection to all of them.
+
+    Subclasses define `contains`, `to_real`, `from_real` and `size`.
+    """
+
+    def contains(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
+        """True where `value` lies strictly inside."""
+        raise NotImplementedError
+
+    def __str__(self):
+        return repr(self)
+
+    def to_real(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Unconstrained coordinate of `value`."""
+        raise NotImplementedError
+
+    def from_real(self, real: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Value at an unconstrained coordinate; never on the edge, whatever the dtype."""
+        raise NotImplementedError
+
+    def scaled_to(self, magnitude: float) -> "AbstractDomain":
+        """The same domain with `scale` taken from a typical magnitude, where none was given."""
+        if getattr(self, "scale", None) is not None or not magnitude > 0:
+            return self
+        return dataclasses.replace(self, scale=float(magnitude))
+
+
+def _check_scale(scale: float | None) -> None:
+    if scale is not None and not (np.isfinite(scale) and scale > 0):
+        raise ValueError(f"a domain's scale is a positive number, the size of a typical change; got {scale}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Real(AbstractDomain):
+    """All real numbers: `value = scale * real`.
+
+    Example:
+        >>> float(Real(scale=10.0).from_real(jnp.array(0.5)))
+        5.0
+    """
+
+    scale: float | None = None
+
+    def __post_init__(self):
+        _check_scale(self.scale)
+
+    def __str__(self):
+        return "real"
+
+    def contains(self, value):
+        return jnp.isfinite(value)
+
+    def to_real(self, value):
+        return value / (self.scale or 1.0)
+
+    def from_real(self, real):
+        return real * (self.scale or 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Above(AbstractDomain):
+    """Numbers greater than `lower`: `value = lower + scale * softplus(real)`.
+
+    Example:
+        >>> bool(Above(2.0).contains(jnp.array(2.0)))
+        False
+    """
+
+    lower: float = 0.0
+    scale: float | None = None
+
+    def __post_init__(self):
+        _check_scale(self.scale)
+        if not np.isfinite(self.lower):
+            raise ValueError(f"the lower end of {type(self).__name__} must be finite, got {self.lower}; use Real()")
+
+    def __str__(self):
+        return f"> {self.lower:g}"
+
+    def contains(self, value):
+        return jnp.isfinite(value) & (value > self.lower)
+
+    def to_real(self, value):
+        ratio = (value - self.lower) / (self.scale or 1.0)
+        ratio = jnp.maximum(ratio, np.finfo(ratio.dtype).tiny)  # what is flushed to zero would be -inf
+        return ratio + jnp.log(-jnp.expm1(-ratio))
+
+    def from_real(self, real):
+        value = self.lower + (self.scale or 1.0) * jax.nn.softplus(real)
+        return jnp.maximum(value, _next(self.lower, value.dtype, up=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Positive(Above):
+    """Numbers greater than zero: `value = scale * softplus(real)`.
+
+    Example:
+        >>> domain = Positive(scale=0.5)
+        >>> round(float(domain.from_real(domain.to_real(jnp.array(0.25)))), 6)
+        0.25
+    """
+
+    lower: float = dataclasses.field(default=0.0, init=False, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Below(AbstractDomain):
+    """Numbers less than `upper`: `value = upper - scale * softplus(-real)`.
+
+    Example:
+        >>> bool(Below(0.0).contains(jnp.array(-1.0)))
+        True
+    """
+
+    upper: float = 0.0
+    scale: float | None = None
+
+    def __post_init__(self):
+        _check_scale(self.scale)
+        if not np.isfinite(self.upper):
+            raise ValueError(f"the upper end of Below must be finite, got {self.upper}; use Real()")
+
+    def __str__(self):
+        return f"< {self.upper:g}"
+
+    def contains(self, value):
+        return jnp.isfinite(value) & (value < self.upper)
+
+    def to_real(self, value):
+        return -Above(-self.upper, self.scale).to_real(-value)
+
+    def from_real(self, real):
+        return -Above(-self.upper, self.scale).from_real(-real)
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval(AbstractDomain):
+    """Numbers between two ends: a logistic curve whose slope in the middle is `scale` (a quarter of the width at most).
+
+    Example:
+        >>> round(float(Interval(0.0, 2.0).from_real(jnp.array(0.0))), 6)
+        1.0
+    """
+
+    lower: float
+    upper: float
+    scale: float | None = None
+
+    def __post_init__(self):
+        _check_scale(self.scale)
+        if not (np.isfinite(self.lower) and np.isfinite(self.upper) and self.lower < self.upper):
+            raise ValueError(f"Interval needs finite ends with lower < upper, got ({self.lower}, {self.upper})")
+
+    def __str__(self):
+        return f"{self.lower:g} to {self.upper:g}"
+
+    @property
+    def _slope(self) -> float:
+        width = self.upper - self.lower
+        return 1.0 if self.scale is None else min(4 * self.scale / width, 1.0)
+
+    def contains(self, value):
+        return (value > self.lower) & (value < self.upper)
+
+    def to_real(self, value):
+        return (jnp.log(value - self.lower) - jnp.log(self.upper - value)) / self._slope
+
+    def from_real(self, real):
+        # From the nearer end, so that neither loses digits.
+        width, real = self.upper - self.lower, real * self._slope
+        near = width * jax.nn.sigmoid(-jnp.abs(real))
+        value = jnp.where(real < 0, self.lower + near, self.upper - near)
+        ends = _next(self.lower, value.dtype, up=True), _next(self.upper, value.dtype, up=False)
+        return jnp.clip(value, *ends)
+
+
+def _next(end: float, dtype: Any, *, up: bool) -> np.floating[Any]:
+    """The representable number after `end`; XLA flushes subnormals to zero, so beside zero it is the smallest normal."""
+    sign = 1 if up else -1
+    tiny = sign * np.finfo(dtype).tiny
+    return tiny if end == 0 else np.nextafter(np.dtype(dtype).type(end), np.dtype(dtype).type(sign * np.inf))

@@ -1,0 +1,160 @@
+"""Which leaves are free: `select` names them, `split` takes them out unconstrained, `join` puts them back.
+
+A spec is an ordinary equinox filter spec: a tree like the network with `True` at a free leaf. `Free` and `Tie` say more
+(another domain, part of an array, leaves that move together); equinox itself reads them as True and False.
+"""
+
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .._types import is_traced
+from .addresses import Where, find, leaf_names
+from .domains import AbstractDomain
+
+Model = TypeVar("Model")
+
+
+class Free:
+    """A free leaf with a domain of this experiment's own, or of which only a part is free.
+
+    Args:
+        where: a function of the network that returns a leaf (or a Module: all its parameters), or a dotted path.
+        domain: replaces the domain the parameter was declared with.
+        mask: True where the array is free, of the leaf's shape; the rest keeps its value and never sees the optimiser.
+
+    Example:
+        >>> Free("model.w", mask=np.array([True, False]))
+        Free('model.w', mask=1 of 2)
+    """
+
+    def __init__(self, where: Where, *, domain: AbstractDomain | None = None, mask: Any = None):
+        if domain is not None and not isinstance(domain, AbstractDomain):
+            raise TypeError(f"domain= takes a domain such as Positive() or Interval(0, 1), got {domain!r}")
+        self.where, self.domain = where, domain
+        self.mask = None if mask is None else np.asarray(mask)
+        if self.mask is not None and self.mask.dtype != bool:
+            raise TypeError(f"mask= takes True and False, of the leaf's shape; got dtype {self.mask.dtype}")
+
+    def __call__(self, leaf: Any) -> bool:
+        return True
+
+    def __repr__(self):
+        extra = "" if self.domain is None else f", domain={self.domain!r}"
+        extra += "" if self.mask is None else f", mask={self.mask.sum()} of {self.mask.size}"
+        return f"Free({self.where!r}{extra})"
+
+
+class Tie:
+    """Leaves that share one value: the first is free, the others follow it.
+
+    Example:
+        >>> Tie("model.a", "model.b")
+        Tie('model.a', 'model.b')
+    """
+
+    def __init__(self, first: Where, *others: Where):
+        if not others:
+            raise ValueError("Tie needs at least two leaves: the one that is free and those that follow it")
+        self.first, self.others = first, others
+
+    def __repr__(self):
+        return f"Tie({', '.join(map(repr, (self.first, *self.others)))})"
+
+
+class Follows:
+    """What a spec holds at a leaf that follows another. Equinox reads it as False."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+    def __call__(self, leaf: Any) -> bool:
+        return False
+
+
+def select(model: PyTree, *where: Where | Free | Tie) -> PyTree:
+    """The filter spec in which the named leaves are free and all others frozen.
+
+    Args:
+        model: a Network or any other tree.
+        where: functions such as `lambda n: n.model.w`, dotted paths such as `"model.w"`, `Free(...)` or `Tie(...)`. One
+            that returns a whole Module frees all its floating-point leaves.
+
+    Raises:
+        ValueError: if a name does not exist (the closest is suggested), a leaf is named twice, or a mask does not fit.
+        TypeError: if a leaf cannot be trained.
+
+    Example:
+        >>> import gyrax as gx
+        >>> model = gx.models.WongWang()
+        >>> spec = select(model, lambda m: m.w, Free("I_o", domain=gx.Interval(0.2, 0.5)))
+        >>> spec.w, spec.J_N
+        (True, False)
+    """
+    if not where:
+        raise ValueError("select what? name at least one leaf, such as lambda n: n.model.w or 'model.w'")
+    names, leaves = leaf_names(model), jax.tree.leaves(model)
+    marks: list[Any] = [False] * len(leaves)
+
+    def mark(index: int, what: Any) -> None:
+        if marks[index] is not False:
+            raise ValueError(f"{names[index]} is selected twice")
+        marks[index] = what
+
+    for item in where:
+        if isinstance(item, Tie):
+            (first, *more), *others = (find(model, w, wholes=False) for w in (item.first, *item.others))
+            if more:
+                raise ValueError(f"{item!r}: the first is one leaf, not {1 + len(more)}")
+            mark(first, True)
+            for index in (i for found in others for i in found):
+                _check_tie(names, leaves, first, index)
+                mark(index, Follows(first))
+        elif isinstance(item, Free):
+            for index in find(model, item.where):
+                shape = jnp.shape(leaves[index])
+                if item.mask is not None and item.mask.shape != shape:
+                    raise ValueError(f"the mask for {names[index]} has shape {item.mask.shape}, the leaf {shape}")
+                if item.mask is not None and not item.mask.any():
+                    raise ValueError(f"the mask for {names[index]} frees nothing: it is False everywhere")
+                mark(index, item)
+        else:
+            for index in find(model, item):
+                mark(index, True)
+    return jax.tree.unflatten(jax.tree.structure(model), marks)
+
+
+def _check_tie(names: list[str], leaves: list[Any], first: int, other: int) -> None:
+    a, b = leaves[first], leaves[other]
+    if jnp.shape(a) != jnp.shape(b):
+        raise ValueError(f"{names[other]} {jnp.shape(b)} cannot follow {names[first]} {jnp.shape(a)}: shapes differ")
+    if not is_traced(a, b) and not np.array_equal(a, b):
+        raise ValueError(f"{names[other]} is to follow {names[first]} but starts elsewhere: give both one value first")
+
+
+def per_region(network: Model, *where: Where) -> Model:
+    """The network with one value a region, equal to start with, in place of the named scalars.
+
+    Raises:
+        ValueError: if a leaf is neither a scalar nor already one value a region.
+
+    Example:
+        >>> import gyrax as gx
+        >>> net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), gx.datasets.load("dk84").connectome)
+        >>> per_region(net, lambda n: n.model.w).model.w.shape
+        (84,)
+    """
+    if not where:
+        raise ValueError("which leaves? name at least one, such as lambda n: n.model.w or 'model.w'")
+    leaves, treedef = jax.tree.flatten(network)
+    names = leaf_names(network)
+    for i in (i for w in where for i in find(network, w)):
+        n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]
+        if shape not in ((), (1,), (n,)):
+            raise ValueError(f"{names[i]} has shape {shape}: only a scalar becomes one value for each of {n} regions")
+        value = jnp.asarray(leaves[i], jnp.result_type(leaves[i]))  # never weakly typed
+        leaves[i] = jnp.broadcast_to(value, (n,))
+    return jax.tree.unflatten(treedef, leaves)
