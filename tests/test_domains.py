@@ -271,3 +271,42 @@ def test_summaries_tell_values():
     assert repr(model) == "Linear(gamma=-0.5 1/ms)"
     jax.jit(lambda m: seen.append(repr(m)) or m.gamma)(model)
     assert "traced" in seen[-1]
+
+
+@EVERY
+def test_the_log_slope_is_that_of_from_real(domain):
+    """By autodiff, wherever the value is not yet rounded to the end."""
+    _, _, slope, *_ = compiled(domain)
+    reals = jnp.asarray(np.concatenate([np.linspace(-8, 8, 33), [-1e-3, 1e-3]]), jnp.result_type(float))
+    found = np.asarray(jax.jit(domain.log_slope)(reals))
+    assert found.shape == reals.shape and found.dtype == reals.dtype
+    np.testing.assert_allclose(found, np.log(np.asarray(slope(reals), float)), rtol=0, atol=30 * EPS)
+
+
+@EVERY
+def test_the_log_slope_at_the_edges_is_finite_and_exact(domain):
+    """Far out the slopes fall like exp(-|real|), below what a float can hold; their logarithms are lines."""
+    low, high = ends(domain)
+    width, scale = high - low, domain.scale or 1.0
+    rate = min(4 * scale / width, 1.0) if domain.scale and np.isfinite(width) else 1.0
+    height = np.log(width * rate) if np.isfinite(width) else np.log(scale)
+    reals = jnp.asarray(np.array([-1e4, -1e3, -200.0, 200.0, 1e3, 1e4]) / rate, jnp.result_type(float))
+    found = np.asarray(domain.log_slope(reals), float)
+    falls = np.where(reals < 0, np.isfinite(low), np.isfinite(high)) * rate
+    expected = height - falls * np.abs(np.asarray(reals, float))
+    np.testing.assert_allclose(found, expected, rtol=4 * EPS, atol=8 * EPS)
+
+
+def test_a_domain_without_its_slope_is_abstract():
+    class Half(gx.AbstractDomain):
+        def contains(self, value):
+            return value > 0
+
+        def to_real(self, value):
+            return jnp.log(value)
+
+        def from_real(self, real):
+            return jnp.exp(real)
+
+    with pytest.raises(TypeError, match="log_slope"):
+        Half()

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .._progress import tqdm
-from ..parameters.addresses import domains, find, leaf_names
+from ..parameters.addresses import domains, find, leaf_names, replace
 from .evaluation import named_arrays
 
 #: The axis of candidates that are no grid.
@@ -149,13 +149,9 @@ def _fitting(
 def _evaluate_points(
     model: Any, function: Any, indices: tuple[int, ...], points: tuple[jax.Array, ...], keys: jax.Array
 ) -> Any:
-    leaves, treedef = jax.tree.flatten(model)
 
     def one(point, key):
-        changed = list(leaves)
-        for value, index in zip(point, indices, strict=True):
-            changed[index] = value.astype(jnp.result_type(leaves[index]))
-        return named_arrays(function(jax.tree.unflatten(treedef, changed), key))
+        return named_arrays(function(replace(model, dict(zip(indices, point, strict=True))), key))
 
     return jax.vmap(lambda point: jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda k: one(point, k))(keys)))(points)
 
@@ -196,18 +192,14 @@ def best(
     finite = int(np.isfinite(scores).sum())
     if not 1 <= count <= finite:
         raise ValueError(f"count = {count}: {finite} of {scores.size} points of the sweep are finite")
-    leaves, treedef = jax.tree.flatten(model)
     models = []
     for at in itertools.islice(order, count):
         place = dict(zip(scores.dims, np.unravel_index(int(at), scores.shape), strict=True))
-        changed = list(leaves)
-        for coordinate in found.coords:
-            name = str(coordinate).removesuffix(" values")
-            (index,) = find(model, name)
-            along = found[coordinate].dims[0]
-            value = found[coordinate].values[place[along]]
-            changed[index] = jnp.asarray(value, jnp.result_type(leaves[index]))
-        models.append(jax.tree.unflatten(treedef, changed))
+        values = {
+            str(name).removesuffix(" values"): coordinate.values[place[coordinate.dims[0]]]
+            for name, coordinate in found.coords.items()
+        }
+        models.append(replace(model, values))
     return models
 
 

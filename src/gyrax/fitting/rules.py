@@ -16,7 +16,7 @@ from ..features.labelled import check_same, labelled
 from ..losses.matrices import fc_correlation, fc_rmse
 from ..monitors import AbstractMonitor, TemporalAverage
 from ..network.network import Network
-from ..parameters.addresses import find
+from ..parameters.addresses import get, replace
 from ..parameters.declaring import Parametric, as_parameter, parameter
 from ..parameters.domains import Interval, Positive
 from ..recordings.recording import Recording
@@ -95,7 +95,7 @@ class FIC(AbstractRule):
         return {"mean": TemporalAverage(source=(self.excitation, self.inhibition), period=period)}
 
     def init(self, network: Network) -> None:
-        n, value = network.n_nodes, _leaf(network, self.leaf)[1]
+        n, value = network.n_nodes, get(network, self.leaf)
         if value.shape != (n,):
             raise ValueError(
                 f"FIC tunes one value of {self.leaf} a region, shape ({n},); it has shape {value.shape}: "
@@ -108,11 +108,10 @@ class FIC(AbstractRule):
 
     def update(self, network: Network, state: None, recordings: dict[str, Recording]):
         excitation, inhibition = recordings["mean"].values[-1]
-        index, weights = _leaf(network, self.leaf)
         departure = excitation - self.target
-        weights = jnp.maximum(weights + self.rate * inhibition * departure, 0.0)
+        weights = jnp.maximum(get(network, self.leaf) + self.rate * inhibition * departure, 0.0)
         found = {"activity": excitation.mean(), "departure": jnp.sqrt(jnp.mean(departure**2))}
-        return _with_leaf(network, index, weights), state, found
+        return replace(network, {self.leaf: weights}), state, found
 
 
 class EIB(AbstractRule):
@@ -207,27 +206,13 @@ class EIB(AbstractRule):
         rate = jnp.minimum(self.rate * pieces / self.ramp, self.rate) if self.ramp else self.rate
         change = jnp.where(full, rate * error * difference, 0.0) * network.connectome.weights
         for path, sign in zip(self._paths, (1, -1), strict=False):
-            index, weights = _leaf(network, path)
-            network = _with_leaf(network, index, jnp.maximum(weights + sign * change, 0.0))
+            network = replace(network, {path: jnp.maximum(get(network, path) + sign * change, 0.0)})
         history = {"r": fc_correlation(found, self.target), "rmse": fc_rmse(found, self.target)}
         return network, (window, samples, pieces), {k: jnp.where(full, v, jnp.nan) for k, v in history.items()}
 
     @property
     def _paths(self) -> tuple[str, ...]:
         return (self.excitation,) if self.inhibition is None else (self.excitation, self.inhibition)
-
-
-def _leaf(network: Network, path: str) -> tuple[int, Array]:
-    """Where one parameter is among the network's leaves, and its value."""
-    found = find(network, path)
-    if len(found) != 1:
-        raise ValueError(f"{path} is not one parameter but {len(found)}: name one")
-    return found[0], jax.tree.leaves(network)[found[0]]
-
-
-def _with_leaf(network: Network, index: int, value: Array) -> Network:
-    leaves, tree = jax.tree.flatten(network)
-    return jax.tree.unflatten(tree, [*leaves[:index], value, *leaves[index + 1 :]])
 
 
 def _own_weights(network: Network, path: str) -> None:
@@ -240,7 +225,7 @@ def _own_weights(network: Network, path: str) -> None:
                 f"EIB tunes {path}, but the coupling acts over {kind}: give it a matrix of its own, such as "
                 "weights=connectome.weights"
             )
-    weights = _leaf(network, path)[1]
+    weights = get(network, path)
     if weights.shape != (network.n_regions,) * 2:
         raise ValueError(f"EIB tunes matrices (target, source), but {path} has shape {weights.shape}")
     if (np.asarray(weights) < 0).any():

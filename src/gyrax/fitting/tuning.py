@@ -15,7 +15,7 @@ from .._progress import tqdm
 from .._types import State
 from ..monitors import AbstractMonitor
 from ..network.network import Network
-from ..parameters.addresses import leaf_names
+from ..parameters.addresses import named_leaves
 from ..recordings.run import Final
 from ..simulation import simulate
 from .rules import AbstractRule
@@ -249,12 +249,17 @@ def _check_finite(carry: _Carry, done: int, period: float, dt: float) -> None:
             f"in piece {done - 1} of {period:g} ms the activity is not finite any more, from {at * dt:g} ms on, first in "
             f"{labels[int(np.argmax(failed == at))]}: take smaller rates, or a smaller dt"
         )
-    for name, leaf in zip(leaf_names(carry.network), jax.tree.leaves(carry.network), strict=True):
+    for name, leaf in named_leaves(carry.network).items():
         if eqx.is_inexact_array(leaf) and not np.isfinite(leaf).all():
             raise FloatingPointError(
                 f"after piece {done - 1} of {period:g} ms, a rule has made {name} {np.asarray(leaf)[~np.isfinite(leaf)][0]}: "
                 "take smaller rates, and a network whose activity varies"
             )
+
+
+def _kinds(tree: Any) -> dict[str, str]:
+    """Dtype and shape of every array, by its name."""
+    return {name: f"{x.dtype}{list(x.shape)}" for name, x in named_leaves(tree).items()}
 
 
 def _like(new: Any, old: Any, what: str) -> Any:
@@ -264,8 +269,7 @@ def _like(new: Any, old: Any, what: str) -> Any:
     leaves, others = jax.tree.leaves(arrays), jax.tree.leaves(before)
     same = jax.tree.structure(arrays) == jax.tree.structure(before)
     if not same or any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(leaves, others, strict=True)):
-        kind = lambda tree: {k: f"{x.dtype}{list(x.shape)}" for k, x in zip(leaf_names(tree), jax.tree.leaves(tree))}  # noqa: E731, B905
-        now, then = kind(arrays), kind(before)
+        now, then = _kinds(arrays), _kinds(before)
         differ = [k for k in {**then, **now} if now.get(k) != then.get(k)]
         where = f" ({differ[0]}: {then.get(differ[0])} before, {now.get(differ[0])} after)" if differ else ""
         raise TypeError(f"{what} in shape, dtype or structure{where}: its update must leave those as they are")

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from .._formats.fields import closest
 from .._formats.tables import existing
 from .._types import is_traced
 from ..network.network import Network
-from ..parameters.addresses import leaf_names
+from ..parameters.addresses import named_leaves
 from ..recordings.recording import Recording
 from ..recordings.run import Run
 from .atlases import read_label_image
@@ -202,7 +201,7 @@ def parameters_frame(network: Network, *where: str) -> Any:
         V1         0.50                1.0
         V2         0.75                1.0
     """
-    leaves = dict(zip(leaf_names(network), jax.tree.leaves(network), strict=True))
+    leaves = named_leaves(network)
     columns, channel = {}, network.channels(()).dim
     for name in where or [name for name in leaves if name.startswith("model.")]:
         if name not in leaves:

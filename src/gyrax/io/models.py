@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._formats.npz import write_npz
-from ..parameters.addresses import leaf_names
+from ..parameters.addresses import leaf_names, named_leaves
 
 Model = TypeVar("Model")
 
@@ -65,5 +65,4 @@ def _as(leaf: Any, value: np.ndarray) -> Any:
 
 
 def _arrays(model: Any) -> dict[str, Any]:
-    named = zip(leaf_names(model), jax.tree.leaves(model), strict=True)
-    return {name: leaf for name, leaf in named if eqx.is_array_like(leaf)}
+    return {name: leaf for name, leaf in named_leaves(model).items() if eqx.is_array_like(leaf)}

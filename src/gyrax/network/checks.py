@@ -14,7 +14,7 @@ from ..anatomy.connectome import Connectome
 from ..couplings import AbstractCoupling
 from ..delays import NoDelay
 from ..models.groups import Groups
-from ..parameters.addresses import leaf_names
+from ..parameters.addresses import named_leaves
 
 if TYPE_CHECKING:
     from .network import Network
@@ -130,7 +130,7 @@ def _check_shapes(net: "Network") -> None:
     for where, part in parts.items():
         n = net.width(where)
         k = len(net.rows(part)) if where.split(".")[0] == "noise" else 0
-        for name, leaf in zip(leaf_names(part), jax.tree.leaves(part), strict=True):
+        for name, leaf in named_leaves(part).items():
             if not eqx.is_inexact_array(leaf):
                 continue
             allowed = ((), (n,)) if not k else ((), (n,), (k, 1), (k, n))

@@ -1,16 +1,18 @@
 """Where a parameter is in a tree: found by its dotted name or by a function that returns it."""
 
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from .domains import AbstractDomain, Real
 
+Tree = TypeVar("Tree")
 Where = str | Callable[[Any], Any]
 
 
@@ -26,6 +28,16 @@ def leaf_names(tree: PyTree) -> list[str]:
         ['a.0', 'a.1']
     """
     return [_name(path) for path, _ in jtu.tree_flatten_with_path(tree)[0]]
+
+
+def named_leaves(tree: PyTree) -> dict[str, Any]:
+    """A tree's leaves by their dotted names.
+
+    Example:
+        >>> named_leaves({"a": [1.0, 2.0]})
+        {'a.0': 1.0, 'a.1': 2.0}
+    """
+    return dict(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
 
 
 def trainable(leaf: Any) -> bool:
@@ -72,6 +84,57 @@ def find(tree: PyTree, where: Where, wholes: bool = True) -> list[int]:
                 raise TypeError(f"{names[i]} is {leaves[i]!r}: only floating-point arrays can be free")
         return found
     return [i for i in found if trainable(leaves[i])]
+
+
+def find_one(tree: PyTree, where: Where) -> int:
+    """The index of the one parameter that `where` names.
+
+    Raises:
+        ValueError: if it names none (the closest is suggested) or several.
+        TypeError: if it is no floating-point array.
+    """
+    found = find(tree, where)
+    if len(found) != 1:
+        names = leaf_names(tree)
+        raise ValueError(f"{where} is {len(found)} parameters: {', '.join(names[i] for i in found)}; name one")
+    return found[0]
+
+
+def get(tree: PyTree, where: Where) -> Any:
+    """The value of one parameter, by its dotted name or a function that returns it.
+
+    Raises:
+        ValueError, TypeError: as `find_one`.
+
+    Example:
+        >>> import gyrax as gx
+        >>> float(get(gx.models.Linear(gamma=-2.0), "gamma")), float(get(gx.models.Linear(gamma=-2.0), lambda m: m.gamma))
+        (-2.0, -2.0)
+    """
+    return jax.tree.leaves(tree)[find_one(tree, where)]
+
+
+def replace(tree: Tree, values: Mapping[Any, Any]) -> Tree:
+    """The tree with other values of some parameters, in their own dtypes; whatever the shapes.
+
+    Args:
+        tree: a Network or any other tree.
+        values: by dotted name, function or index among the leaves.
+
+    Raises:
+        ValueError, TypeError: as `find_one`.
+
+    Example:
+        >>> import gyrax as gx
+        >>> replace(gx.models.Linear(gamma=-2.0), {"gamma": -1.0})
+        Linear(gamma=-1)
+    """
+    leaves, treedef = jax.tree.flatten(tree)
+    changed = list(leaves)
+    for where, value in values.items():
+        index = where if isinstance(where, int) else find_one(tree, where)
+        changed[index] = jnp.asarray(value, jnp.result_type(leaves[index]))
+    return jax.tree.unflatten(treedef, changed)
 
 
 def domains(tree: PyTree) -> list[AbstractDomain]:

@@ -5,8 +5,10 @@ of a typical change: a step of 1 on the real line moves the value by about `scal
 parameters of different size.
 """
 
+import abc
 import dataclasses
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,32 +17,36 @@ from jaxtyping import Array, Bool, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class AbstractDomain:
-    """A subset of the reals with a smooth, increasing bijection to all of them.
+class AbstractDomain(abc.ABC):
+    """A subset of the reals with a smooth, increasing bijection to all of them."""
 
-    Subclasses define `contains`, `to_real`, `from_real` and `size`.
-    """
-
+    @abc.abstractmethod
     def contains(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
         """True where `value` lies strictly inside."""
-        raise NotImplementedError
 
-    def __str__(self):
-        return repr(self)
-
+    @abc.abstractmethod
     def to_real(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Unconstrained coordinate of `value`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def from_real(self, real: Float[Array, "..."]) -> Float[Array, "..."]:
         """Value at an unconstrained coordinate; never on the edge, whatever the dtype."""
-        raise NotImplementedError
+
+    @abc.abstractmethod
+    def log_slope(self, real: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Logarithm of the slope of `from_real`, which densities need that move between the two.
+
+        It stays finite where the slope itself is too small for a float.
+        """
 
     def scaled_to(self, magnitude: float) -> "AbstractDomain":
         """The same domain with `scale` taken from a typical magnitude, where none was given."""
         if getattr(self, "scale", None) is not None or not magnitude > 0:
             return self
         return dataclasses.replace(self, scale=float(magnitude))
+
+    def __str__(self):
+        return repr(self)
 
 
 def _check_scale(scale: float | None) -> None:
@@ -74,26 +80,15 @@ class Real(AbstractDomain):
     def from_real(self, real):
         return real * (self.scale or 1.0)
 
+    def log_slope(self, real):
+        return jnp.full_like(real, math.log(self.scale or 1.0))
 
-@dataclasses.dataclass(frozen=True)
-class Above(AbstractDomain):
-    """Numbers greater than `lower`: `value = lower + scale * softplus(real)`.
 
-    Example:
-        >>> bool(Above(2.0).contains(jnp.array(2.0)))
-        False
-    """
+class _AbstractHalfLine(AbstractDomain):
+    """Numbers greater than `lower`."""
 
-    lower: float = 0.0
-    scale: float | None = None
-
-    def __post_init__(self):
-        _check_scale(self.scale)
-        if not np.isfinite(self.lower):
-            raise ValueError(f"the lower end of {type(self).__name__} must be finite, got {self.lower}; use Real()")
-
-    def __str__(self):
-        return f"> {self.lower:g}"
+    lower: float
+    scale: float | None
 
     def contains(self, value):
         return jnp.isfinite(value) & (value > self.lower)
@@ -107,9 +102,33 @@ class Above(AbstractDomain):
         value = self.lower + (self.scale or 1.0) * jax.nn.softplus(real)
         return jnp.maximum(value, _next(self.lower, value.dtype, up=True))
 
+    def log_slope(self, real):
+        return math.log(self.scale or 1.0) + jax.nn.log_sigmoid(real)
+
+    def __str__(self):
+        return f"> {self.lower:g}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Positive(Above):
+class Above(_AbstractHalfLine):
+    """Numbers greater than `lower`: `value = lower + scale * softplus(real)`.
+
+    Example:
+        >>> bool(Above(2.0).contains(jnp.array(2.0)))
+        False
+    """
+
+    lower: float = 0.0
+    scale: float | None = None
+
+    def __post_init__(self):
+        _check_scale(self.scale)
+        if not np.isfinite(self.lower):
+            raise ValueError(f"the lower end of Above must be finite, got {self.lower}; use Real()")
+
+
+@dataclasses.dataclass(frozen=True)
+class Positive(_AbstractHalfLine):
     """Numbers greater than zero: `value = scale * softplus(real)`.
 
     Example:
@@ -118,7 +137,11 @@ class Positive(Above):
         0.25
     """
 
-    lower: float = dataclasses.field(default=0.0, init=False, repr=False)
+    lower: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
+    scale: float | None = None
+
+    def __post_init__(self):
+        _check_scale(self.scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +172,9 @@ class Below(AbstractDomain):
 
     def from_real(self, real):
         return -Above(-self.upper, self.scale).from_real(-real)
+
+    def log_slope(self, real):
+        return Above(-self.upper, self.scale).log_slope(-real)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +216,11 @@ class Interval(AbstractDomain):
         value = jnp.where(real < 0, self.lower + near, self.upper - near)
         ends = _next(self.lower, value.dtype, up=True), _next(self.upper, value.dtype, up=False)
         return jnp.clip(value, *ends)
+
+    def log_slope(self, real):
+        real = real * self._slope
+        height = math.log((self.upper - self.lower) * self._slope)
+        return height + jax.nn.log_sigmoid(real) + jax.nn.log_sigmoid(-real)
 
 
 def _next(end: float, dtype: Any, *, up: bool) -> np.floating[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._types import is_traced
-from .addresses import Where, find, leaf_names
+from .addresses import Where, find, leaf_names, replace
 from .domains import AbstractDomain
 
 Model = TypeVar("Model")
@@ -149,12 +149,10 @@ def per_region(network: Model, *where: Where) -> Model:
     """
     if not where:
         raise ValueError("which leaves? name at least one, such as lambda n: n.model.w or 'model.w'")
-    leaves, treedef = jax.tree.flatten(network)
-    names = leaf_names(network)
+    names, leaves, changed = leaf_names(network), jax.tree.leaves(network), {}
     for i in (i for w in where for i in find(network, w)):
         n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]
         if shape not in ((), (1,), (n,)):
             raise ValueError(f"{names[i]} has shape {shape}: only a scalar becomes one value for each of {n} regions")
-        value = jnp.asarray(leaves[i], jnp.result_type(leaves[i]))  # never weakly typed
-        leaves[i] = jnp.broadcast_to(value, (n,))
-    return jax.tree.unflatten(treedef, leaves)
+        changed[i] = jnp.broadcast_to(jnp.asarray(leaves[i], jnp.result_type(leaves[i])), (n,))  # never weakly typed
+    return replace(network, changed)
