@@ -23,6 +23,7 @@ ROOMS = [
     "delays",
     "couplings",
     "models",
+    "memory",
     "noise",
     "stimuli",
     "solvers",

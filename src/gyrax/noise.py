@@ -3,7 +3,7 @@
 import abc
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ._types import Parameter, State
 from .couplings import as_names
+from .memory import AbstractMemory
 from .parameters.declaring import Parametric, as_parameter, parameter
 from .parameters.domains import Positive
 
@@ -30,6 +31,8 @@ class AbstractNoise(Parametric):
 
     states: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
     mixing: Float[Array, "node source"] | None = eqx.field(default=None, converter=as_parameter, kw_only=True)
+    #: Names of inputs that it adds to in place of states, for noise that can.
+    inputs: ClassVar[tuple[str, ...] | None] = None
 
     @abc.abstractmethod
     def diffusion(self, t, y: State) -> Float[Array, "..."]:
@@ -77,7 +80,7 @@ class Multiplicative(AbstractNoise):
         return self.sigma * self.function(y)
 
 
-class OrnsteinUhlenbeck(AbstractNoise):
+class OrnsteinUhlenbeck(AbstractNoise, AbstractMemory):
     r"""Coloured noise: a process with a memory that adds to the derivatives of states, or to inputs.
 
     $$\tau\,d\eta = -\eta\,dt + \sigma \sqrt{2 \tau}\,dW, \quad \dot y = f + \eta$$
@@ -94,7 +97,9 @@ class OrnsteinUhlenbeck(AbstractNoise):
         OrnsteinUhlenbeck(inputs=('c',), sigma=0.02, tau=5 ms)
     """
 
-    inputs: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
+    inputs: tuple[str, ...] | None = eqx.field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None, converter=as_names, static=True, kw_only=True
+    )
     sigma: Parameter = parameter(0.01, domain=Positive(), doc="standard deviation, of a state per ms or of an input")
     tau: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="time constant of its memory")
 
@@ -106,11 +111,13 @@ class OrnsteinUhlenbeck(AbstractNoise):
         """Amplitude of the Wiener process behind it, y being its own rows."""
         return self.sigma * jnp.sqrt(2 / self.tau)
 
-    def advance(self, y: State, increments: State, dt: Any) -> State:
-        """Its rows dt ms later, from Wiener increments of that time."""
+    def begin(self, normals: State) -> State:
+        return jnp.broadcast_to(self.sigma * normals, normals.shape)
+
+    def advance(self, rows: State, increments: State, dt: Any) -> State:
         kept = jnp.exp(-dt / self.tau)
         fresh = self.sigma * jnp.sqrt(-jnp.expm1(-2 * dt / self.tau) / dt)
-        return kept * y + fresh * increments
+        return kept * rows + fresh * increments
 
 
 def factor(covariance: Any) -> Float[Array, "node source"]:

@@ -214,7 +214,7 @@ def _begin(
         expected = (len(network.model.states), network.n_nodes)
         if y.shape != expected:
             raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
-        y = network.with_colour(y, key)
+        y = network.with_memory(y, key)
     if y.shape != (network.n_rows, network.n_nodes):
         raise ValueError(
             f"the run that start= comes from had {len(y)} rows of states and coloured noise in {y.shape[1]} nodes, this "

@@ -93,15 +93,15 @@ class Engine:
         """One step of the solver, from the step's number `n` on."""
         net = parts.network
         time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
-        coloured, rows = None, y[len(net.model.states) :]
-        if net.coloured:
-            coloured = rows, net.recoloured(rows, noise, self.dt)
-        args = Afferent(time, self.dt, before, after, parts.instant, parts.degree, coloured)
+        memory, rows = None, y[len(net.model.states) :]
+        if net.memories:
+            memory = rows, net.remembered(rows, noise, self.dt)
+        args = Afferent(time, self.dt, before, after, parts.instant, parts.degree, memory)
         terms, y = net.terms(lambda t0, t1: noise), net.settled(y)
         state = parts.solver.init(terms, 0.0, self.dt, y, args)
         new, *_ = parts.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
         new = net.model.limit(new)
-        return new if coloured is None else jnp.concatenate([new, coloured[1]])
+        return new if memory is None else jnp.concatenate([new, memory[1]])
 
     def send(self, parts: Parts, y: State) -> dict[str, Array]:
         """What regions send to each other, by coupling, `(feature, region)`."""

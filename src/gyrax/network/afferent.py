@@ -1,4 +1,4 @@
-"""What reaches a network within a step: delayed sums, weights that act at once, coloured noise."""
+"""What reaches a network within a step: delayed sums, weights that act at once, what remembers."""
 
 from typing import Any
 
@@ -16,7 +16,8 @@ class Afferent(eqx.Module):
     """What is known of a step before it is taken: its time, and the delayed sums at both ends.
 
     The engine passes it as `args` to the terms. `instant` holds the weights that act without delay, as `prepared`, and
-    `coloured` the coloured noise at both ends. The solver's own time runs from 0 to dt within the step: absolute float32
+    `memory` the rows of
+    what remembers at both ends. The solver's own time runs from 0 to dt within the step: absolute float32
     times lose their digits in long runs.
     """
 
@@ -26,12 +27,12 @@ class Afferent(eqx.Module):
     after: dict[str, Float[Array, "*step feature region"]]
     instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
     degree: dict[str, Float[Array, " _"]]
-    coloured: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None = None
+    memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None = None
 
-    def colour(self, t: Any) -> Float[Array, "row node"]:
-        """Coloured noise at the time t within the step, by linear interpolation."""
-        assert self.coloured is not None
-        return self._between(*self.coloured, t)
+    def remembered(self, t: Any) -> Float[Array, "row node"]:
+        """Rows of memory at the time t within the step, by linear interpolation."""
+        assert self.memory is not None
+        return self._between(*self.memory, t)
 
     def delayed(self, name: str, t: Any) -> Features:
         """Delayed sums at the time t within the step, by linear interpolation."""

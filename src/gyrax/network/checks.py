@@ -63,9 +63,8 @@ def check_noise(net: "Network", name: str) -> None:
     """What a noise drives exists, and its mixing fits."""
     noise, model = net.noises[name], net.model
     where = name if name == "noise" else f"noise '{name}'"
-    inputs = getattr(noise, "inputs", None)
-    if inputs is not None:
-        check_inputs(net, inputs, where)
+    if noise.inputs is not None:
+        check_inputs(net, noise.inputs, where)
     else:
         for state in noise.states or ():
             if not set(model.meant(state)) <= set(model.states):

@@ -17,9 +17,10 @@ from ..anatomy.sparse import Sparse
 from ..anatomy.surface import Surface
 from ..couplings import AbstractCoupling
 from ..delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
+from ..memory import AbstractMemory
 from ..models.base import AbstractModel
 from ..models.groups import Groups
-from ..noise import AbstractNoise, OrnsteinUhlenbeck
+from ..noise import AbstractNoise
 from ..parameters.declaring import summary
 from ..stimuli import AbstractStimulus
 from .afferent import Afferent, prepared
@@ -218,9 +219,8 @@ class Network(eqx.Module):
 
     def rows(self, noise: AbstractNoise) -> tuple[str, ...]:
         """The states, or inputs, that a noise drives."""
-        inputs = getattr(noise, "inputs", None)
-        names = self.model.states if noise.states is None else noise.states
-        return tuple(full for name in (names if inputs is None else inputs) for full in self.model.meant(name))
+        states = self.model.states if noise.states is None else noise.states
+        return tuple(full for name in noise.inputs or states for full in self.model.meant(name))
 
     @property
     def noisy(self) -> tuple[str, ...]:
@@ -236,45 +236,44 @@ class Network(eqx.Module):
             found[name] = own if noise.mixing is None else own[:, : noise.mixing.shape[1]] @ noise.mixing.T
         return found
 
+    # What remembers: rows of the state below the model's
+
     @property
-    def coloured(self) -> dict[str, OrnsteinUhlenbeck]:
-        """The noises that have a memory, and a row of the state for it."""
-        return {name: noise for name, noise in self.noises.items() if isinstance(noise, OrnsteinUhlenbeck)}
+    def memories(self) -> dict[str, AbstractMemory]:
+        """The parts that add rows of their own to the state, in the order of those rows."""
+        return {name: noise for name, noise in self.noises.items() if isinstance(noise, AbstractMemory)}
 
     @property
     def n_rows(self) -> int:
-        """Rows of the state that a run carries: the model's, and one for each that coloured noise drives."""
-        return len(self.model.states) + sum(len(self.rows(noise)) for noise in self.coloured.values())
+        """Rows of the state that a run carries: the model's, and those of what remembers."""
+        return len(self.model.states) + sum(len(self.rows(self.noises[name])) for name in self.memories)
 
     def settled(self, y: Float[Array, "row node"]) -> State:
         """The model's states among the rows that a run carries."""
         return y if len(y) == len(self.model.states) else y[: len(self.model.states)]
 
-    def _colours(self, rows: Float[Array, "row node"]) -> Any:
-        """A coloured noise's name, the rows of states or inputs it drives, and its values, one after another."""
-        before = 0
-        for name, noise in self.coloured.items():
-            count = len(self.rows(noise))
-            yield name, noise, rows[before : before + count]
-            before += count
+    def _apart(self, rows: Float[Array, "row node"]) -> dict[str, Float[Array, "own node"]]:
+        """Rows of memory by the part whose they are."""
+        found, before = {}, 0
+        for name in self.memories:
+            count = len(self.rows(self.noises[name]))
+            found[name], before = rows[before : before + count], before + count
+        return found
 
-    def recoloured(
+    def remembered(
         self, rows: Float[Array, "row node"], increments: Float[Array, "noisy node"], dt: float
     ) -> Float[Array, "row node"]:
-        """Coloured noise a step later."""
-        fresh = self.split(increments)
-        return jnp.concatenate([noise.advance(x, fresh[name], dt) for name, noise, x in self._colours(rows)])
+        """Rows of memory a step later."""
+        fresh, own = self.split(increments), self._apart(rows)
+        return jnp.concatenate([part.advance(own[name], fresh[name], dt) for name, part in self.memories.items()])
 
-    def with_colour(self, y: State, key: Any) -> Float[Array, "row node"]:
-        """The state with a draw of coloured noise from what it is in the long run, below the model's rows."""
-        if not self.coloured:
+    def with_memory(self, y: State, key: Any) -> Float[Array, "row node"]:
+        """The state with the rows of memory that a run starts with below the model's."""
+        if not self.memories:
             return y
         normals = jax.random.normal(jax.random.fold_in(key, 0x0C01), (len(self.noisy), self.n_nodes), y.dtype)
         fresh = self.split(normals)
-        drawn = [
-            jnp.broadcast_to(noise.sigma * fresh[name], fresh[name].shape) for name, noise in self.coloured.items()
-        ]
-        return jnp.concatenate([y, *drawn])
+        return jnp.concatenate([y, *(part.begin(fresh[name]) for name, part in self.memories.items())])
 
     # What a run asks for
 
@@ -327,11 +326,11 @@ class Network(eqx.Module):
         if self.stimulus is not None:
             for target, row in self.stimulus(t if afferent is None else afferent.time + t).items():
                 feed(target, row)
-        if afferent is not None and afferent.coloured is not None:
-            driven = [(n, v) for _, n, v in self._colours(afferent.colour(t)) if n.inputs is not None]
-            for noise, values in driven:
-                for target, row in zip(self.rows(noise), values, strict=True):
-                    feed(target, row)
+        if afferent is not None and afferent.memory is not None:
+            for name, values in self._apart(afferent.remembered(t)).items():
+                if self.noises[name].inputs is not None:
+                    for target, row in zip(self.rows(self.noises[name]), values, strict=True):
+                        feed(target, row)
         zero = jnp.zeros(y.shape[1:], y.dtype)
         every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
         return jnp.stack(every) if every else zero[None][:0]
@@ -340,10 +339,10 @@ class Network(eqx.Module):
         """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
         now = t if afferent is None else afferent.time + t
         flow = self.model.drift(now, y, self.input(t, y, afferent))
-        if afferent is not None and afferent.coloured is not None:
-            for _, noise, values in self._colours(afferent.colour(t)):
-                if noise.inputs is None:
-                    flow = flow.at[self._indices(noise)].add(values)
+        if afferent is not None and afferent.memory is not None:
+            for name, values in self._apart(afferent.remembered(t)).items():
+                if self.noises[name].inputs is None:
+                    flow = flow.at[self._indices(self.noises[name])].add(values)
         return flow
 
     def _indices(self, noise: AbstractNoise) -> np.ndarray:
@@ -360,7 +359,7 @@ class Network(eqx.Module):
             (1, 84)
         """
         drift = dfx.ODETerm(self.drift)
-        if len(self.noises) == len(self.coloured):
+        if len(self.noises) == len(self.memories):
             return drift
         if control is None:
             raise ValueError("a network with noise needs a control: Wiener increments of shape (noisy state, region)")
@@ -368,7 +367,7 @@ class Network(eqx.Module):
 
     def _diffusion(self, t: Any, y: State, afferent: Afferent | None = None) -> lx.AbstractLinearOperator:
         now = t if afferent is None else afferent.time + t
-        white = {name: noise for name, noise in self.noises.items() if name not in self.coloured}
+        white = {name: noise for name, noise in self.noises.items() if name not in self.memories}
         amplitudes = {}
         for name, noise in white.items():
             noisy = y if self.rows(noise) == self.model.states else y[self._indices(noise)]
