@@ -19,7 +19,7 @@ from toys import counting
 DOUBLE = jnp.result_type(float) == jnp.float64
 #: Relative to the largest entry of a leaf.
 CLOSE = 1e-8 if DOUBLE else 2e-3
-simulation = importlib.import_module("gyrax.simulation")
+simulation = importlib.import_module("gyrax._engine.running")
 N = 6
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gyrax as gx
-from gyrax._engine.prepare import assemble
+from gyrax._engine.prepare import assemble, resolve
 from gyrax.anatomy.sparse import SparseSum
 from naive import loop
 
@@ -40,7 +40,7 @@ def test_few_connections_without_delay(interpolation, key, rounding):
     weights, lengths = rng.uniform(0.1, 0.3, (12, 12)), rng.uniform(6.0, 24.0, (12, 12))
     lengths[[0, 7, 9], [4, 2, 2]] = 0.0
     net = network(gx.Connectome(weights, lengths), gx.Delay(3.0, interpolation=interpolation))
-    parts = assemble(net, {}, gx.solvers.Heun(), 0.5, jnp.array(0))
+    parts = assemble(resolve(net, {}, gx.solvers.Heun(), None, 0.5), jnp.array(0))
     assert all(isinstance(weights, SparseSum) for weights in parts.instant.values())
     expected = loop(net, 40, 0.5, key)
     np.testing.assert_allclose(gx.simulate(net, 20.0, 0.5, key=key)["raw"].values, expected, atol=rounding * 10)

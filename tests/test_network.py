@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax._engine.prepare import assemble
+from gyrax._engine.prepare import assemble, resolve
 
 RNG = np.random.default_rng(11)
 N = 4
@@ -351,6 +351,6 @@ def test_what_rounds_to_no_step_is_instantaneous():
     lengths = np.array([[0.0, 1.0, 3.0], [1.6, 0.0, 9.0], [0.5, 0.0, 0.0]])
     connectome = gx.Connectome(np.where(lengths > 0, 2.0, 0.0), lengths)
     net = gx.Network(Scalar(), linear(), connectome, gx.Delay(1.0))
-    parts = assemble(net, {}, None, 3.0, jnp.zeros((), int))
+    parts = assemble(resolve(net, {}, gx.solvers.Heun(), None, 3.0), jnp.zeros((), int))
     np.testing.assert_array_equal(parts.instant["coupling"].T[:3], [[0, 2, 0], [0, 0, 0], [2, 0, 0]])
     np.testing.assert_array_equal(parts.delayed["coupling"][0], [[0, 0, 2], [2, 0, 2], [0, 0, 0]])

@@ -254,7 +254,7 @@ def test_whole_runs_do_not_depend_on_the_windows(kind, key, rounding, monkeypatc
     for window in {"all": (1, 2, 8), "sparse": (1, 4, 16), "far": (4, 8, 16)}[kind]:
         picked = []
         pick = lambda *lags, k=window, seen=picked: seen.append(lags) or k  # noqa: E731
-        monkeypatch.setattr(importlib.import_module("gyrax.simulation"), "windows", pick)
+        monkeypatch.setattr(importlib.import_module("gyrax._engine.running"), "windows", pick)
         connectome = wiring(f"{kind}{window}", **WIRINGS[kind])
         net = gx.Network(gx.models.Hopf(a=0.1, omega=0.3), coupling, connectome, gx.Delay(3.0), noise)
         run = gx.simulate(net, duration=32.0, dt=1.0, key=key)

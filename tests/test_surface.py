@@ -139,7 +139,7 @@ def test_goes_on_from_where_it_ended(key, rounding):
 @pytest.mark.parametrize("kept", [True, False])
 def test_gradients_equal_finite_differences(delay, kept, key, monkeypatch):
     if not kept:
-        monkeypatch.setattr(sys.modules["gyrax.simulation"], "_KEPT", 0.0)
+        monkeypatch.setattr(sys.modules["gyrax._engine.running"], "_KEPT", 0.0)
         monkeypatch.setattr(sys.modules["gyrax._engine.loops"], "_LONG", 0)
     net = surface(delay, 0.02, f"{kept}")
     leaves = ["coupling.near.weights", "coupling.near.strength", "connectome.weights", "model.omega"]

@@ -1,24 +1,43 @@
-"""The loops backwards: gradients by hand-written adjoint.
+"""The loops of a segment backwards: gradients by hand-written adjoint.
 
-What the regions of the future make of what a region sends comes back by the same windowed reads, with sources and
-targets exchanged and time reversed. The steps of a tick are linearised together, for their path is known by then; only
-the transposed linear steps run one after another. Parameters get their share of the whole tick at once.
+Time runs to the left; cotangents (`bar`: the gradient of the result by a value) come in at the right end:
+
+    chunk         |<----------------------|<----------------------|  recomputed first, if its path was not kept
+    tick          |<----------|<----------|<----------|<----------|  back through its monitors, then through its steps
+    block                     |<----|<----|                          steps linearised together, few enough for the cache
+    long window               |<----|<----|                          hears from the future by the delays that reach beyond it
+    short window              |<-|<-|<-|<-|                          hears from the future by the shorter delays
+    step                      ||||||||||||                           transposed linear steps, one after another
+
+What the regions of the future make of what a region sends comes back by the same windowed reads as forward, with sources and
+targets exchanged and time reversed. They read `to_come`, a buffer like that of what was sent, laid out from the tick's own
+steps on into the future:
+
+    columns   |<---------- tick ---------->|<------- depth ------->|slack|
+               cotangents of what is heard   those of later ticks
+               at each step, written here    that its delays reach
+
+A connection of k steps reads, for a window at column `at`, the columns from at + k on: what was sent then was heard there.
+
+The steps of a block are linearised side by side, for their path is known by then; only the transposed linear steps run one
+after another. Parameters get their share of a whole block at once, delayed weights that of a whole tick.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.extend.core import Literal
+from jaxtyping import Array
 
 from .batches import ensemble
 from .carry import Carry, Parts, Saved
 from .lengths import divisors
-from .loops import Engine, put, take
+from .loops import Engine, Reads, put, take
 from .reads import SLACK
 
 #: Numbers of the steps' states that are linearised at a time, so that it all stays in a core's cache.
@@ -46,16 +65,19 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
 
     @jax.custom_vjp
     def run(floats, others):
-        job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks)  # noqa: E731
+        def job(engine, parts, carry, key):
+            return _forward(engine, parts, carry, key, chunks)
+
         return outputs(ensemble(engine, job, whole(floats, others))[0])
 
     def forward(floats, others):
-        is_primal = lambda x: isinstance(x, CustomVJPPrimal)  # noqa: E731
-        wanted = _Flags(tuple(x.perturbed for x in jax.tree.leaves(floats, is_leaf=is_primal)))
-        floats, others = jax.tree.map(lambda x: x.value, (floats, others), is_leaf=is_primal)
-        histories = any(jax.tree.leaves(_asked(floats, wanted)[0].delayed))
-        save = "path" if keep else "chunks"
-        job = lambda e, parts, carry, key: _forward(e, parts, carry, key, chunks, save, histories)  # noqa: E731
+        wanted = _Flags(tuple(x.perturbed for x in jax.tree.leaves(floats, is_leaf=_is_primal)))
+        floats, others = jax.tree.map(lambda x: x.value, (floats, others), is_leaf=_is_primal)
+        histories = any(jax.tree.leaves(_asked(floats, wanted).parts.delayed))
+
+        def job(engine, parts, carry, key):
+            return _forward(engine, parts, carry, key, chunks, "path" if keep else "chunks", histories)
+
         out, saved = ensemble(engine, job, whole(floats, others))
         return outputs(out), (floats, others, *eqx.partition(saved, eqx.is_array), wanted)
 
@@ -63,7 +85,10 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
         floats, others, saved, plain, wanted = residuals
         asked = _asked(floats, wanted)
         moving = jax.tree.map(lambda bar: None if isinstance(bar, SymbolicZero) else bar, bars[0])
-        job = lambda e, parts, carry, key, *rest: _Backward(e, parts, carry, key, asked, keep).run(*rest)  # noqa: E731
+
+        def job(engine, parts, carry, key, *rest):
+            return _Backward(engine, parts, carry, key, asked, keep).run(*rest)
+
         found = ensemble(engine, job, (*whole(floats, others), eqx.combine(saved, plain), moving))
         return _filled(found, floats), None
 
@@ -72,25 +97,36 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
     return eqx.combine(moving, still, kinds[0])
 
 
+def _is_primal(x: Any) -> bool:
+    return isinstance(x, CustomVJPPrimal)
+
+
+class _Asked(NamedTuple):
+    """Leaf by leaf, True where a gradient is asked for."""
+
+    parts: Any
+    carry: Any
+
+
 class _Flags(eqx.Module):
     """Which leaves a gradient is asked for; no array, so that it stays known."""
 
     flags: tuple[bool, ...] = eqx.field(static=True)
 
 
-def _asked(floats: Any, wanted: _Flags) -> Any:
-    """The flags as a tree, True where a gradient is asked for."""
-    leaves, tree = jax.tree.flatten(floats, is_leaf=lambda x: x is None)
+def _asked(floats: Any, wanted: _Flags) -> _Asked:
+    """The flags as trees."""
+    leaves, tree = jax.tree.flatten(floats, is_leaf=_is_none)
     flags = iter(wanted.flags)
-    return jax.tree.unflatten(tree, [False if leaf is None else next(flags) for leaf in leaves])
+    return _Asked(*jax.tree.unflatten(tree, [False if leaf is None else next(flags) for leaf in leaves]))
 
 
 def plain_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
     """The same for plain autodiff, forward mode included."""
-    sums = engine.sums(parts)
+    reads = engine.reads(parts)
 
     def chunk(carry, _):
-        carry, (found, _) = engine.chunk(parts, sums, carry, key, False)
+        carry, (found, _) = engine.chunk(parts, reads, carry, key, False)
         return carry, found
 
     if not keep:
@@ -101,10 +137,12 @@ def plain_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: 
 def _forward(
     engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, save: str | None = None, histories: bool = False
 ) -> Any:
-    sums = engine.sums(parts)
+    """All chunks; `save` what the way back needs: the 'path' of all, or where 'chunks' began."""
+    reads = engine.reads(parts)
 
+    # Chunk after chunk: each begins where the last ended.
     def chunk(carry, _):
-        new, (found, saved) = engine.chunk(parts, sums, carry, key, save == "path", histories)
+        new, (found, saved) = engine.chunk(parts, reads, carry, key, save == "path", histories)
         kept = dataclasses.replace(carry, step=None) if save == "chunks" else saved
         return new, (found, kept)
 
@@ -114,89 +152,116 @@ def _forward(
 
 @dataclasses.dataclass(frozen=True)
 class _Backward:
-    """The way back through one segment."""
+    """The way back through one segment.
+
+    Attributes:
+        engine: its loops.
+        parts: of the run.
+        first: the carry that the segment began with.
+        key: of the run's noise.
+        wanted: which leaves of the parts and of the first carry a gradient is asked for.
+        keep: whether the path of the whole segment was kept, or is recomputed chunk by chunk.
+    """
 
     engine: Engine
     parts: Parts
     first: Carry
     key: Any
-    wanted: Any
+    wanted: _Asked
     keep: bool
 
     def run(self, saved: Any, bars: Any) -> Any:
         """Cotangents of parts and first carry from those of last carry and samples."""
         engine = self.engine
         end, found = bars
+        given_from_outside = any(h is not None for h in end.history.values())
         end = _filled(end, dataclasses.replace(self.first, step=None))
-        direct = bars[0].history if any(h is not None for h in bars[0].history.values()) else None
-        room = lambda h: jnp.zeros((h.shape[0], self._columns(h), *h.shape[2:]), h.dtype)  # noqa: E731
-        to_come = {name: room(h) for name, h in self.first.history.items()}
-        if direct is not None:
-            direct = end.history
-        heard = {name: h[0] for name, h in end.heard.items()}
-        state = (end.y, heard, to_come, direct, end.monitors, self._no_gradient())
+        state = _State(
+            end.y,
+            {name: rows[0] for name, rows in end.heard.items()},
+            {name: self._room(past) for name, past in self.first.history.items()},
+            end.history if given_from_outside else None,
+            end.monitors,
+            self._no_gradient(),
+        )
         chunks = jax.tree.leaves(saved)[0].shape[0]
         size = engine.per_chunk
-        sums = None if self.keep else engine.sums(self.parts)
-        back = engine.sums(self.parts, transposed=True)
+        reads = {} if self.keep else engine.reads(self.parts)  # what is kept is not computed again
+        back = engine.reads(self.parts, transposed=True)
 
+        # Chunk before chunk, the last first.
         def chunk(state, x):
             number, found, kept = x
             step = self.first.step + number * size * engine.segment.tick
             if not self.keep:
                 carry = dataclasses.replace(kept, step=step)
-                _, (_, kept) = engine.chunk(self.parts, sums, carry, self.key, True, self._weigh)
+                _, (_, kept) = engine.chunk(self.parts, reads, carry, self.key, True, self._weigh)
+
+            # Tick before tick, the last first.
+            def tick(state, x):
+                return self._tick(state, back, step + x[0], *x[1:]), None
+
             steps = engine.segment.tick * jnp.arange(size)
-            x = (steps, found, kept)
-            return jax.lax.scan(lambda s, x: self._tick(s, back, step + x[0], *x[1:]), state, x, reverse=True)
+            return jax.lax.scan(tick, state, (steps, found, kept), reverse=True)
 
         state, _ = jax.lax.scan(chunk, state, (jnp.arange(chunks), found, saved), reverse=True)
-        y, heard, to_come, direct, monitors, gradient = state
-        history = self._before(back, to_come, direct)
-        heard = {name: h[None] for name, h in heard.items()}
-        return self._parts_bar(gradient), Carry(y, history, heard, monitors, None, None)  # type: ignore[arg-type]
+        history = self._before(back, state.to_come, state.direct)
+        heard = {name: rows[None] for name, rows in state.pending.items()}
+        first = Carry(state.y, history, heard, state.monitors, None, None)
+        return self._parts_bar(state.gradient), first
+
+    def _room(self, past: Array) -> Array:
+        """An empty buffer of cotangents to come, for what was sent."""
+        features = past.shape[1] // self.engine.depth
+        columns = features * (self.engine.depth + self.engine.segment.tick + SLACK)
+        return jnp.zeros((past.shape[0], columns, *past.shape[2:]), past.dtype)
 
     @property
     def _weigh(self) -> bool:
-        return any(jax.tree.leaves(self.wanted[0].delayed))
-
-    def _columns(self, history: Any) -> int:
-        return history.shape[1] // self.engine.depth * (self.engine.depth + self.engine.segment.tick + SLACK)
+        """Whether a gradient is asked for by delayed weights."""
+        return any(jax.tree.leaves(self.wanted.parts.delayed))
 
     # One tick
 
-    def _tick(self, state: Any, back: Any, step: Any, found: Any, saved: Saved) -> Any:
+    def _tick(self, state: "_State", back: dict[str, Reads], step: Any, found: Any, saved: Saved) -> "_State":
+        """Back through one tick: from the cotangents after it to those before it."""
         engine, tick, block = self.engine, self.engine.segment.tick, self._block
-        y, pending, to_come, direct, monitors, (shared, weights) = state
         noise = engine.draw(self.parts, self.key, step, tick)
-        observed, path_bar, end_bar, arrived, monitors = self._observe(saved, step, monitors, found)
-        shared = _add(shared, observed)
-        pending = {name: h + arrived[name][-1] if arrived else h for name, h in pending.items()}
+        seen = self._observe(saved, step, state.monitors, found)
+        gradient = state.gradient._replace(shared=_add(state.gradient.shared, seen.shared))
+        pending = {n: h + seen.arrived[n][-1] if seen.arrived else h for n, h in state.pending.items()}
         after = jnp.concatenate([saved.path[1:], saved.end[None]])
-        heard = saved.heard
-        direct, sent = self._given(direct)
+        direct, sent = self._given(state.direct)
 
-        def several(b, state):
-            """A block of steps, few enough for what is known of them to stay in the cache."""
-            y, pending, to_come, shared = state
+        # Block before block: few enough steps for what is known of them to stay in the cache.
+        def several(b, x):
+            y, pending, to_come, shared = x
             at = tick - (b + 1) * block
-            some = lambda rows: take(rows, at, block)  # noqa: E731
-            before, now = ({name: take(h, at + k, block) for name, h in heard.items()} for k in (0, 1))
+
+            def some(rows):
+                return take(rows, at, block)
+
+            before, now = ({name: take(h, at + k, block) for name, h in saved.heard.items()} for k in (0, 1))
             known = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
             y, pending, to_come, bars, given = self._steps(
-                y, pending, to_come, back, at, known, some(after), *jax.tree.map(some, (path_bar, arrived, sent))
+                y, pending, to_come, back, at, known, some(after), *jax.tree.map(some, (seen.path, seen.arrived, sent))
             )
             return y, pending, to_come, _add(shared, self._shares(known, some(after), bars, given))
 
-        state = (y + end_bar, pending, to_come, shared)
-        y, pending, to_come, shared = engine.loop(tick // block, several, state)
+        x = (state.y + seen.end, pending, state.to_come, gradient.shared)
+        y, pending, to_come, shared = engine.loop(tick // block, several, x)
+        weights = gradient.weights
         if self._weigh:
             weights = _add(weights, self._taps(saved, after, to_come))
         to_come = {name: self._earlier(name, x) for name, x in to_come.items()}
         if engine.horizon is not None:
-            keep = lambda x: jnp.where((step % engine.horizon == 0) & (step > 0), jnp.zeros_like(x), x)  # noqa: E731
+            cut = (step % engine.horizon == 0) & (step > 0)
+
+            def keep(x):
+                return jnp.where(cut, jnp.zeros_like(x), x)
+
             y, pending, to_come, direct = jax.tree.map(keep, (y, pending, to_come, direct))
-        return (y, pending, to_come, direct, monitors, (shared, weights)), None
+        return _State(y, pending, to_come, direct, seen.monitors, _Gradient(shared, weights))
 
     @property
     def _block(self) -> int:
@@ -209,8 +274,8 @@ class _Backward:
         ]
         return segment.window * max(fitting, default=1)
 
-    def _observe(self, saved: Saved, step: Any, bar: Any, found: Any) -> Any:
-        """Back through the monitors of a tick."""
+    def _observe(self, saved: Saved, step: Any, bar: Any, found: Any) -> "_Seen":
+        """Back through the monitors of a tick, from cotangents of their states after it and of their samples."""
         engine = self._per_run
         floats, rest = eqx.partition(saved.monitors, eqx.is_inexact_array)
         observe = engine.each(engine.observe, "parts", -1, -1, -1, -1, None, "key")
@@ -223,7 +288,7 @@ class _Backward:
 
         out, pull = jax.vjp(run, self._shared, floats, saved.path, saved.end, heard)
         shared, floats, path, end, heard = pull(_filled((bar, found), out))
-        return shared, path, end, heard, floats
+        return _Seen(shared, path, end, heard, floats)
 
     def _given(self, direct: Any) -> tuple[Any, Any]:
         """Cotangents of a history from outside: what is left for earlier ticks, and `(step, feature, node)` for this one."""
@@ -259,48 +324,61 @@ class _Backward:
         `path_bar`, `arrived` and `sent`: cotangents, by step, of states, delayed sums and what was sent.
         """
         engine, parts = self.engine, self.parts
-        block, window, inner = self._block, engine.segment.window, engine.inner
+        block, long, short = self._block, engine.segment.window, engine.short_window
         step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
         send = engine.each(engine.send, "parts", -1)
 
         def linear_step(y, before, heard, noise, n):
             return jax.vjp(lambda y, before, heard: step(parts, y, n, before, heard, noise), y, before, heard)[1]
 
-        steps, pull_step = _over_time(engine, linear_step, *known)
-        sends, pull_send = _over_time(engine, lambda y: jax.vjp(lambda y: send(parts, y), y)[1], after)
+        def linear_send(y):
+            return jax.vjp(lambda y: send(parts, y), y)[1]
 
-        def one(n, state, sent):
+        steps, pull_step = _over_time(engine, linear_step, *known)
+        sends, pull_send = _over_time(engine, linear_send, after)
+
+        def one_step(n, state, sent):
             y, pending, bars, heard = state
+            # What the step's end sends, its state passes on to, and in turn what the step heard at its two ends.
             y = y + pull_send([take(x, n) for x in sends])({name: take(x, n) for name, x in sent.items()})[0]
             before_y, before, now = pull_step([take(x, n) for x in steps])(y)
             heard = {name: put(h, (pending[name] + now[name])[None], n) for name, h in heard.items()}
             before = {name: h + take(arrived[name], n) if arrived else h for name, h in before.items()}
             return before_y + take(path_bar, n), before, put(bars, y[None], n), heard
 
-        def several(at, state):
+        def all_of_short(at, state):
             y, pending, bars, heard, sent, to_come = state
-            for name, (_, short) in back.items():
-                if short is not None:
-                    rows = take(sent[name], at, inner) + short.read(to_come[name], origin + at)
+            for name, sums in back.items():
+                if sums.short is not None:
+                    rows = take(sent[name], at, short) + sums.short.read(to_come[name], origin + at)
                     sent = sent | {name: put(sent[name], rows, at)}
-            backwards = lambda i, s: one(at + inner - 1 - i, s, sent)  # noqa: E731
-            y, pending, bars, heard = jax.lax.fori_loop(0, inner, backwards, (y, pending, bars, heard))
-            to_come = {name: engine.write(x, take(heard[name], at, inner), origin + at) for name, x in to_come.items()}
+
+            # Step before step, the last first.
+            def body(i, state):
+                return one_step(at + short - 1 - i, state, sent)
+
+            y, pending, bars, heard = jax.lax.fori_loop(0, short, body, (y, pending, bars, heard))
+            to_come = {name: engine.write(x, take(heard[name], at, short), origin + at) for name, x in to_come.items()}
             return y, pending, bars, heard, sent, to_come
 
-        def all_of_window(w, state):
+        def all_of_long(w, state):
             *others, sent, to_come = state
-            at = block - (w + 1) * window
-            for name, (long, _) in back.items():
-                if long is not None:
-                    rows = take(sent[name], at, window) + long.read(to_come[name], origin + at)
+            at = block - (w + 1) * long
+            for name, sums in back.items():
+                if sums.long is not None:
+                    rows = take(sent[name], at, long) + sums.long.read(to_come[name], origin + at)
                     sent = sent | {name: put(sent[name], rows, at)}
-            backwards = lambda q, s: several(at + window - (q + 1) * inner, s)  # noqa: E731
-            return engine.loop(window // inner, backwards, (*others, sent, to_come))
 
+            # Short window before short window, the last first.
+            def body(q, state):
+                return all_of_short(at + long - (q + 1) * short, state)
+
+            return engine.loop(long // short, body, (*others, sent, to_come))
+
+        # Long window before long window, the last first.
         blank = {name: engine.zeros(name, block) for name in engine.features}
         state = (y, pending, jnp.zeros_like(path_bar), blank, sent or blank, to_come)
-        y, pending, bars, _, sent, to_come = engine.loop(block // window, all_of_window, state)
+        y, pending, bars, _, sent, to_come = engine.loop(block // long, all_of_long, state)
         return y, pending, to_come, bars, sent
 
     def _shares(self, known: Any, after: Any, bars: Any, sent: Any) -> Any:
@@ -322,7 +400,7 @@ class _Backward:
         """What a tick says about every weight: what it carried, times what its target wanted."""
         engine, found = self.engine, {}
         sent = engine.over_time(lambda y: engine.each(engine.send, "parts", -1)(self.parts, y))(after)
-        for name, sums in engine.sums(self.parts).items():
+        for name, sums in engine.reads(self.parts).items():
             assert saved.history is not None
             features = engine.features[name]
             past = saved.history[name]
@@ -341,22 +419,21 @@ class _Backward:
         kept = to_come[:, : depth * features]
         return jnp.concatenate([zeros[:, : tick * features], kept, zeros[:, : SLACK * features]], 1)
 
-    def _before(self, back: Any, to_come: Any, direct: Any) -> dict[str, Any] | None:
+    def _before(self, back: dict[str, Reads], to_come: Any, direct: Any) -> dict[str, Any]:
         """Cotangents of the history that the segment began with."""
         engine, found = self.engine, {}
-        tick, window, inner = engine.segment.tick, engine.segment.window, engine.inner
+        tick, long, short = engine.segment.tick, engine.segment.window, engine.short_window
         for name, buffer in to_come.items():
-            if not self.wanted[1].history[name]:
+            if not self.wanted.carry.history[name]:
                 found[name] = None
                 continue
             pieces = []
             for _ in range(-(-engine.depth // tick)):
                 total = jnp.zeros((tick, engine.features[name], engine.regions, *engine.tail), buffer.dtype)
-                for sums, length in zip(back[name], (window, inner), strict=True):
+                for sums, length in zip(back[name], (long, short), strict=True):
                     if sums is not None:
-                        read = jax.lax.map(
-                            lambda at, s=sums, b=buffer: s.read(b, at), length * jnp.arange(tick // length)
-                        )
+                        starts = length * jnp.arange(tick // length)
+                        read = jax.lax.map(lambda at, s=sums, b=buffer: s.read(b, at), starts)
                         total = total + read.reshape(total.shape)
                 pieces.append(engine.columns(total))
                 buffer = self._earlier(name, buffer)
@@ -369,16 +446,17 @@ class _Backward:
     @property
     def _shared(self) -> Any:
         """The wanted leaves of the parts, without the delayed weights; in a batch, one a simulation."""
-        wanted = dataclasses.replace(self.wanted[0], delayed=None)
+        wanted = dataclasses.replace(self.wanted.parts, delayed=None)
         shared = jax.tree.map(lambda w, x: x if w else None, wanted, dataclasses.replace(self.parts, delayed=None))
         if self.engine.batch is None:
             return shared
-        spread = lambda x, axis: x if axis == 0 else jnp.broadcast_to(x, (self.engine.batch, *x.shape))  # noqa: E731
-        axes = jax.tree.map(lambda w, a: a if w else None, wanted, self._axes(None), is_leaf=lambda x: x is None)
-        return jax.tree.map(spread, shared, axes)
+        own = dataclasses.replace(self.engine.own.parts, delayed=None)
+        axes = jax.tree.map(lambda w, a: a if w else None, wanted, own, is_leaf=_is_none)
+        return jax.tree.map(lambda x, axis: self._one_each(axis, x), shared, axes)
 
-    def _axes(self, delayed: Any) -> Any:
-        return dataclasses.replace(self.engine.axes[0], delayed=delayed)
+    def _one_each(self, axis: int | None, x: Array) -> Array:
+        """What comes one a simulation, as it is or repeated."""
+        return x if axis == 0 else jnp.broadcast_to(x, (self.engine.batch, *x.shape))
 
     def _with(self, shared: Any) -> Parts:
         return eqx.combine(shared, self.parts)
@@ -389,50 +467,103 @@ class _Backward:
         engine = self.engine
         if engine.batch is None:
             return engine
-        axes = jax.tree.map(lambda w, a: 0 if w else a, self.wanted[0], engine.axes[0], is_leaf=lambda x: x is None)
-        axes = dataclasses.replace(axes, delayed=engine.axes[0].delayed)
-        return dataclasses.replace(engine, axes=(axes, engine.axes[1]))
+        own = engine.own
+        parts = jax.tree.map(lambda w, a: 0 if w else a, self.wanted.parts, own.parts, is_leaf=_is_none)
+        parts = dataclasses.replace(parts, delayed=own.parts.delayed)
+        return dataclasses.replace(engine, axes=own._replace(parts=parts))
 
-    def _no_gradient(self) -> Any:
+    def _no_gradient(self) -> "_Gradient":
         shared = jax.tree.map(jnp.zeros_like, self._shared)
         if not self._weigh:
-            return shared, None
-        weights = {
-            n: tuple(None if s is None else s.weights for s in sums) for n, sums in self.engine.sums(self.parts).items()
-        }
-        tail = self.engine.tail
-        zeros = lambda w: jnp.zeros((*w.shape[:3], *tail), w.dtype)  # noqa: E731
-        return shared, jax.tree.map(zeros, weights)
+            return _Gradient(shared, None)
 
-    def _parts_bar(self, gradient: Any) -> Any:
-        shared, taps = gradient
-        if self.engine.batch is not None:
-            shared = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), shared)
-        if taps is None:
-            return dataclasses.replace(shared, delayed=jax.tree.map(lambda _: None, self.parts.delayed))
-        engine, delayed = self.engine, self.parts.delayed
+        def zeros(weights):
+            return jnp.zeros((*weights.shape[:3], *self.engine.tail), weights.dtype)
+
+        return _Gradient(shared, jax.tree.map(zeros, _grouped(self.engine, self.parts)))
+
+    def _parts_bar(self, gradient: "_Gradient") -> Any:
+        """Cotangents of the parts: the delayed weights' from the groups in which they are read."""
+        shared, engine, delayed = gradient.shared, self.engine, self.parts.delayed
         if engine.batch is not None:
-            own = engine.axes[0]
-            spread = lambda a, x: x if a == 0 else jnp.broadcast_to(x, (engine.batch, *x.shape))  # noqa: E731
-            delayed = jax.tree.map(spread, own.delayed, delayed, is_leaf=lambda x: x is None)
-            axes = dataclasses.replace(own, delayed=jax.tree.map(lambda _: 0, delayed))
-            engine = dataclasses.replace(engine, axes=(axes, engine.axes[1]))
-
-        def weights(delayed):
-            sums = engine.sums(dataclasses.replace(self.parts, delayed=delayed))
-            return {n: tuple(None if s is None else s.weights for s in each) for n, each in sums.items()}
-
-        bar = jax.vjp(weights, delayed)[1](taps)[0]
+            shared = _batch_last(shared)
+        if gradient.weights is None:
+            return dataclasses.replace(shared, delayed=jax.tree.map(lambda _: None, delayed))
         if engine.batch is not None:
-            bar = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), bar)
-        bar = jax.tree.map(lambda w, x: x if w else None, self.wanted[0].delayed, bar)
+            own = engine.own
+            delayed = jax.tree.map(self._one_each, own.parts.delayed, delayed, is_leaf=_is_none)
+            parts = dataclasses.replace(own.parts, delayed=jax.tree.map(lambda _: 0, delayed))
+            engine = dataclasses.replace(engine, axes=own._replace(parts=parts))
+
+        def grouped(delayed):
+            return _grouped(engine, dataclasses.replace(self.parts, delayed=delayed))
+
+        bar = jax.vjp(grouped, delayed)[1](gradient.weights)[0]
+        if engine.batch is not None:
+            bar = _batch_last(bar)
+        bar = jax.tree.map(lambda w, x: x if w else None, self.wanted.parts.delayed, bar)
         return dataclasses.replace(shared, delayed=bar)
+
+
+class _Gradient(NamedTuple):
+    """What the steps so far say about the parameters.
+
+    `shared`: the parts without the delayed weights; in a batch, one a simulation. `weights`: the delayed weights, in the groups
+    in which they are read; None if no gradient is asked for by them.
+    """
+
+    shared: Any
+    weights: Any
+
+
+class _State(NamedTuple):
+    """Where the way back stands, cotangents all.
+
+    `y`: of the state. `pending`: of the delayed sums heard at its time, which the step before it has a part in, too. `to_come`:
+    of what is heard from then on. `direct`: of what was sent, where the result depends on the history that a run leaves.
+    """
+
+    y: Any
+    pending: dict[str, Any]
+    to_come: dict[str, Any]
+    direct: dict[str, Any] | None
+    monitors: Any
+    gradient: _Gradient
+
+
+class _Seen(NamedTuple):
+    """Cotangents of what the monitors of a tick have seen, and of their states before it."""
+
+    shared: Any
+    path: Any
+    end: Any
+    arrived: dict[str, Any]
+    monitors: Any
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _batch_last(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), tree)
+
+
+def _grouped(engine: Engine, parts: Parts) -> dict[str, tuple[Any, ...]]:
+    """The delayed weights in the groups in which they are read, long and short, by coupling."""
+    return {
+        name: tuple(None if sums is None else sums.weights for sums in each)
+        for name, each in engine.reads(parts).items()
+    }
 
 
 def _filled(bars: Any, like: Any) -> Any:
     """Cotangents with zeros where there are none."""
-    fill = lambda bar, x: jnp.zeros_like(x) if bar is None and x is not None else bar  # noqa: E731
-    return jax.tree.map(fill, bars, like, is_leaf=lambda x: x is None)
+
+    def fill(bar, x):
+        return jnp.zeros_like(x) if bar is None and x is not None else bar
+
+    return jax.tree.map(fill, bars, like, is_leaf=_is_none)
 
 
 def _add(a: Any, b: Any) -> Any:
@@ -461,7 +592,10 @@ def _over_time(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any],
         if any(not isinstance(v, Literal) and v in varying for v in equation.invars):
             varying.update(equation.outvars)
     varies = [not isinstance(v, Literal) and v in varying for v in jaxpr.outvars]
-    pick = lambda flat, which: [leaf for leaf, v in zip(flat, varies, strict=True) if v is which]  # noqa: E731
+
+    def pick(flat, which):
+        return [leaf for leaf, v in zip(flat, varies, strict=True) if v is which]
+
     moving = engine.over_time(lambda *x: pick(leaves(*x), True))(*xs)
     fixed = pick(leaves(*first), False)
 

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .loops import Engine
+from .loops import Axes, Engine
 
 
 def ensemble(engine: Engine, job: Callable, arguments: tuple) -> Any:
@@ -43,7 +43,7 @@ def ensemble(engine: Engine, job: Callable, arguments: tuple) -> Any:
 def _together(engine: Engine, size: int, flags: Any, arrays: Any) -> tuple[Engine, Any]:
     """The engine for a batch, and its arguments with the batch where it wants it."""
     parts, carry, key, *rest = arrays
-    axes = (jax.tree.map(lambda b: 0 if b else None, flags[0]), flags[2])
+    axes = Axes(jax.tree.map(lambda b: 0 if b else None, flags[0]), flags[2])
     engine = dataclasses.replace(engine, batch=size, axes=axes)
 
     def last(batched, x):

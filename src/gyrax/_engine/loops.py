@@ -1,14 +1,33 @@
-"""The nested loops of a run: steps in windows (delays), windows in ticks (noise, monitors), ticks in chunks (memory).
+"""The nested loops of a run, one inside the other.
 
-Everything here takes its arrays as arguments and may carry a batch as the last axis, so that `backward.py` can run it
-backwards and for ensembles.
+A segment, with delays of 3 steps at least, most of them of 6 or more, and a monitor that samples every 12:
+
+    segment       |-----------------------------------------------|  equal ticks: one compiled program
+    chunk         |-----------------------|-----------------------|  what a gradient recomputes at a time
+    tick          |-----------|-----------|-----------|-----------|  draws its noise, runs its steps, lets monitors observe
+    long window   |-----|-----|                                      hears the delays that are no shorter than it
+    short window  |--|--|--|--|                                      hears the shorter delays, sends what its steps made
+    step          ||||||||||||                                       the solver
+
+A window is no longer than the delays that it reads. So all that arrives within it was sent before it begins, and is read
+in one go: a slice of the past for each connection, not a number for each connection and step. What regions have sent
+stands in a buffer, time along its columns, the past of `depth` samples first, then room for the tick:
+
+    columns   |<------- depth ------->|<---------- tick ---------->|slack|
+               past, kept in the carry  written window by window    padded slices may touch it
+
+A connection of k steps reads, for a window at column `at` of the tick, the columns from depth + at - k on. After the tick
+its last `depth` columns are the past of the next.
+
+`backward.py` goes the same way back. Everything here takes its arrays as arguments and may carry a batch as the last
+axis, so that it can do so, and for ensembles.
 """
 
 import dataclasses
 import functools
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax as dfx
 import jax
@@ -22,8 +41,7 @@ from ..network.afferent import Afferent, AfferentPath
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
-from .prepare import stacked
-from .reads import SLACK, WindowedSum, inner_window
+from .reads import SLACK, WindowedSum, inner_window, stacked
 
 #: Numbers of a state from which on several steps side by side are no faster than one by one.
 _LONG = 4096
@@ -31,11 +49,40 @@ _LONG = 4096
 _MOST_STEPS = 16384
 
 
+class Steps(NamedTuple):
+    """What the steps of a tick leave: the state after the last, what was sent, what was heard before and after each step,
+    and the states before each.
+    """
+
+    y: Array
+    history: dict[str, Array]
+    heard: dict[str, Array]
+    path: Array
+
+
+class Axes(NamedTuple):
+    """What of a batch comes one a simulation, along axis 0: which leaves of the parts (0 or None), and whether the key."""
+
+    parts: Any
+    key: Any
+
+
+class Reads(NamedTuple):
+    """The sums of one coupling: of the delays read once a long window, and of the shorter ones. None where there are none."""
+
+    long: WindowedSum | None
+    short: WindowedSum | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """The loops of one segment. Static: it holds shapes and names, no arrays.
 
     Attributes:
+        dt: ms a step.
+        segment: how many ticks, steps a tick, and steps a long window.
+        sampling: how often monitors sample.
+        per_chunk: ticks that a gradient recomputes at a time.
         sources: what each monitor reads.
         afferent: whether one of them reads the model's inputs.
         lags: fewest steps back of every connection, and which connections there are, by delayed coupling.
@@ -43,11 +90,10 @@ class Engine:
         features: rows each delayed coupling sends.
         shape: states and nodes.
         regions: what delays lie between; nodes lie in them.
-        per_chunk: ticks that a gradient recomputes at a time.
         horizon: steps after which gradients are cut.
         adjoint: how gradients pass diffrax's own loop, with steps that are chosen as it goes; None for steps of dt.
         batch: simulations along the last axis of everything; None for one.
-        axes: which leaves of the parts, and whether the key, come one a simulation, along axis 0.
+        axes: of a batch, what comes one a simulation.
     """
 
     dt: float
@@ -64,7 +110,7 @@ class Engine:
     horizon: int | None = None
     adjoint: Any = None
     batch: int | None = None
-    axes: Any = None
+    axes: Axes | None = None
 
     # Batches
 
@@ -75,17 +121,31 @@ class Engine:
         """
         if self.batch is None:
             return function
-        parts, key = self.axes
-        own = key or parts.origin is not None
-        where = {"parts": parts, "key": 0 if key else None, "noise": -1 if own else None}
+        parts, key = self.own
+        where = {"parts": parts, "key": 0 if key else None, "noise": -1 if self._own_noise else None}
         in_axes = tuple(where.get(axis, axis) for axis in axes)
         return jax.vmap(function, in_axes=in_axes, out_axes=-1, axis_size=self.batch)
+
+    @property
+    def own(self) -> Axes:
+        """What comes one a simulation of the batch that there is."""
+        assert self.axes is not None
+        return self.axes
+
+    @property
+    def _own_noise(self) -> bool:
+        """Whether each simulation of the batch draws numbers of its own: by its key, or by when it starts."""
+        return bool(self.own.key) or self.own.parts.origin is not None
 
     def over_time(self, function: Callable) -> Callable:
         """The function for several steps: side by side, or one by one where a step alone has numbers enough."""
         if self.shape[0] * self.shape[1] < _LONG:
             return jax.vmap(function)
-        return lambda *xs: jax.lax.map(lambda x: function(*x), xs)
+
+        def one_by_one(*xs):
+            return jax.lax.map(lambda x: function(*x), xs)
+
+        return one_by_one
 
     # What one simulation does
 
@@ -96,7 +156,7 @@ class Engine:
         memory, rows = None, y[len(net.model.states) :]
         if net.memories:
             memory = rows, net.remembered(rows, noise, self.dt)
-        args = Afferent(time, self.dt, before, after, parts.instant, parts.degree, memory)
+        args = Afferent(time, self.dt, parts.instant, parts.degree, memory, before, after)
         terms, y = net.terms(lambda t0, t1: noise), net.settled(y)
         state = parts.solver.init(terms, 0.0, self.dt, y, args)
         new, *_ = parts.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
@@ -158,10 +218,11 @@ class Engine:
 
     # Delayed sums
 
-    def sums(self, parts: Parts, transposed: bool = False) -> dict[str, tuple[WindowedSum | None, WindowedSum | None]]:
-        """For each coupling what is read once a window and what in the shorter windows within it."""
+    def reads(self, parts: Parts, transposed: bool = False) -> dict[str, Reads]:
+        """For each coupling its sums, long and short; `transposed`, those that bring cotangents back."""
         columns = self.depth + self.segment.tick + SLACK
-        axes = self.axes[0].delayed if self.batch else {n: (None,) * len(w) for n, w in parts.delayed.items()}
+        alone = {name: (None,) * len(weights) for name, weights in parts.delayed.items()}
+        axes = self.own.parts.delayed if self.batch else alone
 
         def make(name: str, mask: np.ndarray, window: int) -> WindowedSum | None:
             if not mask.any():
@@ -185,12 +246,12 @@ class Engine:
         found = {}
         for name, (fewest, connected) in self.lags.items():
             long = connected & (fewest >= self.segment.window)
-            found[name] = make(name, long, self.segment.window), make(name, connected & ~long, self.inner)
+            found[name] = Reads(make(name, long, self.segment.window), make(name, connected & ~long, self.short_window))
         return found
 
     @property
-    def inner(self) -> int:
-        """Steps of the windows within a window."""
+    def short_window(self) -> int:
+        """Steps of the short windows within a long one."""
         return inner_window(*stacked(self.lags), self.segment.window) if self.lags else self.segment.window
 
     def zeros(self, name: str, window: int) -> Array:
@@ -204,6 +265,7 @@ class Engine:
 
     @property
     def tail(self) -> tuple[int, ...]:
+        """The last axis of everything, if there is a batch."""
         return () if self.batch is None else (self.batch,)
 
     def columns(self, sent: Float[Array, "step feature node *batch"]) -> Float[Array, "node samples *batch"]:
@@ -217,106 +279,140 @@ class Engine:
         if not rows:
             return None
         shape = (rows, self.shape[1])
-        draw = lambda parts, key: increments(key, parts.origin + step, steps, shape, self.dt)  # noqa: E731
-        own = self.batch is not None and (self.axes[1] or self.axes[0].origin is not None)
-        return self.each(draw, "parts", "key")(parts, key) if own else draw(parts, key)
+
+        def draw(parts, key):
+            return increments(key, parts.origin + step, steps, shape, self.dt)
+
+        if self.batch is not None and self._own_noise:
+            return self.each(draw, "parts", "key")(parts, key)
+        return draw(parts, key)
 
     # Loops
 
-    def chunk(self, parts: Parts, sums: Any, carry: Carry, key: Any, keep: bool, histories: bool = False) -> Any:
-        """Ticks that a gradient recomputes together: `(carry, (samples, Saved or None))`, both stacked by tick."""
+    def chunk(
+        self, parts: Parts, reads: dict[str, Reads], carry: Carry, key: Any, keep: bool, histories: bool = False
+    ) -> tuple[Carry, tuple[dict[str, Array], Saved | None]]:
+        """Ticks that a gradient recomputes together.
 
+        Returns:
+            The carry, the candidates for samples, and if they are to `keep` what the way back needs, with what was sent
+            before each tick if it needs `histories`; both stacked by tick.
+        """
+
+        # Tick after tick: each begins where the last ended.
         def body(carry, _):
-            new, found, saved = self.tick(parts, sums, carry, key)
+            new, found, saved = self.tick(parts, reads, carry, key)
             if not keep:
                 return new, (found, None)
             return new, (found, dataclasses.replace(saved, history=carry.history if histories else None))
 
         return jax.lax.scan(body, carry, None, length=self.per_chunk)
 
-    def tick(self, parts: Parts, sums: Any, carry: Carry, key: Any) -> tuple[Carry, dict[str, Array], Saved]:
+    def tick(
+        self, parts: Parts, reads: dict[str, Reads], carry: Carry, key: Any
+    ) -> tuple[Carry, dict[str, Array], Saved]:
         """One tick: its steps, then what every monitor makes of them."""
         tick = self.segment.tick
         if self.horizon is not None:
             carry = self.cut(carry)
         noise = self.draw(parts, key, carry.step, tick)
-        y, history, heard, path, sums_heard = self.steps(parts, sums, carry, noise)
+        done = self.steps(parts, reads, carry, noise)
         step = carry.step + tick
-        failed_at = self._failures(carry.failed_at, parts.origin + carry.step, y, path)
+        failed_at = self._failures(carry.failed_at, parts.origin + carry.step, done.y, done.path)
         observe = self.each(self.observe, "parts", -1, -1, -1, -1, None, "key")
-        arrived = {n: h[self.known - 1 :] for n, h in sums_heard.items()} if self.afferent else {}
-        monitors, found = observe(parts, carry.monitors, path, y, arrived, step, key)
-        saved = Saved(path, y, sums_heard, carry.monitors, None)
-        return Carry(y, history, heard, monitors, failed_at, step), found, saved
+        arrived = {name: rows[self.known - 1 :] for name, rows in done.heard.items()} if self.afferent else {}
+        monitors, found = observe(parts, carry.monitors, done.path, done.y, arrived, step, key)
+        saved = Saved(done.path, done.y, done.heard, carry.monitors, None)
+        now = {name: rows[tick:] for name, rows in done.heard.items()}
+        return Carry(done.y, done.history, now, monitors, failed_at, step), found, saved
 
     def cut(self, carry: Carry) -> Carry:
         """Stops gradients where the horizon lies."""
         now = (carry.step % self.horizon == 0) & (carry.step > 0)
-        stop = lambda x: jnp.where(now, jax.lax.stop_gradient(x), x)  # noqa: E731
+
+        def stop(x):
+            return jnp.where(now, jax.lax.stop_gradient(x), x)
+
         y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
         return dataclasses.replace(carry, y=y, history=history, heard=heard)
 
-    def steps(self, parts: Parts, sums: Any, carry: Carry, noise: Any) -> Any:
-        """The steps of a tick: `(y, history, heard, states before each, sums heard before and after each)`.
+    def steps(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
+        """The steps of a tick.
 
         What is known of all steps stays in one place, and every step takes its own from there: handed down from window to
         window, it would be copied at every level.
         """
-        tick, window, inner = self.segment.tick, self.segment.window, self.inner
+        tick, long, short, known = self.segment.tick, self.segment.window, self.short_window, self.known
         if not self.features:
             y, path = self._undelayed(parts, carry, noise)
-            return y, {}, {}, path, {}
+            return Steps(y, {}, {}, path)
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
         send = self.each(self.send, "parts", -1)
-        rest = ((0, 0),) * len(self.tail)
-        buffers = {
-            name: jnp.pad(h, ((0, 0), (0, (tick + SLACK) * self.features[name]), *rest))
-            for name, h in carry.history.items()
-        }
-        known = self.known
-        heard = {n: put(self.zeros(n, tick + known), h, 0) for n, h in carry.heard.items()}
+        buffers = {name: self._with_room(name, past) for name, past in carry.history.items()}
+        heard = {name: put(self.zeros(name, tick + known), rows, 0) for name, rows in carry.heard.items()}
         path = jnp.zeros((tick, *carry.y.shape), carry.y.dtype)
 
-        def one(n, state, heard):
+        def one_step(n, state, heard):
             y, path = state
             before, after = ({name: take(h, n + k) for name, h in heard.items()} for k in (0, 1))
             now = None if noise is None else take(noise, n)
             return step(parts, y, carry.step + n, before, after, now), put(path, y[None], n)
 
-        def several(at, state):
+        def all_of_short(at, state):
             y, path, heard, buffers = state
-            for name, (_, short) in sums.items():
-                if short is not None:
-                    rows = take(heard[name], at + known, inner) + short.read(buffers[name], at)
+            # What the short delays bring is added to what the long ones have brought already.
+            for name, sums in reads.items():
+                if sums.short is not None:
+                    rows = take(heard[name], at + known, short) + sums.short.read(buffers[name], at)
                     heard = heard | {name: put(heard[name], rows, at + known)}
             if self.adjoint is None:
-                y, path = jax.lax.fori_loop(0, inner, lambda i, s: one(at + i, s, heard), (y, path))
+                # Step after step, each from the state before it.
+                def body(i, state):
+                    return one_step(at + i, state, heard)
+
+                y, path = jax.lax.fori_loop(0, short, body, (y, path))
             else:
-                rows = {name: take(h, at, inner + known) for name, h in heard.items()}
-                y, some = self.solve(parts, y, carry.step + at, rows, inner)
+                rows = {name: take(h, at, short + known) for name, h in heard.items()}
+                y, some = self.solve(parts, y, carry.step + at, rows, short)
                 path = put(path, some, at)
-            after = jnp.concatenate([take(path, at, inner)[1:], y[None]])
+            # What these steps have made is sent at once: the next short window may hear it.
+            after = jnp.concatenate([take(path, at, short)[1:], y[None]])
             sent = self.over_time(lambda y: send(parts, y))(after)
             buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
             return y, path, heard, buffers
 
-        def all_of_window(w, state):
+        def all_of_long(w, state):
             y, path, heard, buffers = state
-            at = w * window
-            for name, (long, _) in sums.items():
-                if long is not None:
-                    heard = heard | {name: put(heard[name], long.read(buffers[name], at), at + known)}
-            return self.loop(window // inner, lambda q, s: several(at + q * inner, s), (y, path, heard, buffers))
+            at = w * long
+            for name, sums in reads.items():
+                if sums.long is not None:
+                    heard = heard | {name: put(heard[name], sums.long.read(buffers[name], at), at + known)}
 
-        y, path, heard, buffers = self.loop(tick // window, all_of_window, (carry.y, path, heard, buffers))
-        last = lambda name, b: b[:, tick * self.features[name] : (tick + self.depth) * self.features[name]]  # noqa: E731
-        history = {name: last(name, b) for name, b in buffers.items()}
-        return y, history, {name: h[tick:] for name, h in heard.items()}, path, heard
+            # Short window after short window, within what the long delays bring.
+            def body(q, state):
+                return all_of_short(at + q * short, state)
+
+            return self.loop(long // short, body, (y, path, heard, buffers))
+
+        # Long window after long window.
+        y, path, heard, buffers = self.loop(tick // long, all_of_long, (carry.y, path, heard, buffers))
+        history = {name: self._last(name, buffer) for name, buffer in buffers.items()}
+        return Steps(y, history, heard, path)
+
+    def _with_room(self, name: str, past: Array) -> Array:
+        """The past as a buffer, with room for what is sent during a tick."""
+        columns = (self.segment.tick + SLACK) * self.features[name]
+        return jnp.pad(past, ((0, 0), (0, columns), *((0, 0),) * len(self.tail)))
+
+    def _last(self, name: str, buffer: Array) -> Array:
+        """The last samples of a buffer: the past of the next tick."""
+        tick, features = self.segment.tick, self.features[name]
+        return buffer[:, tick * features : (tick + self.depth) * features]
 
     def solve(self, parts: Parts, y: State, n: Any, heard: dict[str, Array], steps: int) -> tuple[State, Array]:
         """Some steps of the grid by diffrax's own loop, from the step's number `n` on: the state after, and those before."""
         time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
-        args = AfferentPath(time, self.dt, heard, {}, parts.instant, parts.degree)
+        args = AfferentPath(time, self.dt, parts.instant, parts.degree, None, heard)
         ends = self.dt * jnp.arange(1, steps + 1, dtype=y.dtype)
         solution = dfx.diffeqsolve(
             parts.network.terms(),
@@ -351,6 +447,7 @@ class Engine:
             return self.solve(parts, carry.y, carry.step, {}, self.segment.tick)
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
 
+        # Step after step; nothing is known of the others.
         def body(y, x):
             n, noise = x
             return step(parts, y, n, {}, {}, noise), y
@@ -372,7 +469,7 @@ class Engine:
 def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: State, heard: dict[str, Array]) -> Array:
     """The named inputs of the model at the step's number `n`, `(input, node)`."""
     time = (parts.origin + n) * jnp.asarray(dt, y.dtype)
-    args = Afferent(time, dt, heard, heard, parts.instant, parts.degree)
+    args = Afferent(time, dt, parts.instant, parts.degree, None, heard, heard)
     return parts.network.observed_inputs(names, parts.network.input(0, y, args))
 
 

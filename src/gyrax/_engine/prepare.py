@@ -1,48 +1,199 @@
-"""What a run needs, resolved once, before its first step."""
+"""What a run needs, resolved once: what every coupling acts over and how long it takes, what every monitor hears and when."""
 
+import dataclasses
 from typing import Any
 
+import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from ..anatomy.sparse import Sparse, SparseSum
+from .._steps import whole_steps
+from .._types import Channels, Matrix
+from ..anatomy import Connectome, Sparse
+from ..anatomy.sparse import SparseSum
+from ..couplings import AbstractCoupling
+from ..delays import AbstractDelay
 from ..monitors import AbstractMonitor
+from ..network import Network
 from ..network.afferent import prepared
-from ..network.network import Network
 from .carry import Parts
+from .lengths import Sampling
 
 #: Share of all pairs below which weights that act at once are summed as lists, not as a matrix.
 _FEW = 0.03
 
+#: Fewest whole steps back of every connection, and which connections there are, `(target, source)`.
+Lags = tuple[np.ndarray, np.ndarray]
 
-def assemble(
+
+class Wire(eqx.Module):
+    """What a coupling acts over in a network, and how long it takes.
+
+    Attributes:
+        weights: its own or the connectome's; zero beyond its groups of regions.
+        delay: its own or the network's; None if it acts at once.
+        connectome: whose tract lengths it takes.
+    """
+
+    weights: Matrix | Sparse
+    delay: AbstractDelay | None
+    connectome: Connectome
+
+    @classmethod
+    def of(cls, network: Network, coupling: AbstractCoupling) -> "Wire":
+        """A coupling's wire, after a check that its delays lie within their bounds."""
+        weights: Any = network.weights(coupling)
+        delay, connectome = network.delay_of(coupling), network.wiring(coupling)
+        return cls(weights if delay is None else delay.check(connectome, weights), delay, connectome)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ear:
+    """What a monitor hears in a run, and how often.
+
+    Attributes:
+        name: the monitor's.
+        source: names of the states, outputs or inputs it reads.
+        channels: what lies along the last axis of its samples.
+        kind: what a run that goes on must find unchanged.
+        period: steps from one sample to the next.
+        stride: steps of one of its strides.
+        cycles: the periods, in steps, whose ends none of its updates may straddle.
+    """
+
+    name: str
+    source: tuple[str, ...]
+    channels: Channels
+    kind: str
+    period: int
+    stride: int
+    cycles: tuple[int, ...]
+
+    @classmethod
+    def of(cls, network: Network, name: str, monitor: AbstractMonitor, dt: float) -> "Ear":
+        """A monitor's ear.
+
+        Raises:
+            ValueError: if it reads what the model does not have, does not fit the network, or samples between steps.
+        """
+        source = monitor.source or (network.model.inputs if monitor.afferent else network.model.states)
+        _check_source(name, monitor, network)
+        try:
+            channels = monitor.channels(network.channels(source))
+        except ValueError as error:
+            raise ValueError(f"monitor '{name}' does not fit the network: {error}") from error
+        period = 1 if monitor.period is None else whole_steps(monitor.period, dt, f"the period of '{name}'")
+        every = "" if monitor.period is None else f" every {monitor.period:g} ms"
+        kind = f"{monitor.kind} of {', '.join(source)}{every}"
+        return cls(name, source, channels, kind, period, monitor.stride(dt, period), monitor.cycles(dt, period))
+
+
+def _check_source(name: str, monitor: AbstractMonitor, network: Network) -> None:
+    model = network.model
+    known, there = model.states + model.outputs, f"the states {model.states} and the outputs {model.outputs}"
+    if monitor.afferent:
+        known, there = model.inputs + model.fed, f"the inputs {model.inputs}"
+        if not model.inputs:
+            raise ValueError(f"monitor '{name}' reads inputs, but {type(model).__name__} has none")
+    for source in monitor.source or ():
+        if source not in known:
+            raise ValueError(f"monitor '{name}' reads '{source}', but {type(model).__name__} has {there}")
+
+
+class Setup(eqx.Module):
+    """A run as it was asked for, with all names looked up.
+
+    Attributes:
+        network: with all it consists of.
+        monitors: by name.
+        solver: of the steps.
+        controller: of the steps between the grid's, None for steps of dt.
+        wires: by coupling.
+        listening: an ear for each monitor, in their order.
+        dt: ms a step.
+    """
+
+    network: Network
+    monitors: dict[str, AbstractMonitor]
+    solver: dfx.AbstractSolver
+    controller: dfx.AbstractStepSizeController | None
+    wires: dict[str, Wire]
+    listening: tuple[Ear, ...] = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+
+    @property
+    def ears(self) -> dict[str, Ear]:
+        """The ears by the names of their monitors."""
+        return {ear.name: ear for ear in self.listening}
+
+    @property
+    def delays(self) -> dict[str, AbstractDelay]:
+        """The delays of those couplings that take time."""
+        return {name: wire.delay for name, wire in self.wires.items() if wire.delay is not None}
+
+    @property
+    def depth(self) -> int:
+        """Samples of history to keep; cubic interpolation looks two sums further back."""
+        if not self.delays:
+            return 0
+        return max(delay.depth(self.dt) for delay in self.delays.values()) + (0 if self.controller is None else 2)
+
+    def lags(self) -> dict[str, Lags]:
+        """How far back each delayed coupling reads at least."""
+        found = {}
+        for name, delay in self.delays.items():
+            assert delay.spans is not None
+            found[name] = delay.reach(self.dt)[0], delay.spans.connected
+        return found
+
+    def sampling(self, first: dict[str, int], now: dict[str, int]) -> Sampling:
+        """How often the monitors sample, with what has passed of each one's period before the run and by now."""
+        periods, strides = (
+            {name: getattr(ear, what) for name, ear in self.ears.items()} for what in ("period", "stride")
+        )
+        cycles = {name: ear.cycles for name, ear in self.ears.items()}
+        return Sampling(periods, strides, cycles, first, now)
+
+
+def resolve(
     network: Network,
     monitors: dict[str, AbstractMonitor],
-    solver: Any,
+    solver: dfx.AbstractSolver,
+    controller: dfx.AbstractStepSizeController | None,
     dt: float,
-    origin: Int[Array, ""],
-    controller: Any = None,
-) -> Parts:
-    """The parts of a run, derived from the network by ordinary operations, which autodiff knows."""
-    instant, delayed, steps = {}, {}, {}
-    for name, coupling in network.couplings.items():
-        weights, delay = network.weights(coupling), network.delay_of(coupling)
-        if delay is None or isinstance(weights, Sparse):
-            instant[name] = prepared(weights)
+) -> Setup:
+    """Looks up all that a run needs of the network and its monitors, and refuses what does not fit.
+
+    Raises:
+        ValueError: for a monitor that does not fit the network or dt, or a delay outside of its bounds.
+    """
+    listening = tuple(Ear.of(network, name, monitor, dt) for name, monitor in monitors.items())
+    wires = {name: Wire.of(network, coupling) for name, coupling in network.couplings.items()}
+    return Setup(network, monitors, solver, controller, wires, listening, dt)
+
+
+def assemble(setup: Setup, origin: Int[Array, ""]) -> Parts:
+    """The parts of a run, derived from its setup by ordinary operations, which autodiff knows."""
+    instant, degree, delayed, steps = {}, {}, {}, {}
+    for name, wire in setup.wires.items():
+        degree[name] = wire.weights.sum(axis=1)
+        if wire.delay is None or isinstance(wire.weights, Sparse):
+            instant[name] = prepared(wire.weights)
             continue
-        assert delay.spans is not None
-        back, shares = delay.steps(network.wiring(coupling), dt)
-        latest, *earlier = (share * weights for share in shares)
-        at_once = delay.spans.connected & (delay.reach(dt)[0] == 0)
+        assert wire.delay.spans is not None
+        back, shares = wire.delay.steps(wire.connectome, setup.dt)
+        latest, *earlier = (share * wire.weights for share in shares)
+        at_once = wire.delay.spans.connected & (wire.delay.reach(setup.dt)[0] == 0)
         if at_once.any():  # some delays may come to no whole step
             now = jnp.where(back == 0, latest, 0)
             few = at_once.mean() < _FEW
             instant[name] = SparseSum.of(at_once, now) if few else prepared(now)
             latest = jnp.where(back == 0, 0, latest)
         delayed[name], steps[name] = (latest, *earlier), back
-    return Parts(_lean(network), monitors, solver, controller, instant, network.degree(), delayed, steps, origin)
+    lean = _lean(setup.network)
+    return Parts(lean, setup.monitors, setup.solver, setup.controller, instant, degree, delayed, steps, origin)
 
 
 def _lean(network: Network) -> Network:
@@ -59,10 +210,3 @@ def _lean(network: Network) -> Network:
             yield coupling.delay
 
     return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
-
-
-def stacked(lags: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The connections of all couplings below each other; those of couplings that share a delay once."""
-    different = {(fewest.tobytes(), connected.tobytes()): (fewest, connected) for fewest, connected in lags.values()}
-    fewest, connected = zip(*different.values(), strict=True)
-    return np.concatenate(fewest), np.concatenate(connected)

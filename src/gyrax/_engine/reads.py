@@ -42,6 +42,13 @@ def windows(fewest: Int[np.ndarray, "target source"], connected: Bool[np.ndarray
     return min((2**k for k in range(7)), key=cost)
 
 
+def stacked(lags: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The connections of all couplings below each other; those of couplings that share a delay once."""
+    different = {(fewest.tobytes(), connected.tobytes()): (fewest, connected) for fewest, connected in lags.values()}
+    fewest, connected = zip(*different.values(), strict=True)
+    return np.concatenate(fewest), np.concatenate(connected)
+
+
 def inner_window(fewest: np.ndarray, connected: np.ndarray, window: int) -> int:
     """Length of the windows within one of `window` steps, at which the connections shorter than it are read."""
     short = fewest[connected & (fewest < window)]

@@ -1,5 +1,6 @@
 """What reaches a network within a step: delayed sums, weights that act at once, what remembers."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -12,47 +13,75 @@ from ..anatomy.sparse import Sparse, SparseSum
 from ..delays import cubic
 
 
-class Afferent(eqx.Module):
-    """What is known of a step before it is taken: its time, and the delayed sums at both ends.
+class AbstractAfferent(eqx.Module):
+    """What is known of a stretch of time before the solver goes through it.
 
-    The engine passes it as `args` to the terms. `instant` holds the weights that act without delay, as `prepared`, and
-    `memory` the rows of
-    what remembers at both ends. The solver's own time runs from 0 to dt within the step: absolute float32
+    The engine passes it as `args` to the terms. The solver's own time runs from 0 on within the stretch: absolute float32
     times lose their digits in long runs.
+
+    Attributes:
+        time: at its start, in ms.
+        dt: ms a step.
+        instant: the weights that act without delay, as `prepared`.
+        degree: sums of the weights that lead to each region.
+        memory: rows of what remembers, at both ends of a step.
     """
 
     time: Float[Array, ""] | float
     dt: float = eqx.field(static=True)
-    before: dict[str, Float[Array, "*step feature region"]]
-    after: dict[str, Float[Array, "*step feature region"]]
     instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
     degree: dict[str, Float[Array, " _"]]
-    memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None = None
+    memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None
+
+    @property
+    @abc.abstractmethod
+    def late(self) -> tuple[str, ...]:
+        """The couplings of which there are delayed sums."""
+
+    @abc.abstractmethod
+    def delayed(self, name: str, t: Any) -> Features:
+        """Delayed sums at the time t since the start."""
 
     def remembered(self, t: Any) -> Float[Array, "row node"]:
         """Rows of memory at the time t within the step, by linear interpolation."""
         assert self.memory is not None
-        return self._between(*self.memory, t)
+        return self.between(*self.memory, t)
 
-    def delayed(self, name: str, t: Any) -> Features:
-        """Delayed sums at the time t within the step, by linear interpolation."""
-        return self._between(self.before[name], self.after[name], t)
-
-    def _between(self, before: Array, after: Array, t: Any) -> Array:
+    def between(self, before: Array, after: Array, t: Any) -> Array:
+        """A value at the time t within the step, by linear interpolation between its two ends."""
         if isinstance(t, float | int) and t in (0, self.dt):  # our solvers' own stage times: nothing to interpolate
             return before if t == 0 else after
         return before + (t / self.dt) * (after - before)
 
 
-class AfferentPath(Afferent):
-    """The same for several steps at once: `before` holds the sums `(step, feature, node)` from two steps before on."""
+class Afferent(AbstractAfferent):
+    """What is known of one step: the delayed sums at both ends, linear between them."""
+
+    before: dict[str, Float[Array, "feature region"]]
+    after: dict[str, Float[Array, "feature region"]]
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        return tuple(self.before)
 
     def delayed(self, name: str, t: Any) -> Features:
-        """Delayed sums at the time t since the first step, by a cubic through the four latest that are known.
+        return self.between(self.before[name], self.after[name], t)
 
-        The end of t's step is the last of them, wherever the window ends: its length changes nothing.
-        """
-        rows = self.before[name]
+
+class AfferentPath(AbstractAfferent):
+    """What is known of several steps: `sums` from two steps before on, a cubic through the four latest that are known.
+
+    The end of t's step is the last of them, wherever the window ends: its length changes nothing.
+    """
+
+    sums: dict[str, Float[Array, "step feature region"]]
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        return tuple(self.sums)
+
+    def delayed(self, name: str, t: Any) -> Features:
+        rows = self.sums[name]
         place = t / self.dt + 2
         first = jnp.clip(jnp.floor(place).astype(int) - 2, 0, len(rows) - 4)
         shares = jnp.stack(cubic(place - first)).astype(rows.dtype)

@@ -23,7 +23,7 @@ from ..models.groups import Groups
 from ..noise import AbstractNoise
 from ..parameters.declaring import summary
 from ..stimuli import AbstractStimulus
-from .afferent import Afferent, prepared
+from .afferent import AbstractAfferent, prepared
 from .checks import check, check_names, check_surface, check_weights
 
 
@@ -295,7 +295,7 @@ class Network(eqx.Module):
         nodes = self.model.nodes(names)
         return jnp.where(self.model.missing(names), jnp.nan, x) if nodes is None else x[:, np.array(nodes)]
 
-    def input(self, t: Any, y: State, afferent: Afferent | None = None) -> Inputs:
+    def input(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> Inputs:
         """What every model input receives, `(input, node)`.
 
         Args:
@@ -315,7 +315,7 @@ class Network(eqx.Module):
             if afferent is None or name in afferent.instant:
                 weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
                 total = (coupling.encode(x) @ weights)[:, : x.shape[1]]
-            if afferent is not None and name in afferent.before:
+            if afferent is not None and name in afferent.late:
                 total = total + afferent.delayed(name, t)
             degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
             fed = coupling.decode(total, x, degree)
@@ -335,7 +335,7 @@ class Network(eqx.Module):
         every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
         return jnp.stack(every) if every else zero[None][:0]
 
-    def drift(self, t: Any, y: State, afferent: Afferent | None = None) -> State:
+    def drift(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> State:
         """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
         now = t if afferent is None else afferent.time + t
         flow = self.model.drift(now, y, self.input(t, y, afferent))
@@ -365,7 +365,7 @@ class Network(eqx.Module):
             raise ValueError("a network with noise needs a control: Wiener increments of shape (noisy state, region)")
         return dfx.MultiTerm(drift, dfx.ControlTerm(self._diffusion, control))
 
-    def _diffusion(self, t: Any, y: State, afferent: Afferent | None = None) -> lx.AbstractLinearOperator:
+    def _diffusion(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> lx.AbstractLinearOperator:
         now = t if afferent is None else afferent.time + t
         white = {name: noise for name, noise in self.noises.items() if name not in self.memories}
         amplitudes = {}

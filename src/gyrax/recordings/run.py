@@ -4,17 +4,34 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
-from .._types import State, is_traced
+from .._types import is_traced
 from .recording import Recording
+
+
+class Final(eqx.Module):
+    """Where a run ended: all that is needed to go on as if it had not. Pass it as `start=`."""
+
+    y: Float[Array, "row node"]
+    history: dict[str, Float[Array, "region column"] | None]
+    monitors: dict[str, Any]
+    step: Int[Array, ""]
+    key: Any
+    dt: float = eqx.field(static=True)
+    phases: tuple[tuple[str, int], ...] = eqx.field(static=True)
+    kinds: tuple[tuple[str, str], ...] = eqx.field(static=True)
+
+    def __repr__(self):
+        at = "" if is_traced(self.step) else f" at {int(self.step) * self.dt:g} ms"
+        return f"Final(state {self.y.shape}{at}, monitors: {', '.join(self.monitors) or 'none'})"
 
 
 class Run(eqx.Module):
     """A finished run: `run["bold"]` is a recording, `run.final` continues it."""
 
     recordings: dict[str, Recording]
-    final: Any
+    final: Final
     failed_at: Int[Array, " node"]
     dt: float = eqx.field(static=True)
     steps: int = eqx.field(static=True)
@@ -50,20 +67,3 @@ class Run(eqx.Module):
         if not is_traced(self.failed_at) and not self.finite:
             lines.append(f"  NOT FINITE: {self.failure}")
         return "\n".join(lines)
-
-
-class Final(eqx.Module):
-    """Where a run ended: all that is needed to go on as if it had not. Pass it as `start=`."""
-
-    y: State
-    history: dict[str, Array]
-    monitors: dict[str, Any]
-    step: Int[Array, ""]
-    key: Any
-    dt: float = eqx.field(static=True)
-    phases: tuple[tuple[str, int], ...] = eqx.field(static=True)
-    kinds: tuple[tuple[str, str], ...] = eqx.field(static=True)
-
-    def __repr__(self):
-        at = "" if is_traced(self.step) else f" at {int(self.step) * self.dt:g} ms"
-        return f"Final(state {self.y.shape}{at}, monitors: {', '.join(self.monitors) or 'none'})"
