@@ -70,10 +70,10 @@ class Study:
         return FCMismatch(jnp.asarray(self.target), self.recipe.monitor(s.period), duration, s.warm_up, self.recipe.dt)
 
     def run(self) -> Network:
-        """All three stages; a stage that is on disk already is not computed again."""
+        """All stages in their order; a stage that is on disk already is not computed again."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self.out / "config.yaml").write_text(yaml.safe_dump(self.config(), sort_keys=False))
-        # a key more than there are stages now: one to come leaves the noise of those before it alone
+        # four is how many there always were: their number decides what each key is under JAX's older key splitting
         keys = jax.random.split(jax.random.key(self.settings.seed), max(4, len(STAGES)))
         network = self.network
         for stage, key in zip(STAGES, keys, strict=False):
