@@ -1,5 +1,6 @@
 """The command, from outside: what it writes, what it says of wrong input, and that it goes on."""
 
+import dataclasses
 import json
 import sys
 
@@ -28,7 +29,7 @@ def files(tmp_path, small_connectome, monkeypatch):
     np.savetxt(tmp_path / "fc.tsv", target, delimiter="\t")
     recipe = study.RECIPES["WongWang"]
     coarse = {name: (low, high, 2) for name, (low, high, _) in recipe.space.items()}
-    monkeypatch.setitem(study.RECIPES, "WongWang", study.dataclasses.replace(recipe, space=coarse))
+    monkeypatch.setitem(study.RECIPES, "WongWang", dataclasses.replace(recipe, space=coarse))
     return tmp_path
 
 
