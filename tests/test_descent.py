@@ -13,6 +13,7 @@ from jaxtyping import Array
 import gyrax as gx
 
 module = importlib.import_module("gyrax.fitting.training")
+blocks = importlib.import_module("gyrax.fitting.blocks")
 ADAM = optax.adam(0.1)
 
 
@@ -173,7 +174,7 @@ def test_a_start_that_breaks_leaves_the_others_alone(rounding):
 
 @pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["one_by_one", "many_at_once"])
 def test_patience_waits_for_every_start(seconds, monkeypatch):
-    monkeypatch.setattr(module, "_SECONDS", seconds)
+    monkeypatch.setattr(blocks, "_SECONDS", seconds)
     result = fit(two_valleys, starts=[Point(0.31), Point(1.0)], steps=300, patience=10)
     assert result.stopped == "patience"
     steps = len(result.history["loss"])
@@ -258,7 +259,7 @@ def test_long_gradients_are_shortened_and_short_ones_are_not(rounding):
 
 
 def test_a_budget_of_time_ends_a_fit(monkeypatch):
-    monkeypatch.setattr(module, "_SECONDS", 0.0)  # blocks of one step
+    monkeypatch.setattr(blocks, "_SECONDS", 0.0)  # blocks of one step
     clock = iter(range(10_000))
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(clock)))
     result = fit(steps=1000, seconds=40.0)

@@ -14,6 +14,7 @@ from jaxtyping import Array
 import gyrax as gx
 
 module = importlib.import_module("gyrax.fitting.training")
+blocks = importlib.import_module("gyrax.fitting.blocks")
 ADAM = optax.adam(0.1)
 
 
@@ -139,7 +140,7 @@ def test_the_best_model_is_the_one_its_loss_was_computed_with(key):
 
 @pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["one_by_one", "many_at_once"])
 def test_patience_does_not_depend_on_how_steps_are_grouped(seconds, monkeypatch, key):
-    monkeypatch.setattr(module, "_SECONDS", seconds)
+    monkeypatch.setattr(blocks, "_SECONDS", seconds)
     result = fit(noisy, steps=500, key=key, patience=12)
     assert result.stopped == "patience"
     assert len(result.history["loss"]) == result.best_step + 13
@@ -178,7 +179,7 @@ def test_raise_names_step_and_leaf():
 
 @pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["one_by_one", "many_at_once"])
 def test_ten_in_a_row_are_hopeless(seconds, monkeypatch):
-    monkeypatch.setattr(module, "_SECONDS", seconds)
+    monkeypatch.setattr(blocks, "_SECONDS", seconds)
     with pytest.raises(FloatingPointError, match=r"at step 5 the loss is nan and the gradient not finite for: b\."):
         fit(Broken([2, *range(5, 15)]), steps=40)
     with pytest.warns(RuntimeWarning, match="b at 10 steps"):
@@ -196,7 +197,7 @@ def interrupt(monkeypatch, after):
         return advance(*args)
 
     monkeypatch.setattr(module, "advance", stopping)
-    monkeypatch.setattr(module, "_SECONDS", 0.0)  # blocks of one step
+    monkeypatch.setattr(blocks, "_SECONDS", 0.0)  # blocks of one step
 
 
 def test_an_interruption_returns_what_there_is(monkeypatch):
@@ -219,7 +220,7 @@ def test_an_interruption_between_steps_and_their_record_keeps_them_together(monk
             raise KeyboardInterrupt
         return concatenate(*args, **kwargs)
 
-    monkeypatch.setattr(module, "_SECONDS", 0.0)
+    monkeypatch.setattr(blocks, "_SECONDS", 0.0)
     monkeypatch.setattr(module.np, "concatenate", stopping)
     result = fit(steps=20)
     monkeypatch.undo()
@@ -263,7 +264,7 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path, monkeypatch, ke
             raise KeyboardInterrupt
         savez(file, **kwargs)
 
-    monkeypatch.setattr(module, "_SECONDS", 0.0)
+    monkeypatch.setattr(blocks, "_SECONDS", 0.0)
     monkeypatch.setattr(module.np, "savez", stopping)
     part = fit(**arguments)
     monkeypatch.undo()

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,7 +12,8 @@ import optax
 from jaxtyping import Array, PyTree
 
 from ..parameters.addresses import leaf_names
-from ..parameters.splitting import Fixed, join
+from .blocks import compiled_steps
+from .objective import Objective
 
 #: Steps that one call into XLA may take.
 BLOCK = 64
@@ -77,14 +78,32 @@ class Carry(eqx.Module):
         return self.step - 1 - self.best_step
 
 
-class Descent(eqx.Module):
-    """What stays the same in all steps of a fit."""
+class Held(NamedTuple):
+    """What a fit is judged on while it runs: an objective, and noise that is never trained on."""
 
-    fixed: Fixed
-    loss: Callable[..., Any]
+    objective: Objective
+    keys: Array
+
+
+class Descent(eqx.Module):
+    """What stays the same in all steps of a fit.
+
+    Attributes:
+        objective: what is descended.
+        optimiser: an optax optimiser, or one for each free leaf.
+        key: every step's keys are made from it and the step's number.
+        held: what the best model is chosen by; None for the objective itself.
+        clip: gradients longer than this are shortened; None for never.
+        every: steps from one look at what is held out to the next.
+        realisations: keys a step.
+        common: whether all steps have the same.
+        starts: how many there are side by side; None for one, without an axis of its own.
+    """
+
+    objective: Objective
     optimiser: Optimiser
     key: Any
-    held: tuple[Callable[..., Any], Array] | None  # the loss and the keys of validation
+    held: Held | None
     clip: Any
     every: int = eqx.field(static=True)
     realisations: int = eqx.field(static=True)
@@ -109,22 +128,6 @@ class Descent(eqx.Module):
         owners = jax.tree.unflatten(jax.tree.structure(free), owners_of(leaf_names(free), self.optimiser))
         return optax.multi_transform({**self.optimiser}, owners)
 
-    def mean(self, loss: Callable[..., Any], free: PyTree, keys: Array) -> Any:
-        """Loss and terms of one start, means over keys."""
-        one = lambda k: value_and_terms(loss(join(free, self.fixed), k))  # noqa: E731
-        if len(keys) == 1:
-            return one(keys[0])
-        return jax.tree.map(lambda x: x.mean(0), jax.vmap(one)(keys))
-
-    def means(self, loss: Callable[..., Any], free: PyTree, keys: Array) -> Any:
-        """The same of every start: all their simulations are one ensemble."""
-        if self.starts is None:
-            return self.mean(loss, free, keys)
-        several = jax.tree.map(lambda x: jnp.repeat(x, len(keys), axis=0), free)
-        one = lambda f, k: value_and_terms(loss(join(f, self.fixed), k))  # noqa: E731
-        found = jax.vmap(one)(several, jnp.concatenate([keys] * self.starts))
-        return jax.tree.map(lambda x: x.reshape(self.starts, len(keys)).mean(1), found)
-
     def keys(self, step: Array) -> Array:
         base = self.key if self.common else jax.random.fold_in(self.key, step)
         return base[None] if self.realisations == 1 else jax.random.split(base, self.realisations)
@@ -134,18 +137,25 @@ class Descent(eqx.Module):
         keys = self.keys(carry.step)
 
         def total(free: PyTree):  # starts do not know of each other: the gradient of the sum has the gradient of each
-            value, terms = self.means(self.loss, free, keys)
+            value, terms = self.objective.means(free, keys, self.starts)
             return value.sum(), (value, terms)
 
         (_, (value, terms)), gradient = jax.value_and_grad(total, has_aux=True)(carry.free)
         score, new = value, {"loss": value, **terms}
-        if self.held is not None:
+        held = self.held
+        if held is not None:
             judged = (carry.step == 0) | ((carry.step + 1) % self.every == 0)
-            look = lambda free: self.means(self.held[0], free, self.held[1])[0]  # noqa: E731  # pyright: ignore[reportOptionalSubscript]
+
+            def look(free: PyTree):
+                return held.objective.means(free, held.keys, self.starts)[0]
+
             score = jax.lax.cond(judged, look, lambda free: jnp.full_like(value, jnp.nan), carry.free)
             new["validation"] = score
-        one = lambda c, g, v, s: self.move(dataclasses.replace(c, step=carry.step), g, v, s, keys)  # noqa: E731
-        later, more = self.each(one)(dataclasses.replace(carry, step=None), gradient, value, score)
+
+        def move(alone: Carry, gradient: PyTree, value: Array, score: Array):
+            return self.move(dataclasses.replace(alone, step=carry.step), gradient, value, score, keys)
+
+        later, more = self.each(move)(dataclasses.replace(carry, step=None), gradient, value, score)
         return dataclasses.replace(later, step=carry.step + 1), new | more
 
     def move(self, carry: Carry, gradient: PyTree, value: Array, score: Array, keys: Array) -> Any:
@@ -155,11 +165,17 @@ class Descent(eqx.Module):
         norm = optax.tree.norm(gradient)
         if self.clip is not None:
             gradient = jax.tree.map(lambda g: g * jnp.minimum(1, self.clip / norm).astype(g.dtype), gradient)
-        value_fn = lambda free: self.mean(self.loss, free, keys)[0]  # noqa: E731
+
+        def value_fn(free: PyTree):
+            return self.objective.mean(free, keys)[0]
+
         updates, state = self.transform(carry.free).update(
             gradient, carry.optimiser, carry.free, value=value, grad=gradient, value_fn=value_fn
         )
-        keep = lambda yes, new, old: jax.tree.map(lambda a, b: jnp.where(yes, a, b), new, old)  # noqa: E731
+
+        def keep(yes: Array, new: PyTree, old: PyTree):
+            return jax.tree.map(lambda a, b: jnp.where(yes, a, b), new, old)
+
         better = fine & (score < carry.best_loss)  # NaN, where nobody looked, is no better
         later = Carry(
             keep(fine, optax.apply_updates(carry.free, updates), carry.free),
@@ -174,32 +190,15 @@ class Descent(eqx.Module):
 
 
 @eqx.filter_jit
-def advance(descent: Descent, carry: Carry, limits: Array) -> tuple[Carry, dict[str, Array]]:
-    """Steps, at most `limits[0]` (and BLOCK); what happened at each goes into buffers of that length.
+def advance(
+    descent: Descent, carry: Carry, most_steps: Array, patience: Array
+) -> tuple[Array, Carry, dict[str, Array]]:
+    """Steps, at most so many (and BLOCK); it stops where patience or hope ends."""
 
-    It stops where patience (`limits[1]`) or hope ends, so that how many steps are taken does not depend on the block.
-    """
-    shapes = jax.eval_shape(descent.step, carry)[1]
-    buffers = jax.tree.map(lambda s: jnp.zeros((BLOCK, *s.shape), s.dtype), shapes)
+    def go_on(carry: Carry):
+        return ((carry.waited < patience) & (carry.bad_in_a_row < HOPELESS)).any()
 
-    def go_on(x):
-        i, carry, _ = x
-        return (i < limits[0]) & ((carry.waited < limits[1]) & (carry.bad_in_a_row < HOPELESS)).any()
-
-    def body(x):
-        i, carry, buffers = x
-        carry, new = descent.step(carry)
-        return i + 1, carry, jax.tree.map(lambda b, n: b.at[i].set(n), buffers, new)
-
-    return jax.lax.while_loop(go_on, body, (jnp.zeros((), jnp.int32), carry, buffers))[1:]
-
-
-def value_and_terms(out: Any) -> tuple[Any, dict[str, Any]]:
-    """What a loss returned, with its named terms, if any."""
-    value, terms = out if isinstance(out, tuple) and len(out) == 2 else (out, {})
-    if not isinstance(terms, dict):
-        raise TypeError(f"what a loss returns beside its value is a dict of named scalars, got {terms!r}")
-    return value, terms
+    return compiled_steps(descent.step, carry, most_steps, go_on, BLOCK)
 
 
 def owners_of(names: list[str], optimisers: Mapping[str, Any]) -> list[str]:

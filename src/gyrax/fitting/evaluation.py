@@ -10,6 +10,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from .objective import named_arrays
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -48,8 +50,9 @@ class Evaluation:
     @property
     def sd(self) -> dict[str, Any]:
         """Standard deviations over seeds, which divide by their number less one; NaN for one seed."""
-        spread = lambda x: x.std(0, ddof=1) if len(x) > 1 else np.full(x.shape[1:], np.nan)  # noqa: E731
-        return {name: _plain(spread(values)) for name, values in self.values.items()}
+        if len(self) == 1:
+            return {name: _plain(np.full(values.shape[1:], np.nan)) for name, values in self.values.items()}
+        return {name: _plain(values.std(0, ddof=1)) for name, values in self.values.items()}
 
     def to_xarray(self) -> xr.Dataset:
         """The values with a dimension 'seed', and their own after it."""
@@ -99,25 +102,6 @@ def evaluate(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Ev
     """
     out = _all_keys(model, features, keys)
     return Evaluation({name: np.asarray(values) for name, values in named_arrays(out).items()})
-
-
-def named_arrays(out: Any) -> dict[str, Array]:
-    """What a function of a model returned, by name: a bare array is called 'value', a loss with terms 'loss' and these.
-
-    Raises:
-        TypeError: for anything else.
-
-    Example:
-        >>> list(named_arrays((jax.numpy.ones(()), {"r": jax.numpy.zeros(())})))
-        ['loss', 'r']
-    """
-    if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict):
-        out = {"loss": out[0], **out[1]}
-    named: dict[str, Any] = out if isinstance(out, dict) else {"value": out}
-    for name, values in named.items():
-        if not isinstance(values, jax.Array):
-            raise TypeError(f"expected an array or a dict of named arrays; '{name}' is {type(values).__name__}")
-    return named
 
 
 @eqx.filter_jit

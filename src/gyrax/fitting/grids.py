@@ -12,7 +12,7 @@ import xarray as xr
 
 from .._progress import tqdm
 from ..parameters.addresses import domains, find, leaf_names, replace
-from .evaluation import named_arrays
+from .objective import named_arrays
 
 #: The axis of candidates that are no grid.
 _POINT = "point"

@@ -15,13 +15,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._pictures import draw
-from .._progress import tqdm
 from ..parameters.splitting import Fixed, join, split
 from . import checkpoint as _checkpoint
-from .descent import BLOCK, HOPELESS, Carry, Descent, Optimiser, Validation, advance, owners_of, value_and_terms
-
-#: Seconds that one call into XLA should take.
-_SECONDS = 0.5
+from .blocks import in_blocks
+from .descent import BLOCK, HOPELESS, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
+from .objective import Objective, term_names
 
 
 @dataclasses.dataclass
@@ -137,60 +135,52 @@ def fit(
     names = [fixed.names[rule.index] for rule in fixed.rules]
     if isinstance(optimiser, dict):
         owners_of(names, optimiser)
-    terms = _terms(loss, model, key)
-    held = None
+    terms, held = term_names(loss, model, key), None
     if validation is not None:
-        held = validation.loss or loss, validation.drawn(key)
-        _terms(held[0], model, key)
+        held = Held(Objective(validation.loss or loss, fixed), validation.drawn(key))
+        term_names(held.objective.loss, model, key)
         terms = ["validation", *terms]
     every = 1 if validation is None else validation.every
-    count = None if starts is None else len(starts)
-    descent = Descent(fixed, loss, optimiser, key, held, clip, every, realisations, noise == "common", count)
-    carry = descent.begin(free)
-    wide = () if count is None else (count,)
-    record = {name: np.empty((0, *wide)) for name in ("loss", "gradient", *terms)}
-    record["nonfinite"] = np.empty((0, *wide, len(names)), bool)
-    earlier = 0.0
+    count, common = None if starts is None else len(starts), noise == "common"
+    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
+    carry, record, earlier = descent.begin(free), _blank(terms, names, count), 0.0
     if checkpoint is not None and Path(checkpoint).exists():
         carry, record, earlier = _checkpoint.load(checkpoint, carry, record, key, names)
-    spent = lambda: earlier + time.perf_counter() - began  # noqa: E731
-    stopped, block = "steps", 1
-    bar = tqdm(
-        total=steps,
-        initial=int(carry.step),
-        desc=progress if isinstance(progress, str) else "fit",
-        unit="step",
-        disable=not progress,
-    )
-    try:
-        while (done := int(carry.step)) < steps:
-            since = time.perf_counter()
-            limits = jnp.asarray([min(block, steps - done), patience or steps], jnp.int32)
-            later, new = advance(descent, carry, limits)
-            took = int(later.step) - done
-            new = {name: np.concatenate([record[name], np.asarray(new[name])[:took]]) for name in record}
-            carry, record = later, new  # together, whenever an interruption comes
-            if done > 0 or block > 1:  # the first call compiles
-                block = int(np.clip(_SECONDS * max(took, 1) / (time.perf_counter() - since), 1, BLOCK))
-            if checkpoint is not None:
-                _checkpoint.save(checkpoint, carry, record, key, names, spent())
-            bar.update(took)
-            bar.set_postfix(loss=f"{np.min(record['loss'][-1]):.4g}", best=f"{float(carry.best_loss.min()):.4g}")
-            _check_finite(record, names, carry, nonfinite)
-            if patience is not None and int(jnp.min(carry.waited)) >= patience:
-                stopped = "patience"
-                break
-            if seconds is not None and spent() >= seconds and int(carry.step) < steps:
-                stopped = "seconds"
-                break
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    finally:
-        bar.close()
+
+    def spent() -> float:
+        return earlier + time.perf_counter() - began
+
+    def block(carry: Carry, most_steps: int):
+        limits = (jnp.asarray(limit, jnp.int32) for limit in (most_steps, patience or steps))
+        taken, later, new = advance(descent, carry, *limits)
+        return int(taken), later, new
+
+    def look(carry: Carry, record: dict[str, np.ndarray], done: int) -> str | None:
+        if checkpoint is not None:
+            _checkpoint.save(checkpoint, carry, record, key, names, spent())
+        _check_finite(record, names, carry, nonfinite)
+        if patience is not None and int(jnp.min(carry.waited)) >= patience:
+            return "patience"
+        return "seconds" if seconds is not None and spent() >= seconds and done < steps else None
+
+    options: dict[str, Any] = {"steps": steps, "room": BLOCK, "title": "fit", "unit": "step", "progress": progress}
+    carry, record, stopped = in_blocks(block, carry, record, done=int(carry.step), look=look, shown=_losses, **options)
     results = [_result(one, fixed, some, names, spent(), stopped) for one, some in _each_start(carry, record, count)]
     best = results[int(np.argmin([r.best_loss for r in results]))]
     _warn(results)
     return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _blank(terms: list[str], names: list[str], starts: int | None) -> dict[str, np.ndarray]:
+    """The record of a fit before its first step, by name."""
+    wide = () if starts is None else (starts,)
+    record = {name: np.empty((0, *wide)) for name in ("loss", "gradient", *terms)}
+    return record | {"nonfinite": np.empty((0, *wide, len(names)), bool)}
+
+
+def _losses(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
+    """What the bar shows."""
+    return {"loss": f"{np.min(record['loss'][-1]):.4g}", "best": f"{float(carry.best_loss.min()):.4g}"}
 
 
 def _check(
@@ -254,21 +244,6 @@ def _stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:
     return jax.tree.map(lambda *x: jnp.stack(x), *frees)
 
 
-def _terms(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
-    """Names of the loss's terms, after a check of what it returns."""
-    value, terms = value_and_terms(eqx.filter_eval_shape(loss, model, key))
-    shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
-    for name, what in shapes.items():
-        if getattr(what, "shape", None) != ():
-            raise TypeError(
-                f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
-            )
-    for name in terms:
-        if name in ("loss", "gradient", "validation", "nonfinite"):
-            raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
-    return list(terms)
-
-
 def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: Carry, policy: str) -> None:
     loss, bad = record["loss"].reshape(len(record["loss"]), -1), record["nonfinite"]
     bad = bad.reshape(*loss.shape, len(names))
@@ -289,8 +264,11 @@ def _each_start(
     if count is None:
         return [(carry, record)]
     wide, step = dataclasses.replace(carry, step=None), carry.step
-    take = lambda i: dataclasses.replace(jax.tree.map(lambda x: x[i], wide), step=step)  # noqa: E731
-    return [(take(i), {name: values[:, i] for name, values in record.items()}) for i in range(count)]
+
+    def own(i: int) -> Carry:
+        return dataclasses.replace(jax.tree.map(lambda x: x[i], wide), step=step)
+
+    return [(own(i), {name: values[:, i] for name, values in record.items()}) for i in range(count)]
 
 
 def _result(

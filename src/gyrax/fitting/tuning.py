@@ -11,18 +11,17 @@ import numpy as np
 from jaxtyping import Array
 
 from .._pictures import draw
-from .._progress import tqdm
 from .._types import State
 from ..monitors import AbstractMonitor
 from ..network.network import Network
 from ..parameters.addresses import named_leaves
 from ..recordings.run import Final
 from ..simulation import simulate
+from .blocks import compiled_steps, in_blocks
 from .rules import AbstractRule
 
-#: Pieces that one call into XLA may take, and seconds that it should.
+#: Pieces that one call into XLA may take.
 _BLOCK = 256
-_SECONDS = 0.5
 
 
 @dataclasses.dataclass
@@ -57,6 +56,11 @@ class TuneResult:
         text = f"TuneResult({steps} pieces of {self.period:g} ms in {self.seconds:.1f} s"
         text += f", stopped by {self.stopped}" if self.stopped != "steps" else ""
         return text + "".join(f"; {x}" for x in shown) + ")"
+
+
+def _latest(carry: Any, history: dict[str, np.ndarray]) -> dict[str, str]:
+    """What the bar shows."""
+    return {name: f"{values[-1]:.4g}" for name, values in history.items()}
 
 
 def _first(values: np.ndarray) -> Any:
@@ -125,25 +129,17 @@ def tune(
     # A piece by itself: only after it has a run that goes on the structure that a loop needs.
     carry, values = _piece(run, named, network, states, start, key)
     history = {name: np.asarray(value)[None] for name, value in values.items()}
-    done, stopped, block = 1, "steps", 1
-    title = progress if isinstance(progress, str) else "tune"
-    bar = tqdm(total=steps, initial=done, desc=title, unit="piece", disable=not progress)
-    try:
+    _check_finite(carry, 1, period, dt)
+
+    def block(carry: _Carry, most_steps: int):
+        taken, later, new = _advance(run, named, carry, jnp.asarray(most_steps, jnp.int32))
+        return int(taken), later, new
+
+    def look(carry: _Carry, history: dict[str, np.ndarray], done: int) -> None:
         _check_finite(carry, done, period, dt)
-        while done < steps:
-            since, count = time.perf_counter(), min(block, steps - done)
-            later, taken, new = _advance(run, named, carry, jnp.asarray(count, jnp.int32))
-            new = {name: np.concatenate([history[name], np.asarray(new[name])[: int(taken)]]) for name in history}
-            carry, history, done = later, new, done + int(taken)  # together, whenever an interruption comes
-            _check_finite(carry, done, period, dt)
-            if done > 2:  # the first call compiles
-                block = int(np.clip(_SECONDS * count / (time.perf_counter() - since), 1, _BLOCK))
-            bar.update(count)
-            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    finally:
-        bar.close()
+
+    options: dict[str, Any] = {"steps": steps, "room": _BLOCK, "title": "tune", "unit": "piece", "progress": progress}
+    carry, history, stopped = in_blocks(block, carry, history, done=1, look=look, shown=_latest, **options)
     seconds = time.perf_counter() - began
     return TuneResult(carry.network, history, carry.final, carry.states, period, seconds, stopped)
 
@@ -212,8 +208,8 @@ def _piece(
 @eqx.filter_jit
 def _advance(
     run: Any, rules: dict[str, AbstractRule], carry: _Carry, count: Array
-) -> tuple[_Carry, Array, dict[str, Array]]:
-    """Some pieces, at most `count` (and _BLOCK), fewer if something breaks; and the history, in buffers of that length."""
+) -> tuple[Array, _Carry, dict[str, Array]]:
+    """Some pieces, at most `count` (and _BLOCK), fewer if something breaks: how many, and the history in buffers."""
     moving, fixed = eqx.partition(carry, eqx.is_array)
 
     def piece(moving):
@@ -221,19 +217,8 @@ def _advance(
         carry, values = _piece(run, rules, c.network, c.states, c.final, None)
         return eqx.filter(carry, eqx.is_array), values
 
-    def go_on(x):
-        i, moving, _ = x
-        return (i < count) & _finite(moving)
-
-    def body(x):
-        i, moving, buffers = x
-        moving, new = piece(moving)
-        return i + 1, moving, jax.tree.map(lambda b, n: b.at[i].set(n), buffers, new)
-
-    shapes = jax.eval_shape(piece, moving)[1]
-    buffers = jax.tree.map(lambda s: jnp.zeros((_BLOCK, *s.shape), s.dtype), shapes)
-    taken, moving, buffers = jax.lax.while_loop(go_on, body, (jnp.zeros((), jnp.int32), moving, buffers))
-    return eqx.combine(moving, fixed), taken, buffers
+    taken, moving, buffers = compiled_steps(piece, moving, count, _finite, _BLOCK)
+    return taken, eqx.combine(moving, fixed), buffers
 
 
 def _finite(carry: _Carry) -> Any:

@@ -1,0 +1,129 @@
+"""What a function of a model returns, read in one place, and a loss as an objective on the real line."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, PyTree
+
+from ..parameters.splitting import Fixed, join
+
+#: What a loss may name for least squares: an array of any shape, whose squares it is made of. No history has it.
+RESIDUALS = "residuals"
+#: What a history has of its own, so that no term of a loss can be called so.
+RESERVED = ("loss", "gradient", "validation", "nonfinite")
+
+
+class Outcome(NamedTuple):
+    """What a loss returned: its value, named terms, and residuals if it has some."""
+
+    value: Any
+    terms: dict[str, Any]
+    residuals: Any = None
+
+
+def outcome(out: Any) -> Outcome:
+    """What a loss returned: a scalar, or a scalar and a dict of named scalars, in which residuals may be.
+
+    Raises:
+        TypeError: if beside the value there is no dict.
+
+    Example:
+        >>> outcome((0.5, {"r": 0.9, "residuals": (0.1, 0.2)}))
+        Outcome(value=0.5, terms={'r': 0.9}, residuals=(0.1, 0.2))
+    """
+    value, terms = out if isinstance(out, tuple) and len(out) == 2 else (out, {})
+    if not isinstance(terms, dict):
+        raise TypeError(f"what a loss returns beside its value is a dict of named scalars, got {terms!r}")
+    terms = dict(terms)
+    residuals = terms.pop(RESIDUALS, None)
+    return Outcome(value, terms, residuals)
+
+
+def named_arrays(out: Any) -> dict[str, Array]:
+    """What a function of a model returned, by name: a bare array is called 'value', a loss with terms 'loss' and these.
+
+    Raises:
+        TypeError: for anything else.
+
+    Example:
+        >>> list(named_arrays((jax.numpy.ones(()), {"r": jax.numpy.zeros(())})))
+        ['loss', 'r']
+    """
+    if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict):
+        out = {"loss": out[0], **out[1]}
+    named: dict[str, Any] = out if isinstance(out, dict) else {"value": out}
+    for name, values in named.items():
+        if not isinstance(values, jax.Array):
+            raise TypeError(f"expected an array or a dict of named arrays; '{name}' is {type(values).__name__}")
+    return named
+
+
+def term_names(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
+    """Names of a loss's terms, after a check of what it returns.
+
+    Raises:
+        TypeError: if the loss does not return a scalar, or its named terms are no scalars.
+        ValueError: for a term with a name that a history has of its own.
+
+    Example:
+        >>> term_names(lambda model, key: (model, {"r": 2 * model}), jax.numpy.ones(()), None)
+        ['r']
+    """
+    value, terms, _ = outcome(eqx.filter_eval_shape(loss, model, key))
+    shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
+    for name, what in shapes.items():
+        if getattr(what, "shape", None) != ():
+            raise TypeError(
+                f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
+            )
+    for name in terms:
+        if name in RESERVED:
+            raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
+    return list(terms)
+
+
+class Objective(eqx.Module):
+    """A loss as a function of the free leaves of a model, on the real line: what every method of fitting takes.
+
+    Attributes:
+        loss: `loss(model, key)`.
+        fixed: what of the model is not free, from `split`.
+
+    Example:
+        >>> import gyrax as gx
+        >>> model = gx.models.Linear(gamma=-0.5)
+        >>> free, fixed = gx.split(model, gx.select(model, "gamma"))
+        >>> float(Objective(lambda m, key: m.gamma**2, fixed).at(free, None).value)
+        0.25
+    """
+
+    loss: Callable[..., Any]
+    fixed: Fixed
+
+    def at(self, free: PyTree, key: Any) -> Outcome:
+        """What the loss returns at the free leaves."""
+        return outcome(self.loss(join(free, self.fixed), key))
+
+    def mean(self, free: PyTree, keys: Array) -> tuple[Array, dict[str, Array]]:
+        """Value and terms, means over keys."""
+
+        def one(key):
+            return self.at(free, key)[:2]
+
+        if len(keys) == 1:
+            return one(keys[0])
+        return jax.tree.map(lambda x: x.mean(0), jax.vmap(one)(keys))
+
+    def means(self, free: PyTree, keys: Array, starts: int | None) -> tuple[Array, dict[str, Array]]:
+        """The same of every start, if there are several and `free` has them stacked: all simulations are one ensemble."""
+        if starts is None:
+            return self.mean(free, keys)
+
+        def one(free, key):
+            return self.at(free, key)[:2]
+
+        several = jax.tree.map(lambda x: jax.numpy.repeat(x, len(keys), axis=0), free)
+        found = jax.vmap(one)(several, jax.numpy.concatenate([keys] * starts))
+        return jax.tree.map(lambda x: x.reshape(starts, len(keys)).mean(1), found)
