@@ -28,10 +28,12 @@ class Watched:
     Attributes:
         monitor: of the network above; a period is 40 ms, or twice that.
         axes: the axes of a sample, and what lies along each: names, or frequencies.
+        stamp: ms before the end of what a sample covers, where its time lies.
     """
 
     monitor: gx.AbstractMonitor
     axes: dict[str, tuple]
+    stamp: float = 0.0
 
 
 def field() -> gx.LeadField:
@@ -47,7 +49,9 @@ OVER_SENSORS = {"sensor": SENSORS}
 MONITORS = {
     "Raw": Watched(m.Raw(), BOTH),
     "Subsample": Watched(m.Subsample(period=PERIOD), BOTH),
-    "TemporalAverage": Watched(m.TemporalAverage(source=("y", "x"), period=PERIOD), BOTH | {"state": ("y", "x")}),
+    "TemporalAverage": Watched(
+        m.TemporalAverage(source=("y", "x"), period=PERIOD), BOTH | {"state": ("y", "x")}, PERIOD / 2
+    ),
     "AfferentCoupling": Watched(m.AfferentCoupling(source="c_x", period=PERIOD), BOTH | {"state": ("c_x",)}),
     "SpatialAverage": Watched(
         m.SpatialAverage([0, 1, 0], labels=["outer", "inner"], period=PERIOD), BOTH | {"region": ("outer", "inner")}
@@ -55,17 +59,20 @@ MONITORS = {
     "GlobalAverage": Watched(m.GlobalAverage(period=PERIOD), BOTH | {"region": ("mean",)}),
     "Balloon": Watched(m.Balloon(source="x", period=PERIOD), REGIONS),
     "HRFBold": Watched(m.HRFBold(source="x", period=PERIOD, length=400.0), REGIONS),
-    "MEG": Watched(m.MEG(field(), source="x", period=PERIOD), OVER_SENSORS),
-    "EEG": Watched(m.EEG(field(), source="x", period=PERIOD, covariance=[0.01, 0.02]), OVER_SENSORS),
-    "SEEG": Watched(m.SEEG(field(), source="x", period=PERIOD), OVER_SENSORS),
+    "MEG": Watched(m.MEG(field(), source="x", period=PERIOD), OVER_SENSORS, PERIOD / 2),
+    "EEG": Watched(m.EEG(field(), source="x", period=PERIOD, covariance=[0.01, 0.02]), OVER_SENSORS, PERIOD / 2),
+    "SEEG": Watched(m.SEEG(field(), source="x", period=PERIOD), OVER_SENSORS, PERIOD / 2),
     "ObservationNoise": Watched(
-        m.ObservationNoise(m.TemporalAverage(source="x", period=PERIOD), sigma=0.1), BOTH | {"state": ("x",)}
+        m.ObservationNoise(m.TemporalAverage(source="x", period=PERIOD), sigma=0.1),
+        BOTH | {"state": ("x",)},
+        PERIOD / 2,
     ),
-    "Covariance": Watched(m.Covariance(source="x", period=2 * PERIOD), MATRIX),
-    "FC": Watched(m.FC(source="x", period=2 * PERIOD), MATRIX),
+    "Covariance": Watched(m.Covariance(source="x", period=2 * PERIOD), MATRIX, PERIOD),
+    "FC": Watched(m.FC(source="x", period=2 * PERIOD), MATRIX, PERIOD),
     "PSD": Watched(
         m.PSD(40.0, source="x", period=2 * PERIOD),
         {"frequency": tuple(range(0, 251, 25)), "region": LABELS},
+        PERIOD,
     ),
     "Chain": Watched(
         m.GlobalAverage(source="x", period=PERIOD / 2).then(m.Balloon(period=PERIOD)), {"region": ("mean",)}
