@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from .._types import Channels, Sources
+from .._types import Channels, Sources, is_traced
 from ..anatomy.sparse import Lists
 from ..anatomy.surface import Surface
 from ..couplings import as_names
@@ -77,7 +77,8 @@ class SpatialAverage(AbstractMonitor):
         return None, means.reshape(*window.last.shape[:-1], -1)
 
     def __repr__(self):
-        shown = [f"{name} ({n})" for name, n in zip(self.labels, np.asarray(self.counts), strict=True)]
+        sizes = [""] * len(self.labels) if is_traced(self.counts) else [f" ({n})" for n in np.asarray(self.counts)]
+        shown = [f"{name}{size}" for name, size in zip(self.labels, sizes, strict=True)]
         groups = ", ".join(shown[:4]) + (f", ... ({len(shown)})" if len(shown) > 4 else "")
         return f"SpatialAverage(source={self.source}, period={self.period}, groups={groups} of {self.nodes} nodes)"
 
