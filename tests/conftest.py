@@ -43,8 +43,8 @@ if not DOUBLE:
         "test_plot*.py",
     ]
 
-#: GB of memory from which on a worker forgets between files what it has compiled.
-MOST_MEMORY = 1.5
+#: GB of memory from which on a worker forgets between tests what it has compiled.
+MOST_MEMORY = 2.0
 
 
 def pytest_addoption(parser):
@@ -78,9 +78,9 @@ def compiled_once(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def forgotten():
-    """Programs that no later file runs stay in memory: gigabytes of them by the end of the suite."""
+    """Programs that no later test runs stay in memory: gigabytes of them by the end of the suite."""
     yield
     if _memory() > MOST_MEMORY:
         eqx.clear_caches()

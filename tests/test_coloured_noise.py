@@ -79,7 +79,7 @@ def test_goes_on_exactly_and_in_ensembles(key):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("delay", [None, gx.Delay(3.0)])
+@pytest.mark.parametrize("delay", [None, pytest.param(gx.Delay(3.0), marks=pytest.mark.slow)])
 def test_gradients_of_its_parameters_equal_differences(delay, key):
     """Of deviation, time constant and mixing, with and without the hand-written adjoint; beside white noise."""
     rng = np.random.default_rng(0)

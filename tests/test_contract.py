@@ -28,6 +28,10 @@ FAMILIES = {
 SERIES = ("values", "pattern")
 #: Scoped so that all tests of one class follow each other: on one worker, with the programs that they share.
 every = pytest.mark.parametrize("name", CASES, scope="module")
+#: The same where more than one program is compiled; the gradient of this one takes as long as those of twenty others.
+HEAVY = ("models.ZerlautAdaptationSecondOrder",)
+many = [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in CASES]
+compiled = pytest.mark.parametrize("name", many, scope="module")
 
 
 @pytest.mark.once
@@ -140,7 +144,8 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
         assert all(domain.contains(leaf(point, key)).all() for key, domain in parameters(case).items())
 
 
-@every
+@pytest.mark.slow("float32")
+@compiled
 def test_jit_and_vmap_change_nothing(name, rounding):
     case, _ = CASES[name]
     rows = jnp.stack([at(name, seed) for seed in range(4)])
@@ -207,7 +212,8 @@ def directional(case, y, rng):
     return sizes, jnp.asarray(rng.normal(size=jax.eval_shape(value, case, y).shape), y.dtype)
 
 
-@every
+@pytest.mark.slow("float32")
+@compiled
 def test_gradients_are_finite_and_equal_finite_differences(name):
     """Every parameter by itself, and the state, at the default and at random points of the domain; of fourth order."""
     y, rng = at(name, 1), np.random.default_rng(2)
@@ -231,7 +237,7 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
             np.testing.assert_allclose(exact, numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
 
 
-@every
+@compiled
 def test_gradients_stay_finite_far_out(name):
     """States ten times as large, parameters far from the defaults."""
     case, rng = CASES[name][0], np.random.default_rng(8)

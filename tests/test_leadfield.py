@@ -85,6 +85,7 @@ def test_noise_does_not_depend_on_the_cut_of_a_run_and_on_company(key, rounding)
     ).all()
 
 
+@pytest.mark.slow
 def test_noise_in_a_batch_and_with_the_networks_own(small_connectome, key):
     net = gx.Network(
         gx.models.WongWang(), gx.couplings.Linear(source="S"), small_connectome, gx.Delay(3.0), gx.noise.White(0.01)
