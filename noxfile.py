@@ -52,7 +52,8 @@ def tests(session: nox.Session) -> None:
     for x64 in ("1", "0"):
         # worksteal: files that follow each other stay with one worker, which has compiled what they share
         command = ["pytest", "-n", "auto", "--dist", "worksteal", *session.posargs]
-        session.run(*command, env={"JAX_ENABLE_X64": x64})
+        env = {"JAX_ENABLE_X64": x64, "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir).resolve() / "compiled")}
+        session.run(*command, env=env)
 
 
 @nox.session

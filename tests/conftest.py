@@ -73,8 +73,9 @@ def _slow(item) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """What one worker has compiled, the others load: most of the time of the tests is compilation."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.getbasetemp().parent / "compiled"))
+    """What one worker has compiled, the others load, and later runs if there is a folder for it: most of the time goes there."""
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.getbasetemp().parent / "compiled"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

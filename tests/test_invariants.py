@@ -22,7 +22,8 @@ MODELS = {
     if name.startswith("models.")
 }
 N, DT, STEPS = 4, 0.01, 12
-every = pytest.mark.parametrize("name", MODELS)
+#: Scoped so that the tests of one model follow each other, on the worker that has compiled its run.
+every = pytest.mark.parametrize("name", MODELS, scope="module")
 
 
 def network(name: str, noise=None) -> gx.Network:
