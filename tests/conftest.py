@@ -14,7 +14,7 @@ import jax
 from jaxtyping import install_import_hook
 
 DOUBLE = bool(jax.config.jax_enable_x64)
-# Annotations say shapes and kinds of numbers, not how many digits: checked once, for it makes tracing half as slow again.
+# Annotations say shapes and kinds of numbers, not how many digits: checked once, for that more than doubles tracing.
 hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE else None
 import gyrax  # noqa: E402
 
@@ -32,16 +32,14 @@ hypothesis.settings.load_profile("gyrax")
 __all__ = ["gyrax"]
 
 #: Files, figures and the bookkeeping of loops do not depend on the precision: once is enough.
-collect_ignore_glob = []
-if not DOUBLE:
-    collect_ignore_glob += [
-        "test_cli.py",
-        "test_connectome_formats.py",
-        "test_datasets.py",
-        "test_descent.py",
-        "test_io_*.py",
-        "test_plot*.py",
-    ]
+ONCE = (
+    "test_cli.py",
+    "test_connectome_formats.py",
+    "test_datasets.py",
+    "test_descent.py",
+    "test_io_*.py",
+    "test_plot*.py",
+)
 
 #: GB of memory from which on a worker forgets between tests what it has compiled.
 MOST_MEMORY = 2.0
@@ -50,6 +48,12 @@ MOST_MEMORY = 2.0
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="the slow tests too")
     parser.addoption("--slow", action="store_true", help="only the slow tests, which a run without --all leaves out")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leaves out files that need no float32, unless they are named."""
+    named = any(collection_path.name in str(argument) for argument in config.args)
+    return True if not DOUBLE and not named and any(map(collection_path.match, ONCE)) else None
 
 
 def pytest_collection_modifyitems(config, items):
