@@ -189,6 +189,7 @@ def test_starts_go_on_from_a_checkpoint(tmp_path, key):
         fit(**arguments | {"starts": STARTS[:2]}, steps=9, checkpoint=tmp_path / "fit.npz")
 
 
+@pytest.mark.slow
 def test_line_searches_of_several_starts():
     """L-BFGS asks for the loss again, start by start."""
     result = fit(starts=STARTS, optimiser=optax.lbfgs(memory_size=3), steps=25)

@@ -119,6 +119,7 @@ def close(a, b):
     np.testing.assert_allclose(a, b, rtol=0, atol=200 * EPS * max(1.0, np.abs(b).max()))
 
 
+@pytest.mark.slow
 @given(cases, groups)
 @settings(max_examples=12)
 @example(Case(0, 8, 1.0, 1, 3, 1, None, 1, True), 3)
