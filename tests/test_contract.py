@@ -32,6 +32,11 @@ every = pytest.mark.parametrize("name", CASES, scope="module")
 HEAVY = ("models.ZerlautAdaptationSecondOrder",)
 many = [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in CASES]
 compiled = pytest.mark.parametrize("name", many, scope="module")
+#: Of models some: the others' programs are compiled by the other tests.
+SOME = ("models.Hopf", "models.JansenRit", "models.WongWang", "models.Epileptor", "models.ALN")
+light = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name.startswith("models.") and name not in SOME)) for name in CASES
+]
 
 
 @pytest.mark.once
@@ -145,7 +150,7 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
 
 
 @pytest.mark.slow("float32")
-@compiled
+@pytest.mark.parametrize("name", light, scope="module")
 def test_jit_and_vmap_change_nothing(name, rounding):
     case, _ = CASES[name]
     rows = jnp.stack([at(name, seed) for seed in range(4)])

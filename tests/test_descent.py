@@ -68,6 +68,7 @@ def validated(result, keys):
     return float(np.mean([noisy(result, k)[0] for k in keys]))
 
 
+@pytest.mark.slow
 def test_the_best_model_is_that_of_the_validation_noise(key, rounding):
     keys = jax.random.split(jax.random.key(99), 6)
     result = fit(noisy, steps=20, key=key, validation=gx.Validation(keys, every=4))
@@ -158,6 +159,7 @@ def test_the_deeper_valley_is_found_from_the_best_of_a_sweep():
     assert any(r.best_loss > 0.19 for r in result.starts)
 
 
+@pytest.mark.slow
 def test_a_start_that_breaks_leaves_the_others_alone(rounding):
     bad = [Point(1.5, 1.0), *STARTS[::2]]
     with pytest.warns(RuntimeWarning, match=r"starts\[0\]: losses or gradients .* a at 20 steps \(first 0\)"):

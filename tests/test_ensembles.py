@@ -85,7 +85,14 @@ def members(arguments, axes):
 ONE = {name: jax.jit(lambda *args, n=name: found(run(n, *args))) for name in NETWORKS}
 
 
-@pytest.mark.parametrize(("name", "axes"), [*itertools.product(["delayed"], AXES), ("instant", "all")])
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("delayed", "all"),
+        ("instant", "all"),
+        *(pytest.param("delayed", axes, marks=pytest.mark.slow) for axes in AXES if axes != "all"),
+    ],
+)
 def test_together_equals_one_after_another(name, axes):
     together, each = members(several(), AXES[axes])
     vmapped = jax.jit(jax.vmap(lambda *args: found(run(name, *args)), in_axes=AXES[axes]))

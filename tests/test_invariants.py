@@ -112,6 +112,7 @@ def test_no_step_of_an_optimiser_leaves_a_domain(name, seed, far):
         assert np.isfinite(moved).all() and domain.contains(moved).all(), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (model, _) in MODELS.items() if model.limits])
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=5)
