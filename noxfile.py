@@ -47,10 +47,13 @@ print("gyrax", gyrax.__version__, "from", here.parent)
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite, in float32 and in float64."""
+    """The test suite in float64, then what depends on the precision in float32; `-- --all` for the slow tests too, `-- --slow` for them alone."""
     session.install("-e", ".[test]")
-    for x64 in ("0", "1"):
-        session.run("pytest", "-n", "auto", *session.posargs, env={"JAX_ENABLE_X64": x64})
+    for x64 in ("1", "0"):
+        # worksteal: files that follow each other stay with one worker, which has compiled what they share
+        command = ["pytest", "-n", "auto", "--dist", "worksteal", *session.posargs]
+        env = {"JAX_ENABLE_X64": x64, "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir).resolve() / "compiled")}
+        session.run(*command, env=env)
 
 
 @nox.session

@@ -1,19 +1,27 @@
-"""Every test runs with the package's annotations checked, and without plots on a screen."""
+"""Every test runs without plots on a screen, and in float64 with the package's annotations checked."""
 
+import ctypes
+import gc
 import os
+import sys
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # what has every test; float32 repeats those that depend on it
 
+import hypothesis
+import jax
 from jaxtyping import install_import_hook
 
-hook = install_import_hook("gyrax", "typechecker.check")
+DOUBLE = bool(jax.config.jax_enable_x64)
+# Annotations say shapes and kinds of numbers, not how many digits: checked once, for that more than doubles tracing.
+hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE else None
 import gyrax  # noqa: E402
 
-hook.uninstall()
+if hook is not None:
+    hook.uninstall()
 
-import hypothesis  # noqa: E402
-import jax  # noqa: E402
+import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -24,29 +32,83 @@ hypothesis.settings.load_profile("gyrax")
 __all__ = ["gyrax"]
 
 #: Files, figures and the bookkeeping of loops do not depend on the precision: once is enough.
-collect_ignore_glob = []
-if jax.config.jax_enable_x64:
-    collect_ignore_glob += [
-        "test_cli.py",
-        "test_connectome_formats.py",
-        "test_datasets.py",
-        "test_descent.py",
-        "test_io_*.py",
-        "test_plot*.py",
-    ]
+ONCE = (
+    "test_cli.py",
+    "test_connectome_formats.py",
+    "test_datasets.py",
+    "test_descent.py",
+    "test_io_*.py",
+    "test_plot*.py",
+)
+
+#: GB of memory from which on a worker forgets between tests what it has compiled.
+MOST_MEMORY = 2.0
 
 
-def pytest_collection_modifyitems(items):
-    """Tests marked `once` are of how a run is cut, grouped or traced: in float64, where nothing hides behind rounding."""
-    if not jax.config.jax_enable_x64:
-        items[:] = [item for item in items if item.get_closest_marker("once") is None]
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="the slow tests too")
+    parser.addoption("--slow", action="store_true", help="only the slow tests, which a run without --all leaves out")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leaves out files that need no float32, unless they are named."""
+    named = any(collection_path.name in str(argument) for argument in config.args)
+    return True if not DOUBLE and not named and any(map(collection_path.match, ONCE)) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out tests marked `once` in float32, and slow ones unless they are asked for: by an option or by name."""
+    every = config.option.all or any("::" in str(argument) for argument in config.args)
+    kept, left = [], []
+    for item in items:
+        if not DOUBLE and item.get_closest_marker("once"):
+            continue
+        wanted = _slow(item) if config.option.slow else every or not _slow(item)
+        (kept if wanted else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
+def _slow(item) -> bool:
+    """Whether the quick suite leaves a test out, in the precision it would run in."""
+    marks = list(item.iter_markers("slow"))
+    return any(not mark.args or ("float64" if DOUBLE else "float32") in mark.args for mark in marks)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """What one worker has compiled, the others load: most of the time of the tests is compilation."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.getbasetemp().parent / "compiled"))
+    """What one worker has compiled, the others load, and later runs if there is a folder for it: most of the time goes there."""
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.getbasetemp().parent / "compiled"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Programs that no later test runs stay in memory: gigabytes of them by the end of the suite."""
+    yield
+    if _memory() > MOST_MEMORY:
+        eqx.clear_caches()
+        jax.clear_caches()
+        gc.collect()
+        _give_back()
+
+
+def _memory() -> float:
+    """GB that the process holds; none where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except OSError:
+        return 0.0
+
+
+def _give_back() -> None:
+    """Hands freed memory back, which glibc otherwise keeps."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 @pytest.fixture

@@ -1,11 +1,31 @@
 """What the engine is compared with: one plain NumPy loop, no windows, no tiles, no scans."""
 
-import jax
+import dataclasses
+import functools
+
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 import gyrax as gx
 from gyrax.noise import increments
+
+# What they are parts of are arguments: networks of the same classes and sizes share what is compiled.
+
+
+@eqx.filter_jit
+def drift_of(model, y, u):
+    return model.drift(0.0, y, u)
+
+
+@eqx.filter_jit
+def encoded(model, coupling, y):
+    return coupling.encode(model.read(coupling.source, y))
+
+
+@eqx.filter_jit
+def decoded(model, coupling, total, y, degree):
+    return coupling.decode(total, model.read(coupling.source, y), degree)
 
 
 def wiener(net: gx.Network, key, steps: int, dt: float) -> np.ndarray:
@@ -27,12 +47,9 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun",
     shared = None if net.delay is None else np.asarray(net.delay.times(net.connectome), float)
     wires = {c: (own or {}).get(c, (np.asarray(net.connectome.weights), shared)) for c in net.couplings}
     n, dw = net.n_regions, wiener(net, key, steps, dt)
-    drift = jax.jit(lambda y, u: model.drift(0.0, y, u))
-    encode = {c: jax.jit(lambda y, k=k: k.encode(model.read(k.source, y))) for c, k in net.couplings.items()}
-    decode = {
-        c: jax.jit(lambda s, y, k=k, c=c: k.decode(s, model.read(k.source, y), wires[c][0].sum(1)))
-        for c, k in net.couplings.items()
-    }
+    bare = {c: dataclasses.replace(k, weights=None, delay=None) for c, k in net.couplings.items()}
+    encode = {c: functools.partial(encoded, model, k) for c, k in bare.items()}
+    degrees = {c: jnp.asarray(weights.sum(1)) for c, (weights, _) in wires.items()}
     interpolation = "nearest" if net.delay is None else net.delay.interpolation
     y = np.asarray(net.start())
     sent = {c: [np.asarray(f(y))] for c, f in encode.items()}
@@ -57,10 +74,10 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun",
     def flow(y, step, ahead):
         u = np.zeros((len(model.inputs), n))
         for c, coupling in net.couplings.items():
-            fed = np.asarray(decode[c](total(c, y, step, ahead), y))
+            fed = np.asarray(decoded(model, bare[c], total(c, y, step, ahead), y, degrees[c]))
             for name, row in zip(net.targets(coupling), fed, strict=True):
                 u[model.inputs.index(name)] += row
-        return np.asarray(drift(y, u), float)
+        return np.asarray(drift_of(model, y, u), float)
 
     path = []
     for step in range(steps):

@@ -36,6 +36,7 @@ def turning(dt, solver, interpolation="cubic", controller=CONTROLLER, duration=5
     return np.abs(np.asarray(run["raw"].values)[:, 0, 0] - wave(run["raw"].times)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DOUBLE, reason="the order of convergence needs digits")
 @pytest.mark.parametrize("solver", [dfx.Tsit5(), dfx.Kvaerno3()], ids=["Tsit5", "Kvaerno3"])
 def test_the_order_is_that_of_the_cubic_interpolation(solver):
@@ -113,6 +114,7 @@ def test_without_delays_it_is_scipys_solution(small_connectome):
     assert run["mean"].values.shape == (4, 2, 5)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_fine_steps_and_goes_on_exactly(small_connectome, rounding):
     net = oscillators(small_connectome, gx.Delay(3.0, interpolation="cubic"))
     settings = dict(dt=0.25, solver=dfx.Tsit5(), stepsize_controller=CONTROLLER)
@@ -126,6 +128,7 @@ def test_it_agrees_with_fine_steps_and_goes_on_exactly(small_connectome, roundin
     np.testing.assert_allclose(rest["raw"].values, whole["raw"].values[40:], atol=1e-6 if DOUBLE else rounding * 10)
 
 
+@pytest.mark.slow
 def test_gradients_equal_finite_differences_in_both_modes(small_connectome):
     net = oscillators(small_connectome, gx.Delay(3.0, bounds=(0.5, 20.0), interpolation="cubic"))
 

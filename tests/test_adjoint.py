@@ -21,6 +21,7 @@ DOUBLE = jnp.result_type(float) == jnp.float64
 CLOSE = 1e-8 if DOUBLE else 2e-3
 simulation = importlib.import_module("gyrax._engine.running")
 N = 6
+SLOW = pytest.mark.slow
 
 
 def spread(low, high):
@@ -132,6 +133,7 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_gradient_equals_plain_autodiff(name, monkeypatch):
     """All parameters, weights with zeros among them, start and monitors; several ticks, windows of two lengths."""
@@ -149,6 +151,7 @@ def test_every_gradient_equals_plain_autodiff(name, monkeypatch):
         np.testing.assert_allclose(exact, numeric, rtol=2e-5, atol=1e-8 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees():
     """`jax.jacfwd` along one direction of every leaf."""
     free, fixed = problem("hopf", "forward", monitors=RAW)
@@ -168,6 +171,7 @@ def test_a_gradient_for_all_of_a_network_is_one_for_delays_too():
     assert np.any(found.connectome.weights)
 
 
+@pytest.mark.slow
 def test_a_gradient_goes_through_a_run_that_goes_on():
     """Two runs are one of double length, for histories, monitors in the middle of a period, and the noise."""
     monitors = {"mean": gx.monitors.TemporalAverage(period=10.0)}
@@ -201,7 +205,9 @@ def uncut():
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "cut", [pytest.param("ticks", marks=SLOW), "blocks", pytest.param("recomputed", marks=SLOW), "windows"]
+)
 def test_a_gradient_does_not_depend_on_the_cut(cut, uncut, monkeypatch):
     for where, name, value in CUTS[cut]:
         monkeypatch.setattr(where, name, value)
@@ -209,6 +215,7 @@ def test_a_gradient_does_not_depend_on_the_cut(cut, uncut, monkeypatch):
     closely(gradient(free, fixed, steps=84.0), uncut)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_gradient_goes_through_segments():
     """1100 steps are three long ticks, kept or not, and a short one."""
@@ -221,6 +228,7 @@ def test_a_gradient_goes_through_segments():
 # Horizons
 
 
+@pytest.mark.slow
 def test_a_horizon_is_a_state_taken_as_given(monkeypatch):
     """As plain autodiff has it, and as a chain of runs between which no gradient passes."""
     free, fixed = problem("wong_wang", "horizon", monitors=RAW, longest=40.0)
@@ -243,6 +251,7 @@ def test_a_horizon_is_a_state_taken_as_given(monkeypatch):
     # What is heard at that moment is given too: its weights see a little less than in the chain, which reads it anew.
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_horizon_as_long_as_the_run_is_none():
     free, fixed = problem("wong_wang", "far", monitors=RAW)
@@ -273,6 +282,7 @@ def test_nothing_passes_a_horizon(autodiff):
     assert np.all(np.asarray(after) == 0) and np.all(np.asarray(before) != 0)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @given(st.integers(1, 500), st.lists(st.integers(1, 90), max_size=3), st.integers(1, 16), st.integers(1, 300))
 @settings(max_examples=200)

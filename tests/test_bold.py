@@ -134,6 +134,7 @@ def test_a_step_is_the_longest_divisor_of_the_period_up_to_20_ms(period, dt):
         assert stride == max(allowed, default=1)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_length_of_a_run_and_its_cut_change_nothing(rounding):
     """720 ms at 4 ms are 36 steps of 20 ms; parts end within a period and within such a step."""

@@ -26,6 +26,7 @@ SINGLE = jnp.result_type(float) == jnp.float32
 NET = clock()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @settings(max_examples=4, phases=[Phase.generate])
 @given(st.integers(1, 24), st.integers(1, 6), st.integers(1, 150), st.integers(1, 150))
@@ -46,6 +47,7 @@ def test_chains_of_averages_of_ramps_are_exact_wherever_a_run_is_cut(first, time
         np.testing.assert_allclose(found[name][0], ramps(at), rtol=2e-5 if SINGLE else 1e-11, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_balloon_hears_of_a_mean_what_it_would_of_the_mean_itself():
     """Three equal nodes in a group: their mean drives the vessels as each of them does."""
     net = gx.Network(gx.models.WongWang(w=0.9), gx.couplings.Linear(source="S"), gx.Connectome(np.zeros((4, 4))))
@@ -80,6 +82,7 @@ def test_an_average_before_the_balloon_keeps_its_time(rounding):
     np.testing.assert_allclose(run["chain"].values, run["plain"].values, rtol=0, atol=rounding / 10)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_periods_that_do_not_fit_each_other(rounding):
     """Chains beside other monitors with periods without a common divisor, each as it would be alone."""
@@ -191,6 +194,7 @@ def test_afferent_coupling_is_the_sum_over_connections(kind, small_connectome, r
         np.testing.assert_allclose(parts, run[name].values, rtol=rounding, atol=rounding)
 
 
+@pytest.mark.slow
 def test_afferent_coupling_with_controlled_steps(small_connectome):
     """Where sums from before the window are kept too: what the fixed steps hear, but for the solvers' errors."""
     net, start = networks(small_connectome)["interpolated"], np.linspace(0.1, 0.6, 5)[None]
@@ -217,7 +221,7 @@ def test_afferent_coupling_of_a_surface(rounding):
     assert run["in"].channel == "vertex"
 
 
-@pytest.mark.parametrize("kind", ["at once", "delayed"])
+@pytest.mark.parametrize("kind", ["at once", pytest.param("delayed", marks=pytest.mark.slow)])
 def test_gradients_of_afferent_coupling(kind, small_connectome):
     """By the hand-written adjoint: against forward mode for every weight and parameter, and against differences."""
     net = networks(small_connectome)[kind]
@@ -250,6 +254,7 @@ def test_gradients_of_afferent_coupling(kind, small_connectome):
     np.testing.assert_allclose(jnp.vdot(each, direction), numeric, rtol=5e-3 if SINGLE else 1e-6)
 
 
+@pytest.mark.slow
 def test_a_batch_of_chains_is_each_of_them(small_connectome, rounding):
     net = networks(small_connectome)["delayed"]
     monitors = {"in": AfferentCoupling(period=1.0).then(GlobalAverage(period=2.0)).then(Balloon(period=10.0))}

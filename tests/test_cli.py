@@ -37,6 +37,7 @@ def data(files):
     return ("--connectome", files / "brain", "--target", files / "fc.tsv")
 
 
+@pytest.mark.slow
 def test_a_fit_leaves_everything_to_repeat_it(files):
     done = run(*data(files), *SMALL, "--out", files / "out")
     assert done.exit_code == 0, done.output

@@ -65,6 +65,7 @@ def test_its_deviation_and_memory_are_what_they_say_whatever_the_step(key):
     np.testing.assert_allclose(halves, np.exp(-dt / 4.0) * y, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_goes_on_exactly_and_in_ensembles(key):
     net = network(gx.noise.OrnsteinUhlenbeck(sigma=0.3, tau=4.0, states="x"), rate=0.1)
@@ -79,7 +80,7 @@ def test_goes_on_exactly_and_in_ensembles(key):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("delay", [None, gx.Delay(3.0)])
+@pytest.mark.parametrize("delay", [None, pytest.param(gx.Delay(3.0), marks=pytest.mark.slow)])
 def test_gradients_of_its_parameters_equal_differences(delay, key):
     """Of deviation, time constant and mixing, with and without the hand-written adjoint; beside white noise."""
     rng = np.random.default_rng(0)
@@ -129,6 +130,7 @@ def test_several_noises_add_up(key, rounding):
     np.testing.assert_allclose(values, expected, rtol=10 * rounding, atol=10 * rounding)
 
 
+@pytest.mark.slow
 def test_multiplicative_noise_is_the_solvers(key):
     """Geometric Brownian motion: Heun's (Stratonovich) and Euler-Maruyama's (Ito) differ by the drift they are known for."""
     noise = gx.noise.Multiplicative(lambda y: y, sigma=0.1, states="x")

@@ -26,7 +26,17 @@ FAMILIES = {
 }
 #: Parameters that are arrays by nature: samples, and one weight a region.
 SERIES = ("values", "pattern")
-every = pytest.mark.parametrize("name", CASES)
+#: Scoped so that all tests of one class follow each other: on one worker, with the programs that they share.
+every = pytest.mark.parametrize("name", CASES, scope="module")
+#: The same where more than one program is compiled; the gradient of this one takes as long as those of twenty others.
+HEAVY = ("models.ZerlautAdaptationSecondOrder",)
+many = [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in CASES]
+compiled = pytest.mark.parametrize("name", many, scope="module")
+#: Of models some: the others' programs are compiled by the other tests.
+SOME = ("models.Hopf", "models.JansenRit", "models.WongWang", "models.Epileptor", "models.ALN")
+light = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name.startswith("models.") and name not in SOME)) for name in CASES
+]
 
 
 @pytest.mark.once
@@ -64,7 +74,24 @@ def value(case, y):
     return jnp.broadcast_to(case.diffusion(0.0, y), y.shape)
 
 
-evaluate = eqx.filter_jit(value)
+traces: list[int] = []
+
+
+@eqx.filter_jit
+def evaluate(case, y):
+    traces.append(1)
+    return value(case, y)
+
+
+@jax.jit
+@jax.grad
+def pulled(arguments, seen):
+    """Gradient, by the class and its rows, of what is computed from them seen through weights."""
+    return jnp.vdot(seen, value(*arguments))
+
+
+def through(seen, case, y) -> float:
+    return float(np.vdot(seen, evaluate(case, y)))
 
 
 def parameters(case) -> dict:
@@ -122,7 +149,8 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
         assert all(domain.contains(leaf(point, key)).all() for key, domain in parameters(case).items())
 
 
-@every
+@pytest.mark.slow("float32")
+@pytest.mark.parametrize("name", light, scope="module")
 def test_jit_and_vmap_change_nothing(name, rounding):
     case, _ = CASES[name]
     rows = jnp.stack([at(name, seed) for seed in range(4)])
@@ -153,19 +181,16 @@ def _needed(case, field) -> bool:
 @every
 def test_compiles_once_for_all_values(name):
     """No weak types and no values in the program: a step of an optimiser never compiles anew."""
-    case, count = CASES[name][0], []
-
-    @eqx.filter_jit
-    def counted(case, y):
-        count.append(1)
-        return value(case, y)
-
+    case = CASES[name][0]
+    evaluate(case, at(name))
+    before = len(traces)
+    assert before
     for factor in (1.0, 1.1, 1.2):
         stepped = jax.tree.map(lambda x, f=factor: x * f, case)
-        counted(stepped, at(name))
+        evaluate(stepped, at(name))
         needed = {f.name: getattr(case, f.name) for f in dataclasses.fields(case) if _needed(case, f)}
-        counted(type(case)(**needed), at(name))
-    assert count == [1]
+        evaluate(type(case)(**needed), at(name))
+    assert len(traces) == before
 
 
 @every
@@ -192,43 +217,39 @@ def directional(case, y, rng):
     return sizes, jnp.asarray(rng.normal(size=jax.eval_shape(value, case, y).shape), y.dtype)
 
 
-@every
+@pytest.mark.slow("float32")
+@compiled
 def test_gradients_are_finite_and_equal_finite_differences(name):
     """Every parameter by itself, and the state, at the default and at random points of the domain; of fourth order."""
     y, rng = at(name, 1), np.random.default_rng(2)
     h = 3e-3 if SINGLE else 1e-5
-
-    def loss(arguments, seen):
-        return jnp.vdot(seen, value(*arguments))
-
-    evaluated, differentiated = jax.jit(loss), jax.jit(jax.grad(loss))
     for point in points(name)[: 2 if SINGLE else None]:
         direction, seen = directional(point, y, rng)
-        gradient = differentiated((point, y), seen)
+        gradient = pulled((point, y), seen)
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
         if SINGLE and name.startswith("stimuli."):
             continue  # steps that single precision can tell would cross the corners of a pulse
         leaves, tree = jax.tree.flatten((point, y))
         slopes, directions = jax.tree.leaves(gradient), jax.tree.leaves(direction)
-        noise = (1e-5 if SINGLE else 1e-11) * (float(jnp.abs(evaluated((point, y), seen))) + 1e-3) / h
+        noise = (1e-5 if SINGLE else 1e-11) * (abs(through(seen, point, y)) + 1e-3) / h
         for i in range(len(leaves)):
             ends = []
             for step in (h, -h, 2 * h, -2 * h):
                 moved = [*leaves[:i], leaves[i] + step * directions[i], *leaves[i + 1 :]]
-                ends.append(evaluated(jax.tree.unflatten(tree, moved), seen))
+                ends.append(through(seen, *jax.tree.unflatten(tree, moved)))
             numeric = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * h)
             exact = jnp.vdot(slopes[i], directions[i])
             np.testing.assert_allclose(exact, numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
 
 
-@every
+@compiled
 def test_gradients_stay_finite_far_out(name):
     """States ten times as large, parameters far from the defaults."""
     case, rng = CASES[name][0], np.random.default_rng(8)
-    gradient = eqx.filter_jit(eqx.filter_grad(lambda case, y: jnp.sum(value(case, y) ** 2)))
     for factor in (0.0, -10.0, 10.0):
-        for x in jax.tree.leaves(gradient(shifted(case, rng, 4.0), factor * at(name))):
-            assert np.isfinite(x).all()
+        far, y = shifted(case, rng, 4.0), factor * at(name)
+        by_case, _ = pulled((far, y), 2 * evaluate(far, y))  # of the sum of squares
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(by_case))
 
 
 @pytest.mark.once

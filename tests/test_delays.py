@@ -11,6 +11,7 @@ from gyrax._engine.prepare import assemble, resolve
 from gyrax.anatomy.sparse import SparseSum
 from naive import loop
 
+SLOW = pytest.mark.slow
 DIFFERENCES = 1e-2, 5e-3
 if jnp.result_type(float) == jnp.float64:
     DIFFERENCES = 1e-5, 1e-6
@@ -24,7 +25,7 @@ def network(connectome, delay):
     return gx.Network(gx.models.Hopf(a=0.1, omega=0.3), coupling, connectome, delay, gx.noise.White(sigma=0.01))
 
 
-@pytest.mark.parametrize("speed", [0.7, 3.0, 25.0])
+@pytest.mark.parametrize("speed", [pytest.param(0.7, marks=SLOW), 3.0, pytest.param(25.0, marks=SLOW)])
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
 def test_equals_a_plain_loop(interpolation, speed, small_connectome, key, rounding):
     net = network(small_connectome, gx.Delay(speed, interpolation=interpolation))
@@ -33,7 +34,7 @@ def test_equals_a_plain_loop(interpolation, speed, small_connectome, key, roundi
     np.testing.assert_allclose(run["raw"].values, expected, atol=rounding * 10)
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+@pytest.mark.parametrize("interpolation", [pytest.param("nearest", marks=SLOW), "linear"])
 def test_few_connections_without_delay(interpolation, key, rounding):
     """They are summed as lists, not as a matrix."""
     rng = np.random.default_rng(1)
@@ -53,8 +54,10 @@ def test_a_delay_for_every_connection(small_connectome, key, rounding):
     np.testing.assert_allclose(gx.simulate(own, 30.0, 0.5, key=key).final.y, given.final.y, atol=rounding)
 
 
-@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
-@pytest.mark.parametrize("leaf", ["delay.speed", "connectome.lengths", "delay.ms"])
+@pytest.mark.parametrize("interpolation", ["linear", pytest.param("cubic", marks=SLOW)])
+@pytest.mark.parametrize(
+    "leaf", ["delay.speed", *(pytest.param(f, marks=SLOW) for f in ("connectome.lengths", "delay.ms"))]
+)
 def test_gradients_of_delays_equal_finite_differences(leaf, interpolation, small_connectome, key):
     lengths = np.asarray(small_connectome.lengths)
     bounds = (0.2, 40.0)

@@ -85,7 +85,14 @@ def members(arguments, axes):
 ONE = {name: jax.jit(lambda *args, n=name: found(run(n, *args))) for name in NETWORKS}
 
 
-@pytest.mark.parametrize(("name", "axes"), [*itertools.product(["delayed"], AXES), ("instant", "all")])
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("delayed", "all"),
+        ("instant", "all"),
+        *(pytest.param("delayed", axes, marks=pytest.mark.slow) for axes in AXES if axes != "all"),
+    ],
+)
 def test_together_equals_one_after_another(name, axes):
     together, each = members(several(), AXES[axes])
     vmapped = jax.jit(jax.vmap(lambda *args: found(run(name, *args)), in_axes=AXES[axes]))
@@ -130,13 +137,14 @@ def loss(strength, weights, start, key, name="delayed"):
 GRADIENT = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
 
 
+@pytest.mark.slow
 def test_gradients_together_equal_one_after_another():
     together, each = members(several(), AXES["all"])
     apart = [GRADIENT(*args) for args in each]
     closely(jax.jit(jax.vmap(jax.grad(loss, argnums=(0, 1, 2))))(*together), apart, 10 * CLOSE)
 
 
-@pytest.mark.parametrize("axes", ["keys", "weights"])
+@pytest.mark.parametrize("axes", [pytest.param("keys", marks=pytest.mark.slow), "weights"])
 def test_the_gradient_of_an_ensemble_is_the_sum_of_gradients(axes):
     """Of what all members share: of the strength and the start, and of the weights unless each has its own."""
     together, each = members(several(), AXES[axes])
@@ -149,6 +157,7 @@ def test_the_gradient_of_an_ensemble_is_the_sum_of_gradients(axes):
         np.testing.assert_allclose(a, expected, rtol=0, atol=10 * CLOSE * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_gradients_of_an_ensemble_of_ensembles():
     strengths, weights, starts, keys = several()
     gradient = jax.grad(loss, argnums=(0, 1, 2))
@@ -162,7 +171,7 @@ def test_gradients_of_an_ensemble_of_ensembles():
 # Delays of their own
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+@pytest.mark.parametrize("interpolation", ["nearest", pytest.param("linear", marks=pytest.mark.slow)])
 def test_every_member_may_have_delays_of_its_own(interpolation):
     delay = gx.Delay(3.0, bounds=(0.05, 25.0), interpolation=interpolation)
     net = network(interpolation, delay)

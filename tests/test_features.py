@@ -151,6 +151,7 @@ def test_shrinkage_equals_scikit_learn(shape, rounding):
     np.testing.assert_allclose(jax.jit(covariance)(x, 0.3), shrunk, atol=50 * rounding * np.abs(shrunk).max())
 
 
+@pytest.mark.slow
 def test_where_nothing_is_to_shrink():
     assert ledoit_wolf_shrinkage(series(16, 10, 1)) == 0
     even = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # its covariance is the identity

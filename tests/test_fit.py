@@ -230,7 +230,11 @@ def test_an_interruption_between_steps_and_their_record_keeps_them_together(monk
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "loss"), [(ADAM, noisy), (optax.lbfgs(memory_size=3), bowl)], ids=["adam", "lbfgs"]
+    ("optimiser", "loss"),
+    [
+        pytest.param(ADAM, noisy, id="adam"),
+        pytest.param(optax.lbfgs(memory_size=3), bowl, id="lbfgs", marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_is_bit_for_bit_uninterrupted(optimiser, loss, tmp_path, monkeypatch, key):
     file = tmp_path / "fit.npz"

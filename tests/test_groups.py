@@ -78,6 +78,7 @@ def test_any_diffrax_solver_and_its_steps():
     np.testing.assert_allclose(run["monitor"].values[:, 0], expected[:, :4], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_groups_of_one_model_are_the_network_without_groups(key, rounding):
     """With delays and noise; a name that all groups have needs no group."""
     connectome = gx.Connectome(WEIGHTS, LENGTHS, labels=LABELS)
@@ -109,6 +110,7 @@ def test_what_a_region_does_not_have_is_missing_and_stays_zero(key):
     assert (end[:2, CX] == 0).all() and (end[2, TH] == 0).all() and (end[:2, TH] != 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_gradients_equal_differences_and_stay_in_their_block(key):
     """With delays of two kinds; weights beyond a block have no gradient."""

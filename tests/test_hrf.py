@@ -58,7 +58,7 @@ def test_the_stream_is_the_convolution_with_the_volterra_kernel(constants):
 @pytest.mark.parametrize(
     "kernel", [Gamma(), DoubleExponential(), MixtureOfGammas(a_2=10.0, c=0.5)], ids=lambda k: type(k).__name__
 )
-@pytest.mark.parametrize("period", [720, 2000])
+@pytest.mark.parametrize("period", [720, pytest.param(2000, marks=pytest.mark.slow)])
 def test_the_stream_is_the_convolution(kernel, period):
     found = seen(HRFBold(source="S", period=float(period), kernel=kernel), 14.4 if period == 720 else 14)
     plain = jax.jit(lambda t: kernel(t))
@@ -74,6 +74,7 @@ def test_a_users_own_kernel():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @settings(max_examples=4, phases=[Phase.generate], deadline=None)
 @given(st.sampled_from([10, 36, 50]), st.integers(1, 130), st.integers(1, 130), st.sampled_from([3, 40]))

@@ -22,7 +22,8 @@ MODELS = {
     if name.startswith("models.")
 }
 N, DT, STEPS = 4, 0.01, 12
-every = pytest.mark.parametrize("name", MODELS)
+#: Scoped so that the tests of one model follow each other, on the worker that has compiled its run.
+every = pytest.mark.parametrize("name", MODELS, scope="module")
 
 
 def network(name: str, noise=None) -> gx.Network:
@@ -111,6 +112,7 @@ def test_no_step_of_an_optimiser_leaves_a_domain(name, seed, far):
         assert np.isfinite(moved).all() and domain.contains(moved).all(), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (model, _) in MODELS.items() if model.limits])
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=5)

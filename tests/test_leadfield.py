@@ -61,6 +61,7 @@ def test_noise_has_the_covariance_asked_for(covariance, key):
     np.testing.assert_allclose(lagged, 0, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_noise_does_not_depend_on_the_cut_of_a_run_and_on_company(key, rounding):
     field = gx.LeadField(GAIN, SENSORS)
@@ -85,6 +86,7 @@ def test_noise_does_not_depend_on_the_cut_of_a_run_and_on_company(key, rounding)
     ).all()
 
 
+@pytest.mark.slow
 def test_noise_in_a_batch_and_with_the_networks_own(small_connectome, key):
     net = gx.Network(
         gx.models.WongWang(), gx.couplings.Linear(source="S"), small_connectome, gx.Delay(3.0), gx.noise.White(0.01)

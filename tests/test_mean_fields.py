@@ -118,6 +118,7 @@ def test_montbrio_is_bistable_between_the_papers_folds():
             assert abs(np.linalg.det(slopes(fold, y))) < 1e-10
 
 
+@pytest.mark.slow
 def test_second_order_has_the_derivatives_of_the_first():
     """Against JAX's own derivatives of the first order's transfer functions, region by region."""
     first, second = (

@@ -62,6 +62,7 @@ class Rates(eqx.Module):
     right: jax.Array
 
 
+@pytest.mark.slow
 def test_a_fit_to_sensors_finds_the_faster_hemisphere(study):
     """From what 248 sensors record, none of which sees one hemisphere alone; the noise is known."""
     net, field = study

@@ -274,6 +274,7 @@ def test_a_model_without_inputs_and_a_network_without_couplings():
 # Terms
 
 
+@pytest.mark.slow
 def test_terms_work_in_diffeqsolve_with_a_brownian_tree(key):
     """On part of the states, against a loop over the same path."""
     sigma = np.array([0.1, 0.2, 0.3, 0.4])

@@ -23,7 +23,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
+def few(name, *quick):
+    """A case that the quick suite has if it is one of those named."""
+    return pytest.param(name, marks=[pytest.mark.slow] * (name not in quick))
+
+
+@pytest.mark.parametrize("name", [few(name, "raw", "balloon", "meg", "fc") for name in KINDS])
 def test_noise_has_its_size_and_nothing_else_changes(name, key, rounding):
     monitor = KINDS[name]
     quiet = eqx.tree_at(lambda m: m.covariance, monitor, None) if name == "meg" else monitor
@@ -66,7 +71,7 @@ def test_regions_share_noise_by_a_mixing_and_have_sizes_of_their_own(key):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", ["raw", "balloon", "chain", "meg"])
+@pytest.mark.parametrize("name", [few(name, "raw", "meg") for name in ("raw", "balloon", "chain", "meg")])
 def test_a_run_that_goes_on_has_the_noise_of_one(name, key):
     monitor = ObservationNoise(KINDS[name], sigma=0.5)
     whole = gx.simulate(NET, 96.0, 1.0, monitors=monitor, key=key)["monitor"].values

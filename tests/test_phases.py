@@ -360,6 +360,7 @@ def test_gradients_equal_finite_differences(name):
     check_gradient(FEATURES[name], clear(16, unrest=0.1 if name == "wpli" else 0.03))
 
 
+@pytest.mark.slow
 def test_gradients_where_the_amplitude_is_zero():
     """Zeros and finite numbers, not 0/0: a channel that a model keeps still, channels alike, channels in step."""
     x = clear(17)

@@ -119,6 +119,7 @@ def close(a, b):
     np.testing.assert_allclose(a, b, rtol=0, atol=200 * EPS * max(1.0, np.abs(b).max()))
 
 
+@pytest.mark.slow
 @given(cases, groups)
 @settings(max_examples=12)
 @example(Case(0, 8, 1.0, 1, 3, 1, None, 1, True), 3)
@@ -243,7 +244,7 @@ WIRINGS = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("kind", WIRINGS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (i > 0)) for i, k in enumerate(WIRINGS)])
 def test_whole_runs_do_not_depend_on_the_windows(kind, key, rounding, monkeypatch):
     coupling = {
         "far": gx.couplings.Difference(source=("x", "y"), strength=0.05),

@@ -93,7 +93,7 @@ MONITORS = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("first", [180.0, 67.0])
+@pytest.mark.parametrize("first", [pytest.param(180.0, marks=pytest.mark.slow), 67.0])
 @pytest.mark.parametrize("delayed", [False, True], ids=["instant", "delayed"])
 def test_one_run_equals_two(first, delayed, small_connectome, key, rounding):
     """Noise, delays and monitors go on exactly, also from the middle of a period."""
@@ -108,6 +108,7 @@ def test_one_run_equals_two(first, delayed, small_connectome, key, rounding):
     np.testing.assert_allclose(two.final.y, whole.final.y, atol=rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_samples_do_not_depend_on_the_company(small_connectome, key, rounding):
     """Other monitors change the cut of a run, never what a monitor records."""
@@ -185,6 +186,7 @@ def test_periods_that_do_not_fit_leave_long_ticks(periods):
         assert segment.tick >= 64 or segment.ticks == 1
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @given(
     st.integers(20, 90),
