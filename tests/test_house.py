@@ -16,6 +16,8 @@ ROOMS = [
     "_extras",
     "_progress",
     "_pictures",
+    "_steps",
+    "_jaxprs",
     "parameters",
     "_formats",
     "anatomy",

@@ -109,7 +109,10 @@ class AbstractDelay(Parametric):
         assert self.spans is not None
         connected = self.spans.connected
         low, high = (np.where(connected, x, 0.0) / dt for x in (self.spans.low, self.spans.high))
-        slack = lambda steps: 1e-5 + 1e-6 * steps  # noqa: E731  (float32 rounding of length / speed / dt at a tie)
+
+        def slack(steps):  # float32 rounding of length / speed / dt at a tie
+            return 1e-5 + 1e-6 * steps
+
         if self.interpolation == "nearest":
             fewest, most = np.ceil(low - 0.5 - slack(low)), np.floor(high + 0.5 + slack(high))
         else:

@@ -31,9 +31,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
-from jax.extend.core import Literal
 from jaxtyping import Array
 
+from .._jaxprs import depends
 from .batches import ensemble
 from .carry import Carry, Parts, Saved
 from .lengths import divisors
@@ -207,7 +207,8 @@ class _Backward:
         state, _ = jax.lax.scan(chunk, state, (jnp.arange(chunks), found, saved), reverse=True)
         history = self._before(back, state.to_come, state.direct)
         heard = {name: rows[None] for name, rows in state.pending.items()}
-        first = Carry(state.y, history, heard, state.monitors, None, None)
+        none: Any = None  # numbers of steps have no cotangents
+        first = Carry(state.y, history, heard, state.monitors, none, none)
         return self._parts_bar(state.gradient), first
 
     def _room(self, past: Array) -> Array:
@@ -587,11 +588,7 @@ def _over_time(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any],
 
     first = jax.tree.map(lambda x: x[0], xs)
     jaxpr = jax.make_jaxpr(leaves)(*first).jaxpr
-    varying = set(jaxpr.invars)
-    for equation in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in varying for v in equation.invars):
-            varying.update(equation.outvars)
-    varies = [not isinstance(v, Literal) and v in varying for v in jaxpr.outvars]
+    varies = depends(jaxpr, jaxpr.invars)
 
     def pick(flat, which):
         return [leaf for leaf, v in zip(flat, varies, strict=True) if v is which]

@@ -1,8 +1,20 @@
 """What the loops of a run carry: its parts, where it stands, what the way back needs."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Never, TypeAlias
 
+import diffrax as dfx
 import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from ..anatomy.sparse import SparseSum
+from ..monitors import AbstractMonitor
+from ..network import Network
+
+if TYPE_CHECKING:  # in a run every leaf is there
+    Mark: TypeAlias = Never
+else:
+    #: What stands at a leaf in trees of the same classes that say something of each: a flag, an axis, or nothing.
+    Mark: TypeAlias = bool | int | None
 
 
 class Parts(eqx.Module):
@@ -10,6 +22,8 @@ class Parts(eqx.Module):
 
     Attributes:
         network: without its matrices.
+        monitors: by name.
+        solver: of the steps.
         controller: of the steps between the grid's, None for steps of dt.
         instant: weights that act at once, as `prepared`.
         degree: sums of the weights that lead to each region.
@@ -18,50 +32,50 @@ class Parts(eqx.Module):
         origin: number of the run's first step; within the run they are counted from 0.
     """
 
-    network: Any
-    monitors: dict[str, Any]
-    solver: Any
-    controller: Any
-    instant: dict[str, Any]
-    degree: dict[str, Any]
-    delayed: Any
-    steps: Any
-    origin: Any
+    network: Network
+    monitors: dict[str, AbstractMonitor]
+    solver: dfx.AbstractSolver
+    controller: dfx.AbstractStepSizeController | None
+    instant: dict[str, Float[Array, "... source padded_target"] | SparseSum | Mark]
+    degree: dict[str, Float[Array, "... target"] | Mark]
+    delayed: dict[str, tuple[Float[Array, "... target source"] | Mark, ...]] | Mark
+    steps: dict[str, Int[Array, "... target source"] | Mark]
+    origin: Int[Array, "..."] | Mark
 
 
 class Carry(eqx.Module):
     """Where a run stands; in a batch, everything but `step` has the batch as its last axis.
 
     Attributes:
-        y: the state, `(state, node)`.
-        history: what was sent, `(node, depth * feature)`, by coupling.
-        heard: delayed sums now, and as many before as are `known`, `(step, feature, node)`, by coupling.
+        y: the state, and below it the rows of what remembers.
+        history: what was sent, `depth` samples of each feature, by coupling.
+        heard: delayed sums now, and as many before as are `known`, by coupling.
         monitors: their states.
-        failed_at: the step after which a region was first not finite, `(node,)`.
+        failed_at: the step after which a region was first not finite, -1 where it still is.
         step: number of the next step.
     """
 
-    y: Any
-    history: dict[str, Any]
-    heard: dict[str, Any]
+    y: Float[Array, "row node ..."] | Mark
+    history: dict[str, Float[Array, "region column ..."] | Mark]
+    heard: dict[str, Float[Array, "step feature region ..."] | Mark]
     monitors: dict[str, Any]
-    failed_at: Any
-    step: Any
+    failed_at: Int[Array, "node ..."] | Mark
+    step: Int[Array, ""] | Mark
 
 
 class Saved(eqx.Module):
     """What the way back needs of a tick.
 
     Attributes:
-        path: the state before every step, `(step, state, node)`.
+        path: the state before every step.
         end: the state after the last.
-        heard: delayed sums at the start and after every step, `(step + 1, feature, node)`, by coupling.
+        heard: delayed sums at the start and after every step, by coupling.
         monitors: their states at the start.
         history: what was sent before the tick, if the weights want a gradient.
     """
 
-    path: Any
-    end: Any
-    heard: dict[str, Any]
+    path: Float[Array, "step row node ..."]
+    end: Float[Array, "row node ..."]
+    heard: dict[str, Float[Array, "known_step feature region ..."]]
     monitors: dict[str, Any]
-    history: dict[str, Any] | None
+    history: dict[str, Float[Array, "region column ..."]] | None

@@ -328,6 +328,7 @@ class Engine:
 
     def cut(self, carry: Carry) -> Carry:
         """Stops gradients where the horizon lies."""
+        assert self.horizon is not None
         now = (carry.step % self.horizon == 0) & (carry.step > 0)
 
         def stop(x):
@@ -411,6 +412,7 @@ class Engine:
 
     def solve(self, parts: Parts, y: State, n: Any, heard: dict[str, Array], steps: int) -> tuple[State, Array]:
         """Some steps of the grid by diffrax's own loop, from the step's number `n` on: the state after, and those before."""
+        assert parts.controller is not None
         time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
         args = AfferentPath(time, self.dt, parts.instant, parts.degree, None, heard)
         ends = self.dt * jnp.arange(1, steps + 1, dtype=y.dtype)

@@ -33,10 +33,12 @@ def windows(fewest: Int[np.ndarray, "target source"], connected: Bool[np.ndarray
     if not connected.any():
         return _LONGEST_WINDOW
 
+    def padded(mask: np.ndarray) -> int:  # connections, with what fills lists up to equal length
+        return mask.shape[0] * int(mask.sum(1).max())
+
     def cost(window: int) -> float:
         long = connected & (fewest >= window)
         inner = inner_window(fewest, connected, window)
-        padded = lambda mask: mask.shape[0] * int(mask.sum(1).max())  # noqa: E731
         return padded(long) * (0.9 / window + 0.05) + padded(connected & ~long) * (0.9 / inner + 0.1) + 500 / inner
 
     return min((2**k for k in range(7)), key=cost)
@@ -122,7 +124,10 @@ class WindowedSum(eqx.Module):
     def _slices(self, buffer: Array, starts: Array, tap: int, length: int) -> Array:
         """`(*starts, length * unit)`; the shift of an interpolation's second sample is one column."""
         shift = tap if self.pairs.axis else -tap
-        cut = lambda start: jax.lax.dynamic_slice(buffer, ((start + shift) * self._unit,), (length * self._unit,))  # noqa: E731
+
+        def cut(start):
+            return jax.lax.dynamic_slice(buffer, ((start + shift) * self._unit,), (length * self._unit,))
+
         for _ in starts.shape:
             cut = jax.vmap(cut)
         return cut(starts)

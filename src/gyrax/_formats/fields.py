@@ -119,14 +119,15 @@ def check_values(part: Part, rows: Labels | None, columns: Labels | None, mend: 
         )
 
 
-def check_same(one: Labels, two: Labels, name_one: str, name_two: str) -> None:
+def check_same(one: Labels, two: Labels, name_one: str, name_two: str, what: str = "region") -> None:
+    """The labels of two things are the same, in the same order; `what` they are of, for the error."""
     if len(one) != len(two):
         raise ValueError(f"labels disagree: there are {len(one)} in {name_one}, but {len(two)} in {name_two}")
     for i, (a, b) in enumerate(zip(one, two, strict=True)):
         if a != b:
             raise ValueError(
-                f"labels disagree: region {i} is {a!r} in {name_one}, but {b!r} in {name_two}; "
-                "list the same regions in the same order"
+                f"labels disagree: {what} {i} is {a!r} in {name_one}, but {b!r} in {name_two}; "
+                "list the same in the same order"
             )
 
 

@@ -29,7 +29,10 @@ class Lists(eqx.Module):
 
     def __init__(self, rows: np.ndarray, columns: np.ndarray, n: int):
         counts = np.bincount(rows, minlength=n)
-        more = lambda length: np.maximum(-(-counts // length) - 1, 0)  # noqa: E731
+
+        def more(length):  # lists of a row after its first
+            return np.maximum(-(-counts // length) - 1, 0)
+
         lengths = np.unique(counts[counts > 0]) if counts.any() else np.ones(1, int)
         length = min(lengths, key=lambda k: (n + more(k).sum()) * k + _ONE_MORE * more(k).sum())
         extra = more(length)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
+from .._formats import fields
 from ..recordings.recording import Recording
 from .spectra import Spectrum
 
@@ -64,11 +65,7 @@ def check_same(one: Names | None, two: Names | None, first: str, second: str) ->
     """
     if one is None or two is None:
         return
-    for i, (a, b) in enumerate(zip(one, two, strict=True)):
-        if a != b:
-            raise ValueError(
-                f"labels disagree: number {i} is {a!r} in {first}, but {b!r} in {second}; list the same in the same order"
-            )
+    fields.check_same(one, two, first, second, "number")
 
 
 def pair(a: Any, b: Any) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:

@@ -70,7 +70,10 @@ def sweep(
     points = [values[rows] for values, rows in zip(axes.values(), chosen, strict=True)]
     keys = jax.random.split(jax.random.key(0) if key is None else key, realisations)
     total = chosen.shape[1]
-    take = lambda rows: tuple(jnp.asarray(p[rows], jnp.result_type(float)) for p in points)  # noqa: E731
+
+    def take(rows: np.ndarray) -> tuple[jax.Array, ...]:
+        return tuple(jnp.asarray(p[rows], jnp.result_type(float)) for p in points)
+
     size = min(batch, total) if batch else _fitting(model, function, indices, take, keys, total, memory)
     title = progress if isinstance(progress, str) else "sweep"
     found: list[dict[str, np.ndarray]] = []

@@ -82,7 +82,9 @@ def _cholesky(covariance: Any, count: int, names: Names | None) -> Float[Array, 
     root = jnp.linalg.cholesky(matrix)
     if not is_traced(root) and not np.isfinite(root).all():
         # The first block from the top left that has no root ends with the culprit.
-        rootless = lambda k: not np.isfinite(jnp.linalg.cholesky(matrix[:k, :k])).all()  # noqa: E731
+        def rootless(k):
+            return not np.isfinite(jnp.linalg.cholesky(matrix[:k, :k])).all()
+
         last = bisect.bisect_left(range(1, count + 1), True, key=rootless)
         raise ValueError(
             f"covariance is not positive definite: {_name(names, last)} has no variance of its own beside the features before "

@@ -97,7 +97,9 @@ class DoubleExponential(Parametric):
         return self.a * self._waves(t) / self._waves(every_10_ms).max(0)
 
     def _waves(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        wave = lambda tau, f: jnp.exp(-t / tau) * jnp.sin(2 * jnp.pi * f * t)  # noqa: E731
+        def wave(tau, f):
+            return jnp.exp(-t / tau) * jnp.sin(2 * jnp.pi * f * t)
+
         return self.amp_1 * wave(self.tau_1, self.f_1) - self.amp_2 * wave(self.tau_2, self.f_2)
 
 
@@ -118,7 +120,10 @@ class MixtureOfGammas(Parametric):
 
     def __call__(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         x = jnp.maximum(self.l * t, jnp.finfo(t.dtype).tiny)
-        density = lambda a: jnp.exp((a - 1) * jnp.log(x) - x - gammaln(a))  # noqa: E731
+
+        def density(a):
+            return jnp.exp((a - 1) * jnp.log(x) - x - gammaln(a))
+
         return density(self.a_1) - self.c * density(self.a_2)
 
 

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 
 from .._formats.fields import check_same
+from .._jaxprs import depends
 from .._types import is_traced
 from ..anatomy.connectome import Connectome
 from ..couplings import AbstractCoupling
@@ -157,8 +157,9 @@ def _check_functions(net: "Network") -> None:
         sent = jax.eval_shape(lambda y, c=coupling: net.sent(c, y), y)
         if sent.ndim != 2 or sent.shape[1] != size:
             raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
-        decode = lambda total, y, c=coupling, k=size: c.decode(total, net.sources(c, y), jnp.zeros(k))  # noqa: E731
-        fed, targets = jax.eval_shape(decode, sent, y), net.targets(coupling)
+        own = jax.eval_shape(lambda y, c=coupling: net.sources(c, y), y)
+        degree = jax.ShapeDtypeStruct((size,), y.dtype)
+        fed, targets = jax.eval_shape(coupling.decode, sent, own, degree), net.targets(coupling)
         if fed.shape != (len(targets), size):
             raise ValueError(
                 f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
@@ -185,11 +186,7 @@ def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, sen
         return
     x = jax.eval_shape(lambda y: net.sources(coupling, y), y)
     jaxpr = jax.make_jaxpr(lambda x, total: coupling.decode(total, x, jnp.zeros(x.shape[1])))(x, sent).jaxpr
-    reached = {jaxpr.invars[0]}
-    for equation in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in reached for v in equation.invars):
-            reached.update(equation.outvars)
-    if any(not isinstance(v, Literal) and v in reached for v in jaxpr.outvars):
+    if any(depends(jaxpr, jaxpr.invars[:1])):
         raise ValueError(
             f"{name} ({type(coupling).__name__}) compares what a region hears with its own {coupling.source}, which the "
             f"regions that have {net.targets(coupling)} do not have"

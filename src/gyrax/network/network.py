@@ -94,7 +94,10 @@ class Network(eqx.Module):
         """A coupling whose own weights and delays are between all regions."""
         block, delay, whole = self.block(coupling), coupling.delay, self.connectome.weights.shape
         if block is not None:
-            spread = lambda x: jnp.zeros(whole, x.dtype).at[np.ix_(*block)].set(x)  # noqa: E731
+
+            def spread(x):
+                return jnp.zeros(whole, x.dtype).at[np.ix_(*block)].set(x)
+
             shape = tuple(len(side) for side in block)
             weights: Any = coupling.weights
             if eqx.is_array(weights) and weights.shape == shape:

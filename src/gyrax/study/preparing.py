@@ -9,8 +9,8 @@ import numpy as np
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
 from ..io.connectomes import read_matrix
+from ..parameters.addresses import get
 from ..parameters.selection import select
-from ._leaf import get
 from .recipes import RECIPES
 from .settings import Settings
 from .study import Study

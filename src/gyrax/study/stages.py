@@ -21,8 +21,8 @@ from ..fitting.evaluation import evaluate
 from ..fitting.grids import best, sweep
 from ..fitting.training import FitResult, fit
 from ..network.network import Network
+from ..parameters.addresses import get
 from ..parameters.selection import select
-from ._leaf import get
 from .mismatch import FCMismatch
 from .recipes import Recipe
 from .settings import Settings

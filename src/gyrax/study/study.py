@@ -17,9 +17,9 @@ from .. import features, io
 from ..fitting.evaluation import Ceiling, ceiling, evaluate
 from ..fitting.training import FitResult
 from ..network.network import Network
+from ..parameters.addresses import get
 from ..parameters.selection import per_region
 from . import report
-from ._leaf import get
 from .mismatch import FCMismatch
 from .recipes import RECIPES, Recipe
 from .settings import Settings
