@@ -4,7 +4,19 @@ import ast
 import re
 from collections.abc import Iterator
 
-from griffe import Attribute, Class, Decorator, Docstring, ExprCall, ExprKeyword, ExprName, Extension, Module, Object
+from griffe import (
+    Alias,
+    Attribute,
+    Class,
+    Decorator,
+    Docstring,
+    ExprCall,
+    ExprKeyword,
+    ExprName,
+    Extension,
+    Module,
+    Object,
+)
 
 
 class Examples(Extension):
@@ -40,6 +52,18 @@ class Modules(Extension):
             bases = (base for c in (cls, *cls.mro()) for base in c.bases)
             if any(getattr(base, "canonical_path", base) == "equinox.Module" for base in bases):
                 cls.decorators.append(Decorator(ExprName("dataclasses.dataclass"), lineno=None, endlineno=None))
+
+
+class PrivateBases(Extension):
+    """Shows what a public class has from its private bases with the class itself: they have no place of their own."""
+
+    def on_package(self, *, pkg: Module, **kwargs: object) -> None:
+        for cls in _classes(pkg):
+            bases = [base for base in reversed(cls.mro()) if base.name.startswith("_")]
+            inherited = {name: member for base in bases for name, member in base.members.items()}
+            for name, member in inherited.items():
+                if name not in cls.members and not cls.name.startswith("_"):
+                    cls.members[name] = Alias(name, member, lineno=0, parent=cls)  # in front of the class's own
 
 
 def _classes(module: Module) -> Iterator[Class]:

@@ -1,6 +1,9 @@
 """How the parts of the package may lean on each other: downwards, on what stands before them on the way of the data."""
 
 import ast
+import importlib
+import inspect
+import pkgutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,8 @@ FILES = {
 MOST_LINES, MOST_OF_A_FUNCTION = 450, 60
 #: The hardest rooms may be longer.
 LONG = {"_engine.loops", "_engine.backward"}
+#: Abstract by design, though no method and no name says so.
+BARE = {"Parametric"}
 
 
 def imports(name: str) -> set[str]:
@@ -112,3 +117,27 @@ def test_files_and_functions_are_short():
                 doc = ast.get_docstring(node, clean=False)
                 lines = node.end_lineno - node.lineno + 1 - (len(doc.splitlines()) if doc else 0)
                 assert lines <= MOST_OF_A_FUNCTION, f"{name}.{node.name} has {lines} lines"
+
+
+def classes() -> set[type]:
+    """Every class that a module of the package defines."""
+    modules = [importlib.import_module(module.name) for module in pkgutil.walk_packages(gyrax.__path__, "gyrax.")]
+    named = (what for module in modules for what in vars(module).values() if inspect.isclass(what))
+    return {what for what in named if what.__module__.split(".")[0] == "gyrax"}
+
+
+def is_abstract(kind: type) -> bool:
+    """Whether it leaves methods to others, or says by its name (`Abstract...`, or a private one) that it is but a part."""
+    return inspect.isabstract(kind) or kind.__name__.startswith(("Abstract", "_")) or kind.__name__ in BARE
+
+
+def test_concrete_classes_are_final():
+    """What classes share is in an abstract base: then no method of a class that one can have is replaced somewhere else."""
+    found = classes()
+    heirs = {
+        f"{kind.__name__} is a {base.__name__}"
+        for kind in found
+        for base in kind.__bases__
+        if base in found and not is_abstract(base)
+    }
+    assert not heirs

@@ -8,10 +8,10 @@ from .._types import Parameter
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive
 from .wong_wang import threshold_linear
-from .wong_wang_exc_inh import WongWangExcInh
+from .wong_wang_exc_inh import _AbstractWongWangExcInh
 
 
-class DecoBalancedExcInh(WongWangExcInh):
+class DecoBalancedExcInh(_AbstractWongWangExcInh):
     r"""The equations of `WongWangExcInh` with a gain that differs between regions, as gene expression or receptor density
     would have it: Deco et al. (2021), "Dynamical consequences of regional heterogeneity in the brain's transcriptional
     landscape", Sci. Adv. 7.

@@ -1,5 +1,6 @@
 """The Epileptor of partial seizures, and its reduction to two variables."""
 
+import abc
 from typing import ClassVar
 
 import equinox as eqx
@@ -13,7 +14,53 @@ from ..parameters.domains import Positive, Real
 from .base import AbstractModel
 
 
-class Epileptor(AbstractModel):
+class _AbstractEpileptor(AbstractModel):
+    """The two populations of a seizure and their permittivity, alone or beside other states."""
+
+    outputs: ClassVar = ("lfp",)
+
+    a: Parameter = parameter(1.0, domain=Real(), doc="cubic coefficient of x1")
+    b: Parameter = parameter(3.0, domain=Real(), doc="quadratic coefficient of x1")
+    c: Parameter = parameter(1.0, domain=Real(), doc="constant drive of y1")
+    d: Parameter = parameter(5.0, domain=Real(), doc="quadratic drive of y1 by x1")
+    r: Parameter = parameter(0.00035, domain=Positive(), doc="rate of the permittivity")
+    s: Parameter = parameter(4.0, domain=Real(), doc="linear drive of the permittivity by x1")
+    x0: Parameter = parameter(-1.6, domain=Real(), doc="epileptogenicity")
+    Iext: Parameter = parameter(3.1, domain=Real(), doc="input to the first population")
+    slope: Parameter = parameter(0.0, domain=Real(), doc="linear coefficient of x1 above zero")
+    Iext2: Parameter = parameter(0.45, domain=Real(), doc="input to the second population")
+    tau: Parameter = parameter(10.0, domain=Positive(), doc="time constant of y2")
+    aa: Parameter = parameter(6.0, domain=Real(), doc="drive of y2 by x2")
+    bb: Parameter = parameter(2.0, domain=Real(), doc="drive of the second population by the filtered x1")
+    Kvf: Parameter = parameter(0.0, domain=Real(), doc="very fast coupling, to x1")
+    Kf: Parameter = parameter(0.0, domain=Real(), doc="fast coupling, to x2")
+    Ks: Parameter = parameter(0.0, domain=Real(), doc="permittivity coupling, to z")
+    tt: Parameter = parameter(1.0, domain=Positive(), doc="speed of everything")
+    modification: bool = eqx.field(static=True, default=False)
+
+    @abc.abstractmethod
+    def lfp(self, y: State) -> Float[Array, " node"]:
+        """Local field potential."""
+
+    def _seizing(self, y: State, u: Inputs) -> State:
+        """Derivatives of the six states of `Epileptor`."""
+        (x1, y1, z, x2, y2, g), (c_x1, c_x2) = y, u
+        gain = jnp.where(x1 < 0, (self.b - self.a * x1) * x1, self.slope - x2 + 0.6 * (z - 4) ** 2)
+        h = permittivity(x1, z, self.x0, self.s, sigmoidal=self.modification)
+        dx2 = -y2 + x2 - x2**3 + self.Iext2 + self.bb * g - 0.3 * (z - 3.5) + self.Kf * c_x2
+        return self.tt * jnp.stack(
+            [
+                y1 + gain * x1 - z + self.Iext + self.Kvf * c_x1,
+                self.c - self.d * x1**2 - y1,
+                self.r * (h - z + self.Ks * c_x1),
+                dx2,
+                (-y2 + jnp.where(x2 < -0.25, 0.0, self.aa * (x2 + 0.25))) / self.tau,
+                -0.01 * (g - 0.1 * x1),
+            ]
+        )
+
+
+class Epileptor(_AbstractEpileptor):
     r"""Seizure-like events of one region, Jirsa et al. (2014), "On the nature of seizure dynamics", Brain 137(8), with the
     integral $g$ as a sixth variable (their supplementary information 3).
 
@@ -52,44 +99,11 @@ class Epileptor(AbstractModel):
 
     states: ClassVar = ("x1", "y1", "z", "x2", "y2", "g")
     inputs: ClassVar = ("c_x1", "c_x2")
-    outputs: ClassVar = ("lfp",)
     reference: ClassVar = "Jirsa et al. (2014), doi:10.1093/brain/awu133"
     peers: ClassVar = {"tvb": "Epileptor", "tvboptim": "Epileptor"}
 
-    a: Parameter = parameter(1.0, domain=Real(), doc="cubic coefficient of x1")
-    b: Parameter = parameter(3.0, domain=Real(), doc="quadratic coefficient of x1")
-    c: Parameter = parameter(1.0, domain=Real(), doc="constant drive of y1")
-    d: Parameter = parameter(5.0, domain=Real(), doc="quadratic drive of y1 by x1")
-    r: Parameter = parameter(0.00035, domain=Positive(), doc="rate of the permittivity")
-    s: Parameter = parameter(4.0, domain=Real(), doc="linear drive of the permittivity by x1")
-    x0: Parameter = parameter(-1.6, domain=Real(), doc="epileptogenicity")
-    Iext: Parameter = parameter(3.1, domain=Real(), doc="input to the first population")
-    slope: Parameter = parameter(0.0, domain=Real(), doc="linear coefficient of x1 above zero")
-    Iext2: Parameter = parameter(0.45, domain=Real(), doc="input to the second population")
-    tau: Parameter = parameter(10.0, domain=Positive(), doc="time constant of y2")
-    aa: Parameter = parameter(6.0, domain=Real(), doc="drive of y2 by x2")
-    bb: Parameter = parameter(2.0, domain=Real(), doc="drive of the second population by the filtered x1")
-    Kvf: Parameter = parameter(0.0, domain=Real(), doc="very fast coupling, to x1")
-    Kf: Parameter = parameter(0.0, domain=Real(), doc="fast coupling, to x2")
-    Ks: Parameter = parameter(0.0, domain=Real(), doc="permittivity coupling, to z")
-    tt: Parameter = parameter(1.0, domain=Positive(), doc="speed of everything")
-    modification: bool = eqx.field(static=True, default=False)
-
     def drift(self, t, y: State, u: Inputs) -> State:
-        (x1, y1, z, x2, y2, g), (c_x1, c_x2) = y, u
-        gain = jnp.where(x1 < 0, (self.b - self.a * x1) * x1, self.slope - x2 + 0.6 * (z - 4) ** 2)
-        h = permittivity(x1, z, self.x0, self.s, sigmoidal=self.modification)
-        dx2 = -y2 + x2 - x2**3 + self.Iext2 + self.bb * g - 0.3 * (z - 3.5) + self.Kf * c_x2
-        return self.tt * jnp.stack(
-            [
-                y1 + gain * x1 - z + self.Iext + self.Kvf * c_x1,
-                self.c - self.d * x1**2 - y1,
-                self.r * (h - z + self.Ks * c_x1),
-                dx2,
-                (-y2 + jnp.where(x2 < -0.25, 0.0, self.aa * (x2 + 0.25))) / self.tau,
-                -0.01 * (g - 0.1 * x1),
-            ]
-        )
+        return self._seizing(y, u)
 
     def lfp(self, y: State) -> Float[Array, " node"]:
         """Local field potential x2 - x1."""
@@ -97,7 +111,7 @@ class Epileptor(AbstractModel):
 
     def start(self, n: int) -> State:
         """Between seizures."""
-        return jnp.tile(jnp.array([-1.6, -12.0, 3.5, -1.0, 0.0, 0.0])[:, None], n)
+        return between_seizures(n)
 
 
 class Epileptor2D(AbstractModel):
@@ -154,6 +168,11 @@ class Epileptor2D(AbstractModel):
     def start(self, n: int) -> State:
         """Between seizures."""
         return jnp.tile(jnp.array([-1.6, 3.5])[:, None], n)
+
+
+def between_seizures(n: int) -> State:
+    """The six states of the `Epileptor` in n regions without a seizure."""
+    return jnp.tile(jnp.array([-1.6, -12.0, 3.5, -1.0, 0.0, 0.0])[:, None], n)
 
 
 def permittivity(

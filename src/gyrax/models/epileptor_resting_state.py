@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 from .._types import Inputs, Parameter, State
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive, Real
-from .epileptor import Epileptor
+from .epileptor import Epileptor, _AbstractEpileptor, between_seizures
 
 
-class EpileptorRestingState(Epileptor):
+class EpileptorRestingState(_AbstractEpileptor):
     r"""Epileptor and a generic oscillator of healthy rhythms, Courtiol et al. (2020), "Dynamical mechanisms of interictal
     resting-state functional connectivity in epilepsy", J. Neurosci. 40(29).
 
@@ -53,12 +53,12 @@ class EpileptorRestingState(Epileptor):
         drive = self.alpha_rs * w - self.f_rs * x**3 + self.e_rs * x**2 + self.gamma_rs * (self.I_rs + self.K_rs * u[2])
         dx = self.d_rs * self.tau_rs * drive
         dw = self.d_rs * (self.a_rs + self.b_rs * x - self.beta_rs * w) / self.tau_rs
-        return jnp.concatenate([super().drift(t, y[:6], u[:2]), jnp.stack([dx, dw])])
+        return jnp.concatenate([self._seizing(y[:6], u[:2]), jnp.stack([dx, dw])])
 
     def lfp(self, y: State) -> Float[Array, " node"]:
         """Local field potential p (x2 - x1) + (1 - p) x_rs."""
-        return self.p * super().lfp(y) + (1 - self.p) * y[6]
+        return self.p * (y[3] - y[0]) + (1 - self.p) * y[6]
 
     def start(self, n: int) -> State:
         """Between seizures, the oscillator close to its rest."""
-        return jnp.concatenate([super().start(n), jnp.zeros((2, n))])
+        return jnp.concatenate([between_seizures(n), jnp.zeros((2, n))])

@@ -1,5 +1,6 @@
 """The Wong-Wang model of two populations: excitation and inhibition in every region."""
 
+import abc
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -12,31 +13,9 @@ from .base import AbstractModel
 from .wong_wang import threshold_linear
 
 
-class WongWangExcInh(AbstractModel):
-    r"""Excitatory and inhibitory mean field of Deco et al. (2014), "How local excitation-inhibition ratio impacts the whole
-    brain dynamics", J. Neurosci. 34(23), equations 1 to 6, with two long-range inputs as in Schirner et al. (2023), "Learning
-    how network structure shapes decision-making for bio-inspired computing", Nat. Commun. 14.
+class _AbstractWongWangExcInh(AbstractModel):
+    """Excitation and inhibition, whatever rates their currents make them fire at."""
 
-    $$\dot S_e = -S_e/\tau_e + (1 - S_e)\,\gamma_e H_e(x_e), \quad
-    x_e = w_+ J_N S_e - J_i S_i + W_e I_o + J_N c_{lre}$$
-
-    $$\dot S_i = -S_i/\tau_i + \gamma_i H_i(x_i), \quad
-    x_i = J_N S_e - S_i + W_i I_o + J_N c_{ffi}$$
-
-    $$H_p(x) = \frac{a_p x - b_p}{1 - e^{-d_p (a_p x - b_p)}}$$
-
-    Two states, the open fractions of NMDA (`S_e`) and GABA (`S_i`) channels, held in [0, 1]. Two inputs, weighted sums of
-    other regions' S_e: `c_lre`, long-range excitation, and `c_ffi`, feed-forward inhibition. Without the second it is the
-    model of 2014. Constants are the paper's. One `J_i` a region is what feedback inhibition control tunes (`gx.FIC`).
-
-    Example:
-        >>> model = WongWangExcInh(J_i=1.2)
-        >>> model.drift(0.0, jnp.full((2, 1), 0.1), jnp.zeros((2, 1))).shape
-        (2, 1)
-    """
-
-    reference: ClassVar = "Deco et al. (2014), doi:10.1523/JNEUROSCI.5068-13.2014"
-    peers: ClassVar = {"tvb": "ReducedWongWangExcInh", "tvboptim": "WongWangExcInh", "cubnm": "rWW"}
     states: ClassVar = ("S_e", "S_i")
     inputs: ClassVar = ("c_lre", "c_ffi")
     limits: ClassVar = {"S_e": (0.0, 1.0), "S_i": (0.0, 1.0)}
@@ -66,6 +45,44 @@ class WongWangExcInh(AbstractModel):
         dS_i = -S_i / self.tau_i + self.gamma_i * self.rate_i(x_i)
         return jnp.stack([dS_e, dS_i])
 
+    @abc.abstractmethod
+    def rate_e(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Firing rate H_e in Hz of the excitatory population at the input current x in nA."""
+
+    @abc.abstractmethod
+    def rate_i(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Firing rate H_i in Hz of the inhibitory population at the input current x in nA."""
+
+    def start(self, n: int) -> State:
+        return jnp.full((2, n), 0.001)
+
+
+class WongWangExcInh(_AbstractWongWangExcInh):
+    r"""Excitatory and inhibitory mean field of Deco et al. (2014), "How local excitation-inhibition ratio impacts the whole
+    brain dynamics", J. Neurosci. 34(23), equations 1 to 6, with two long-range inputs as in Schirner et al. (2023), "Learning
+    how network structure shapes decision-making for bio-inspired computing", Nat. Commun. 14.
+
+    $$\dot S_e = -S_e/\tau_e + (1 - S_e)\,\gamma_e H_e(x_e), \quad
+    x_e = w_+ J_N S_e - J_i S_i + W_e I_o + J_N c_{lre}$$
+
+    $$\dot S_i = -S_i/\tau_i + \gamma_i H_i(x_i), \quad
+    x_i = J_N S_e - S_i + W_i I_o + J_N c_{ffi}$$
+
+    $$H_p(x) = \frac{a_p x - b_p}{1 - e^{-d_p (a_p x - b_p)}}$$
+
+    Two states, the open fractions of NMDA (`S_e`) and GABA (`S_i`) channels, held in [0, 1]. Two inputs, weighted sums of
+    other regions' S_e: `c_lre`, long-range excitation, and `c_ffi`, feed-forward inhibition. Without the second it is the
+    model of 2014. Constants are the paper's. One `J_i` a region is what feedback inhibition control tunes (`gx.FIC`).
+
+    Example:
+        >>> model = WongWangExcInh(J_i=1.2)
+        >>> model.drift(0.0, jnp.full((2, 1), 0.1), jnp.zeros((2, 1))).shape
+        (2, 1)
+    """
+
+    reference: ClassVar = "Deco et al. (2014), doi:10.1523/JNEUROSCI.5068-13.2014"
+    peers: ClassVar = {"tvb": "ReducedWongWangExcInh", "tvboptim": "WongWangExcInh", "cubnm": "rWW"}
+
     def rate_e(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Firing rate H_e in Hz of the excitatory population at the input current x in nA."""
         return threshold_linear(self.d_e * (self.a_e * x - self.b_e)) / self.d_e
@@ -73,6 +90,3 @@ class WongWangExcInh(AbstractModel):
     def rate_i(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Firing rate H_i in Hz of the inhibitory population at the input current x in nA."""
         return threshold_linear(self.d_i * (self.a_i * x - self.b_i)) / self.d_i
-
-    def start(self, n: int) -> State:
-        return jnp.full((2, n), 0.001)

@@ -1,5 +1,6 @@
 """Conductance-based mean fields of adaptive exponential integrate-and-fire neurons."""
 
+import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -25,49 +26,9 @@ def _coefficients(values: Any) -> tuple[float, ...]:
     return found
 
 
-class ZerlautAdaptationFirstOrder(AbstractModel):
-    r"""Excitatory (regular spiking) and inhibitory (fast spiking) neurons with conductance-based synapses and adaptation:
-    di Volo, Romagnoni, Capone & Destexhe (2019), "Biologically realistic mean-field models of conductance-based networks of
-    spiking neurons with adaptation", Neural Comput. 31(4), after Zerlaut, Chemla, Chavane & Destexhe (2018), "Modeling
-    mesoscopic cortical dynamics using a mean-field model of conductance-based networks of adaptive exponential
-    integrate-and-fire neurons", J. Comput. Neurosci. 44.
+class _AbstractZerlautAdaptation(AbstractModel):
+    """The neurons: how fast they fire for what reaches them. An order of the expansion says what follows from that."""
 
-    $$T \dot E = F_e - E, \quad T \dot I = F_i - I, \quad
-    \dot W_p = -\frac{W_p}{\tau_{w,p}} + b_p \nu_p + \frac{a_p (\mu_{V,p} - E_{L,p})}{\tau_{w,p}}$$
-
-    $$F_p = \frac{1}{2 T_V} \mathrm{erfc}\Big( \frac{V_{thre} - \mu_V}{\sqrt 2 \sigma_V} \Big), \quad
-    V_{thre} = P_0 + P_1 v + P_2 s + P_3 \theta + P_4 v^2 + P_5 s^2 + P_6 \theta^2 + P_7 v s + P_8 v \theta + P_9 s \theta$$
-
-    $$v = \frac{\mu_V + 60}{10}, \quad s = \frac{\sigma_V - 4}{6}, \quad \theta = \frac{T_V g_L}{C_m} - 0.5$$
-
-    The membrane potential's mean, standard deviation and autocorrelation time follow from the rates $f_s$ at which synapses of
-    type s in {e, i} are hit, with $\mu_G = g_L + \sum_s Q_s \tau_s f_s$, $T_m = C_m / \mu_G$, $U_s = Q_s (E_s - \mu_V) / \mu_G$:
-
-    $$\mu_V = \frac{\sum_s Q_s \tau_s f_s E_s + g_L E_L - W}{\mu_G}, \quad
-    \sigma_V^2 = \sum_s \frac{f_s (U_s \tau_s)^2}{2 (\tau_s + T_m)}, \quad
-    T_V = \frac{\sum_s f_s (U_s \tau_s)^2}{\sum_s f_s (U_s \tau_s)^2 / (\tau_s + T_m)}$$
-
-    $$f_e = (E + \nu_0)(1 - g)\, p_e N_{tot} + \nu_{ext,e} K_{ext,e}, \quad
-    f_i = (I + \nu_0)\, g\, p_i N_{tot} + \nu_{ext,i} K_{ext,i}$$
-
-    States are the firing rates `E` and `I` (kHz, never negative), adaptation currents `W_e` and `W_i` (pA), and `ou_drift`,
-    a number that decays with tau_OU: white noise on it makes it an Ornstein-Uhlenbeck process, which reaches both
-    populations weight_noise times. One input `c` (kHz), the weighted sum of other regions' E, reaches inhibitory cells S_i
-    times. What is heard is never negative: max(c + weight_noise ou_drift, 0) plus the constant drive is $\nu_{ext,e}$.
-
-    Symbols, defaults and the rate $\nu_0$ = 1e-6 kHz of spontaneous release are those of The Virtual Brain, whose S_i acts
-    in its second order only. The coefficients `P_e` and `P_i` of the threshold (V) belong to the neurons that they were
-    fitted to; they are no parameters that a fit moves.
-
-    Example:
-        >>> model = ZerlautAdaptationFirstOrder(b_e=5.0, external_input_ex_ex=0.315e-3, external_input_in_ex=0.315e-3)
-        >>> model.drift(0.0, model.start(84), jnp.zeros((1, 84))).shape
-        (5, 84)
-    """
-
-    reference: ClassVar = "di Volo, Romagnoni, Capone & Destexhe (2019), doi:10.1162/neco_a_01173"
-    peers: ClassVar = {"tvb": "ZerlautAdaptationFirstOrder"}
-    states: ClassVar = ("E", "I", "W_e", "W_i", "ou_drift")
     inputs: ClassVar = ("c",)
     limits: ClassVar = {"E": (0.0, None), "I": (0.0, None)}
 
@@ -134,16 +95,9 @@ class ZerlautAdaptationFirstOrder(AbstractModel):
         ),
     )
 
-    def drift(self, t, y: State, u: Inputs) -> State:
-        E, I, W_e, W_i, ou_drift = y
-        rates, W = jnp.stack([E, I]), jnp.stack([W_e, W_i])
-        mu, sigma, T_V = self.membrane(E, I, self.drives(u[0], ou_drift), W)
-        slow = [*self.adaptation(rates, mu, W), -ou_drift / self.tau_OU]
-        return jnp.stack([*((self.rate(mu, sigma, T_V) - rates) / self.T), *slow])
-
+    @abc.abstractmethod
     def drives(self, c: Row, ou_drift: Row) -> Populations:
         """Rate in kHz of every excitatory synapse from outside."""
-        return _rectified(self.heard(c, ou_drift)) + _pair(self.external_input_ex_ex, self.external_input_in_ex)
 
     def heard(self, c: Row, ou_drift: Row) -> Populations:
         """What changes of that rate, kHz."""
@@ -185,7 +139,63 @@ class ZerlautAdaptationFirstOrder(AbstractModel):
         return jnp.zeros((len(self.states), n)).at[:2].set(1e-3)
 
 
-class ZerlautAdaptationSecondOrder(ZerlautAdaptationFirstOrder):
+class ZerlautAdaptationFirstOrder(_AbstractZerlautAdaptation):
+    r"""Excitatory (regular spiking) and inhibitory (fast spiking) neurons with conductance-based synapses and adaptation:
+    di Volo, Romagnoni, Capone & Destexhe (2019), "Biologically realistic mean-field models of conductance-based networks of
+    spiking neurons with adaptation", Neural Comput. 31(4), after Zerlaut, Chemla, Chavane & Destexhe (2018), "Modeling
+    mesoscopic cortical dynamics using a mean-field model of conductance-based networks of adaptive exponential
+    integrate-and-fire neurons", J. Comput. Neurosci. 44.
+
+    $$T \dot E = F_e - E, \quad T \dot I = F_i - I, \quad
+    \dot W_p = -\frac{W_p}{\tau_{w,p}} + b_p \nu_p + \frac{a_p (\mu_{V,p} - E_{L,p})}{\tau_{w,p}}$$
+
+    $$F_p = \frac{1}{2 T_V} \mathrm{erfc}\Big( \frac{V_{thre} - \mu_V}{\sqrt 2 \sigma_V} \Big), \quad
+    V_{thre} = P_0 + P_1 v + P_2 s + P_3 \theta + P_4 v^2 + P_5 s^2 + P_6 \theta^2 + P_7 v s + P_8 v \theta + P_9 s \theta$$
+
+    $$v = \frac{\mu_V + 60}{10}, \quad s = \frac{\sigma_V - 4}{6}, \quad \theta = \frac{T_V g_L}{C_m} - 0.5$$
+
+    The membrane potential's mean, standard deviation and autocorrelation time follow from the rates $f_s$ at which synapses of
+    type s in {e, i} are hit, with $\mu_G = g_L + \sum_s Q_s \tau_s f_s$, $T_m = C_m / \mu_G$, $U_s = Q_s (E_s - \mu_V) / \mu_G$:
+
+    $$\mu_V = \frac{\sum_s Q_s \tau_s f_s E_s + g_L E_L - W}{\mu_G}, \quad
+    \sigma_V^2 = \sum_s \frac{f_s (U_s \tau_s)^2}{2 (\tau_s + T_m)}, \quad
+    T_V = \frac{\sum_s f_s (U_s \tau_s)^2}{\sum_s f_s (U_s \tau_s)^2 / (\tau_s + T_m)}$$
+
+    $$f_e = (E + \nu_0)(1 - g)\, p_e N_{tot} + \nu_{ext,e} K_{ext,e}, \quad
+    f_i = (I + \nu_0)\, g\, p_i N_{tot} + \nu_{ext,i} K_{ext,i}$$
+
+    States are the firing rates `E` and `I` (kHz, never negative), adaptation currents `W_e` and `W_i` (pA), and `ou_drift`,
+    a number that decays with tau_OU: white noise on it makes it an Ornstein-Uhlenbeck process, which reaches both
+    populations weight_noise times. One input `c` (kHz), the weighted sum of other regions' E, reaches inhibitory cells S_i
+    times. What is heard is never negative: max(c + weight_noise ou_drift, 0) plus the constant drive is $\nu_{ext,e}$.
+
+    Symbols, defaults and the rate $\nu_0$ = 1e-6 kHz of spontaneous release are those of The Virtual Brain, whose S_i acts
+    in its second order only. The coefficients `P_e` and `P_i` of the threshold (V) belong to the neurons that they were
+    fitted to; they are no parameters that a fit moves.
+
+    Example:
+        >>> model = ZerlautAdaptationFirstOrder(b_e=5.0, external_input_ex_ex=0.315e-3, external_input_in_ex=0.315e-3)
+        >>> model.drift(0.0, model.start(84), jnp.zeros((1, 84))).shape
+        (5, 84)
+    """
+
+    reference: ClassVar = "di Volo, Romagnoni, Capone & Destexhe (2019), doi:10.1162/neco_a_01173"
+    peers: ClassVar = {"tvb": "ZerlautAdaptationFirstOrder"}
+    states: ClassVar = ("E", "I", "W_e", "W_i", "ou_drift")
+
+    def drift(self, t, y: State, u: Inputs) -> State:
+        E, I, W_e, W_i, ou_drift = y
+        rates, W = jnp.stack([E, I]), jnp.stack([W_e, W_i])
+        mu, sigma, T_V = self.membrane(E, I, self.drives(u[0], ou_drift), W)
+        slow = [*self.adaptation(rates, mu, W), -ou_drift / self.tau_OU]
+        return jnp.stack([*((self.rate(mu, sigma, T_V) - rates) / self.T), *slow])
+
+    def drives(self, c: Row, ou_drift: Row) -> Populations:
+        """Rate in kHz of every excitatory synapse from outside."""
+        return _rectified(self.heard(c, ou_drift)) + _pair(self.external_input_ex_ex, self.external_input_in_ex)
+
+
+class ZerlautAdaptationSecondOrder(_AbstractZerlautAdaptation):
     r"""The same neurons, with the covariances of their rates: the mean field of second order in the size of a population, El
     Boustani & Destexhe (2009), "A master equation formalism for macroscopic modeling of asynchronous irregular activity
     states", Neural Comput. 21(1), with the transfer functions and the adaptation of di Volo et al. (2019).

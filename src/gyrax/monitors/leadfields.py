@@ -1,5 +1,6 @@
 """What sensors see: lead field times activity, and their noise."""
 
+import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -16,34 +17,12 @@ from .base import AbstractMonitor
 from .window import Window
 
 
-class MEG(AbstractMonitor):
-    """Magnetoencephalography: a lead field times the activity, averaged over `period` ms: samples `(sensor,)`, mid-window.
-
-    Args:
-        field: a `gx.LeadField` of the network's regions (or of a surface's vertices), in their order.
-        source: one state or output, such as the `psp` of Jansen-Rit.
-        period: ms between samples.
-        covariance: of noise that is added to each sample: `(sensor, sensor)`, variances `(sensor,)`, or one variance; in the
-            square of the field's unit times the source's. None for no noise.
-
-    Raises:
-        ValueError: for a gain that is still free, a covariance of another shape or not positive definite, not exactly one
-            source, or (in a run) regions that are not the network's.
-
-    Example:
-        >>> import gyrax as gx
-        >>> field = gx.LeadField([[1.0, 0.0], [0.5, 0.5]], sensors=["A", "B"])
-        >>> MEG(field, source="psp", period=1.0)
-        MEG(source=('psp',), period=1.0, field=LeadField(2 sensors, 2 regions, gain 0 to 1))
-    """
+class _AbstractSensors(AbstractMonitor):
+    """Sensors that see the activity through a lead field, each sample with its noise."""
 
     field: LeadField
     covariance: Float[Array, "*sensor"] | None
     dims: ClassVar = ("sensor",)
-
-    def __init__(self, field: LeadField, *, source: Any = None, period: float, covariance: Any = None):
-        self.field, self.source, self.period = field, as_names(source), period
-        self.covariance = as_parameter(covariance)
 
     def __check_init__(self):
         if self.source is not None and len(self.source) != 1:
@@ -92,12 +71,42 @@ class MEG(AbstractMonitor):
             return state, seen + jnp.sqrt(self.covariance) * normals
         return state, seen + normals @ jnp.linalg.cholesky(self.covariance).T
 
+    @abc.abstractmethod
+    def referenced(self, seen: Float[Array, "sample sensor"]) -> Float[Array, "sample sensor"]:
+        """What is recorded of what the sensors see."""
+
+
+class MEG(_AbstractSensors):
+    """Magnetoencephalography: a lead field times the activity, averaged over `period` ms: samples `(sensor,)`, mid-window.
+
+    Args:
+        field: a `gx.LeadField` of the network's regions (or of a surface's vertices), in their order.
+        source: one state or output, such as the `psp` of Jansen-Rit.
+        period: ms between samples.
+        covariance: of noise that is added to each sample: `(sensor, sensor)`, variances `(sensor,)`, or one variance; in the
+            square of the field's unit times the source's. None for no noise.
+
+    Raises:
+        ValueError: for a gain that is still free, a covariance of another shape or not positive definite, not exactly one
+            source, or (in a run) regions that are not the network's.
+
+    Example:
+        >>> import gyrax as gx
+        >>> field = gx.LeadField([[1.0, 0.0], [0.5, 0.5]], sensors=["A", "B"])
+        >>> MEG(field, source="psp", period=1.0)
+        MEG(source=('psp',), period=1.0, field=LeadField(2 sensors, 2 regions, gain 0 to 1))
+    """
+
+    def __init__(self, field: LeadField, *, source: Any = None, period: float, covariance: Any = None):
+        self.field, self.source, self.period = field, as_names(source), period
+        self.covariance = as_parameter(covariance)
+
     def referenced(self, seen: Float[Array, "sample sensor"]) -> Float[Array, "sample sensor"]:
         """What is recorded of what the sensors see."""
         return seen
 
 
-class SEEG(MEG):
+class SEEG(_AbstractSensors):
     """Depth electrodes (sEEG, iEEG): as `MEG`, with the gain of contacts within the brain, each against a distant reference.
 
     Example:
@@ -106,8 +115,15 @@ class SEEG(MEG):
         ('sensor',)
     """
 
+    def __init__(self, field: LeadField, *, source: Any = None, period: float, covariance: Any = None):
+        self.field, self.source, self.period = field, as_names(source), period
+        self.covariance = as_parameter(covariance)
 
-class EEG(MEG):
+    def referenced(self, seen: Float[Array, "sample sensor"]) -> Float[Array, "sample sensor"]:
+        return seen
+
+
+class EEG(_AbstractSensors):
     """Electroencephalography: as `MEG`, and against a reference. Noise comes on top: its covariance is that of the recording.
 
     Args:
@@ -137,8 +153,8 @@ class EEG(MEG):
         reference: str | None = "average",
         covariance: Any = None,
     ):
-        super().__init__(field, source=source, period=period, covariance=covariance)
-        self.reference = reference
+        self.field, self.source, self.period = field, as_names(source), period
+        self.covariance, self.reference = as_parameter(covariance), reference
 
     def __check_init__(self):
         if self.reference not in (None, "average", *self.field.sensors):

@@ -47,7 +47,7 @@ class Subsample(AbstractMonitor):
         return None, window.last
 
 
-class AfferentCoupling(Subsample):
+class AfferentCoupling(AbstractMonitor):
     """What reaches the model's inputs every `period` ms, as it is then: samples `(state, region)`, one row an input.
 
     With delays, what arrives, not what was sent. Other monitors hear it by `then`: such as a Balloon driven by input.
@@ -62,7 +62,15 @@ class AfferentCoupling(Subsample):
         10.0
     """
 
+    dims: ClassVar = ("state", "region")
+    pointwise: ClassVar = True
     afferent: ClassVar = True
+
+    def init(self, x: Sources) -> None:
+        return None
+
+    def update(self, state: None, window: Window):
+        return None, window.last
 
 
 class TemporalAverage(AbstractMonitor):

@@ -1,5 +1,6 @@
 """Statistics of runs that are too long to keep: covariances, functional connectivity and spectra, as streams."""
 
+import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -16,22 +17,8 @@ from .window import Window
 Matrices = Float[Array, "stride region other"]
 
 
-class Covariance(AbstractMonitor):
-    """Covariances between regions, one matrix for each `period`: samples `(region, other)`, of every step within it.
-
-    Kept are sums of one period, whatever its length. After another monitor: of its samples, such as BOLD.
-
-    Args:
-        source: the state or output; one.
-        period: ms, also the whole run's duration for one matrix of all of it. Covariances divide by the number of samples
-            less one.
-
-    Example:
-        >>> import gyrax as gx
-        >>> bold = gx.monitors.Balloon(source="S", period=720.0)
-        >>> bold.then(Covariance(period=72_000.0)).period
-        72000.0
-    """
+class _AbstractCovariance(AbstractMonitor):
+    """Covariances between regions, and what a monitor makes of them."""
 
     dims: ClassVar = ("region", "other")
 
@@ -69,12 +56,34 @@ class Covariance(AbstractMonitor):
             state = jax.tree.map(lambda x: jnp.where(window.ends, 0, x), new)
         return state, self.said(scatter / (window.stride - 1))
 
+    @abc.abstractmethod
+    def said(self, covariances: Matrices) -> Matrices:
+        """What is made of covariances."""
+
+
+class Covariance(_AbstractCovariance):
+    """Covariances between regions, one matrix for each `period`: samples `(region, other)`, of every step within it.
+
+    Kept are sums of one period, whatever its length. After another monitor: of its samples, such as BOLD.
+
+    Args:
+        source: the state or output; one.
+        period: ms, also the whole run's duration for one matrix of all of it. Covariances divide by the number of samples
+            less one.
+
+    Example:
+        >>> import gyrax as gx
+        >>> bold = gx.monitors.Balloon(source="S", period=720.0)
+        >>> bold.then(Covariance(period=72_000.0)).period
+        72000.0
+    """
+
     def said(self, covariances: Matrices) -> Matrices:
         """What is made of covariances."""
         return covariances
 
 
-class FC(Covariance):
+class FC(_AbstractCovariance):
     """Functional connectivity, Pearson correlations between regions, one matrix for each `period`: samples `(region, other)`.
 
     Periods shorter than the run give its dynamics. A region that does not change has no correlations: NaN.
