@@ -234,7 +234,7 @@ def _change(shown: str) -> tuple[str, ...]:
 def _equivalent() -> set[tuple[str, ...]]:
     """Faults that change nothing anyone could see: blocks of lines with - and +, each under its reason."""
     blocks = (ROOT / "tests" / "equivalent_mutants.txt").read_text().split("\n\n")
-    return {_change(block) for block in blocks}
+    return {change for block in blocks if (change := _change(block))}
 
 
 @nox.session(default=False)
