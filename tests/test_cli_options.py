@@ -166,6 +166,17 @@ def test_a_fit_that_goes_on_does_not_become_another(name, prepared):
     assert done.exit_code == 2 and f"was begun with {name} " in done.output and prepared.settings is None
 
 
+def test_where_there_is_nothing_to_go_on_with_it_says_so(prepared):
+    Path("empty").mkdir()
+    for arguments, message in (
+        (("--resume",), "there is no gyrax-fit here to go on with: name its folder with --out"),
+        (("--resume", "--out", "empty"), "empty holds no fit to go on with: leave out --resume to begin one there"),
+        (("--connectome", "brain"), "a connectome of your own needs a target of your own: give --target"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2 and message in done.output and prepared.settings is None
+
+
 def test_a_new_fit_takes_the_first_free_name(prepared):
     for taken, expected in (("gyrax-fit", "gyrax-fit-2"), ("gyrax-fit-2", "gyrax-fit-3")):
         Path(taken).mkdir()
