@@ -17,6 +17,15 @@ nox.options.reuse_existing_virtualenvs = True
 ROOT = Path(__file__).parent
 RUFF = "ruff==0.17.6"
 PYRIGHT = "pyright[nodejs]==1.1.414"
+MUTMUT = "mutmut==3.8.1"
+#: Modules below src/gyrax whose faults, put in one at a time, these tests are to catch. They work in seconds each: whoever
+#: adds a module takes the tests that are its own.
+MUTATED = {
+    "cli.py": ["tests/test_cli_options.py"],
+    "domains.py": ["tests/test_domains.py"],
+}
+#: The share of faults that are to be caught, those in tests/equivalent_mutants.txt apart, which change nothing.
+CAUGHT = 0.95
 PEERS = {
     "tvboptim": ["tvboptim==0.4.0"],
     "tvb-library": ["tvb-library==2.10"],
@@ -169,6 +178,66 @@ def reference(session: nox.Session) -> None:
         ("tvboptim_exc_inh", "tvboptim"),
     ):
         session.run(str(_peer(session, peer)), f"scripts/reference_{script}.py", *paths, external=True)
+
+
+@nox.session(default=False, python="3.11")
+def mutants(session: nox.Session) -> None:
+    """Faults put into modules, one at a time, that their tests are to catch; minutes to hours, `-- cli.py` for one module."""
+    session.install("-e", ".[test]", MUTMUT)
+    short = []
+    for module in session.posargs or MUTATED:
+        folder = Path(session.create_tmp()) / module.replace("/", "_")
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("src", "tests"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # What takes longest to import is imported once. The package is not: JAX must not have begun when a process forks,
+        # and a fault in what runs at import must be there then.
+        (folder / "preload.txt").write_text(
+            "\n".join(("jax.numpy", "equinox", "diffrax", "optax", "xarray", "hypothesis"))
+        )
+        settings = {
+            "source_paths": ["src"],
+            "only_mutate": [f"src/gyrax/{module}"],
+            "pytest_add_cli_args_test_selection": MUTATED[module],
+            "process_isolation": "forkserver",
+            "forkserver_warmup": "import",
+            "preload_modules_file": "preload.txt",
+            "timeout_constant": 600.0,
+        }
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        project = (ROOT / "pyproject.toml").read_text()
+        (folder / "pyproject.toml").write_text("\n".join([project, "[tool.mutmut]", *lines, ""]))
+        with session.chdir(folder):
+            session.run("mutmut", "run", env={"JAX_ENABLE_X64": "1"})
+            found = session.run("mutmut", "results", "--all", "true", silent=True) or ""
+            status = dict(line.strip().split(": ", 1) for line in found.splitlines() if "__mutmut_" in line)
+            left = {name: session.run("mutmut", "show", name, silent=True) for name, x in status.items() if x in MISSED}
+        known = _equivalent()
+        alive = [name for name, shown in left.items() if _change(shown or "") not in known]
+        count = len(status) - (len(left) - len(alive))
+        session.log(f"{module}: {count - len(alive)} of {count} faults caught, {len(left) - len(alive)} change nothing")
+        for name in alive:
+            session.log(f"not caught: {name}\n{left[name]}")
+        if count - len(alive) < CAUGHT * count:
+            short.append(module)
+    if short:
+        session.error(f"fewer than {CAUGHT:.0%} of the faults were caught in {', '.join(short)}")
+
+
+#: What mutmut calls a fault that no test noticed.
+MISSED = ("survived", "no tests", "not checked")
+
+
+def _change(shown: str) -> tuple[str, ...]:
+    """What a fault takes away and puts in, whatever its number."""
+    lines = [line for line in shown.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return tuple(line[0] + " " + line[1:].strip() for line in lines if line[1:].strip())
+
+
+def _equivalent() -> set[tuple[str, ...]]:
+    """Faults that change nothing anyone could see: blocks of lines with - and +, each under its reason."""
+    blocks = (ROOT / "tests" / "equivalent_mutants.txt").read_text().split("\n\n")
+    return {change for block in blocks if (change := _change(block))}
 
 
 @nox.session(default=False)

@@ -103,7 +103,7 @@ def test_one_run_equals_two(first, delayed, small_connectome, key, rounding):
     two = gx.simulate(net, duration=360.0 - first, dt=1.0, monitors=MONITORS, start=one.final)
     for name in MONITORS:
         values = np.concatenate([one[name].values, two[name].values])
-        np.testing.assert_allclose(values, whole[name].values, rtol=1e-3, atol=rounding, err_msg=name)
+        np.testing.assert_allclose(values, whole[name].values, rtol=1e-9, atol=rounding, err_msg=name)
         np.testing.assert_allclose(np.concatenate([one[name].times, two[name].times]), whole[name].times)
     np.testing.assert_allclose(two.final.y, whole.final.y, atol=rounding)
 
@@ -116,7 +116,7 @@ def test_samples_do_not_depend_on_the_company(small_connectome, key, rounding):
     together = gx.simulate(net, duration=360.0, dt=1.0, monitors=MONITORS, key=key)
     for name in ("every", "mean", "bold"):
         alone = gx.simulate(net, duration=360.0, dt=1.0, monitors={name: MONITORS[name]}, key=key)
-        np.testing.assert_allclose(alone[name].values, together[name].values, rtol=1e-3, atol=rounding, err_msg=name)
+        np.testing.assert_allclose(alone[name].values, together[name].values, rtol=1e-9, atol=rounding, err_msg=name)
 
 
 def test_times_are_ends_of_steps_and_middles_of_averages(small_connectome, key):

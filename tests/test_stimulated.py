@@ -79,7 +79,7 @@ def test_gradients_of_its_parameters_equal_differences(delay):
             moved = [*leaves[:i], leaf + h * direction, *leaves[i + 1 :]]
             ends.append(loss(jax.tree.unflatten(tree, moved)))
         assert float(jnp.abs(slope).max()) > 1e-6
-        np.testing.assert_allclose(jnp.vdot(slope, direction), (ends[0] - ends[1]) / 2e-5, rtol=2e-3)
+        np.testing.assert_allclose(jnp.vdot(slope, direction), (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
 
 
 def test_reaches_one_group():

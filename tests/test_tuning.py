@@ -122,7 +122,9 @@ def test_a_rule_that_changes_nothing_is_one_long_run(key, rounding):
     np.testing.assert_allclose(result.final.y, whole.final.y, rtol=50 * rounding)
     np.testing.assert_allclose(result.history["Watch.fast"], whole["fast"].values[3::4].sum((1, 2)), rtol=50 * rounding)
     slow = np.asarray(whole["bold"].values.sum(1))
-    np.testing.assert_allclose(result.history["Watch.slow"], slow, rtol=1e-3, atol=50 * rounding * abs(slow).max())
+    np.testing.assert_allclose(
+        result.history["Watch.slow"], slow, rtol=1e-3 if SINGLE else 1e-9, atol=50 * rounding * abs(slow).max()
+    )
     assert int(result.final.step) == 5 * STEPS
 
 

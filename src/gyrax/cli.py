@@ -60,7 +60,7 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     try:
         study.run()
     except (StudyInterrupted, KeyboardInterrupt) as stop:
-        click.echo(f"\nstopped {stop or 'between steps'}; go on with: gyrax fit --resume --out {folder}", err=True)
+        click.echo(f"\nstopped {str(stop) or 'between steps'}; go on with: gyrax fit --resume --out {folder}", err=True)
         sys.exit(130)
     except FloatingPointError as error:
         _fail(error)

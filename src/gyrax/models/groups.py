@@ -21,6 +21,9 @@ class Groups(AbstractModel):
     all regions. Monitors of a group's states record the group's regions; of several groups', NaN where a region has no such
     state. The state `(state, node)` has a row for each of them, zero where the region is of another group.
 
+    In whatever order a group's regions are named, its arrays of one value a region, and weights as large as a block, are in
+    the connectome's.
+
     Args:
         groups: by name, a model and its regions: labels, indices, a mask, or `...` for those of no other group.
 

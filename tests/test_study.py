@@ -1,0 +1,353 @@
+"""The three stages of a study: which noise each hears, what its figures are figures of, what it leaves behind.
+
+Nothing is simulated: a recording is drawn from its key and from the network's parameters, and the keys that are really
+drawn from are written down.
+"""
+
+import contextlib
+import functools
+import json
+import sys
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+import gyrax as gx
+from gyrax import study
+
+pytestmark = pytest.mark.once
+
+N, SEEDS, REALISATIONS, STEPS = 4, 5, 3, 8
+#: No other test has these durations: what is compiled here has no simulation in it.
+TIMES = {"period": 500.0, "warm_up": 1_500.0, "duration": 7_000.0, "judged": 9_500.0}
+SETTINGS = study.Settings(
+    steps=STEPS, seeds=SEEDS, realisations=REALISATIONS, seed=11, free=("coupling.strength", "model.w"), **TIMES
+)
+
+
+class Ear:
+    """Remembers, of one study, who drew from which key and for how many ms."""
+
+    def __init__(self):
+        self.stage, self.heard, self.evaluations, self.fits, self.sweeps = None, {}, [], {}, []
+
+    @contextlib.contextmanager
+    def during(self, stage):
+        self.stage = stage
+        yield
+        jax.effects_barrier()
+        self.stage = None
+
+    def keys(self, stage):
+        return [key for key, _ in self.heard[stage]]
+
+
+#: Whose study is under way: what is compiled for one study calls on the ear of the next.
+EARS: list[Ear] = []
+
+
+def hear(key, duration):
+    EARS[-1].heard.setdefault(EARS[-1].stage, []).append((tuple(np.asarray(key).tolist()), float(duration)))
+
+
+def simulate(network, duration, dt, *, monitors, key):
+    """In place of a simulation: some waves as strong as the parameters say, and noise."""
+    (name, monitor), *_ = monitors.items()
+    count = round(duration / monitor.period)
+    jax.debug.callback(functools.partial(hear, duration=duration), jax.random.key_data(key))
+    waves = np.sin(np.arange(count)[:, None] * (0.5 + 0.1 * np.arange(3)))
+    mix = np.random.default_rng(0).normal(size=(3, N))
+    values = network.coupling.strength * network.model.w * (waves @ mix) + 0.3 * jax.random.normal(key, (count, N))
+    # what comes before it counts is far from all that follows
+    values = values.at[: round(TIMES["warm_up"] / monitor.period)].add(100.0 * np.arange(N))
+    return {name: SimpleNamespace(values=values[:, None])}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_fast():
+    """What runs for milliseconds need not be compiled for speed."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(3)
+    connectome = gx.Connectome(rng.uniform(0.1, 1, (N, N)) * (1 - np.eye(N)), labels=list("ABCD"))
+    return study.RECIPES["WongWang"].build(connectome.normalised("max"))
+
+
+@pytest.fixture(scope="module")
+def target():
+    return np.corrcoef(np.random.default_rng(1).normal(size=(N, 9)))
+
+
+@contextlib.contextmanager
+def listening(figure=False):
+    """No simulation, and an ear on every fit, sweep and evaluation of the study."""
+    ear = Ear()
+    EARS.append(ear)
+    fit, sweep, evaluate = study.fit, study.sweep, study.evaluate
+
+    def fit_heard(*args, **kwargs):
+        stage = kwargs["checkpoint"].name.split(".")[0]
+        with ear.during(stage):
+            ear.fits[stage] = kwargs, fit(*args, **kwargs)
+        return ear.fits[stage][1]
+
+    def sweep_heard(*args, **kwargs):
+        with ear.during("explore"):
+            ear.sweeps.append((args, kwargs, sweep(*args, **kwargs)))
+        return ear.sweeps[-1][2]
+
+    def evaluate_heard(network, features, keys):
+        name = f"evaluation {len(ear.evaluations)}"
+        with ear.during(name):
+            ear.evaluations.append((name, evaluate(network, features, keys)))
+        return ear.evaluations[-1][1]
+
+    recipe = study.RECIPES["WongWang"]
+    coarse = {name: (low, high, 3 if "w" in name else 2) for name, (low, high, _) in recipe.space.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(study.RECIPES, "WongWang", study.dataclasses.replace(recipe, space=coarse))
+        patch.setattr(study, "simulate", simulate)
+        patch.setattr(study, "fit", fit_heard)
+        patch.setattr(study, "sweep", sweep_heard)
+        patch.setattr(study, "evaluate", evaluate_heard)
+        if not figure:
+            patch.setattr(study.Study, "_figure", lambda self, network, found: None)
+        yield ear
+
+
+def done(network, target, out, settings=SETTINGS, figure=False):
+    with listening(figure) as ear:
+        one = study.Study(settings, network, target, out, progress=False)
+        fitted = one.run()
+    return SimpleNamespace(study=one, ear=ear, fitted=fitted, out=out, stages={s["name"]: s for s in one.stages})
+
+
+@pytest.fixture(scope="module")
+def whole(network, target, tmp_path_factory):
+    return done(network, target, tmp_path_factory.mktemp("study"), figure=True)
+
+
+def figures_of(whole, stage, kind):
+    """The keys that a stage's figures were computed from: those of the evaluation with these figures."""
+    wanted = whole.stages[stage][kind]
+    means = {name: found.mean for name, found in whole.ear.evaluations if "r" in found.values}
+    same = [name for name, mean in means.items() if (mean["r"], mean["rmse"]) == (wanted["r"], wanted["rmse"])]
+    assert len(same) == 1, (stage, kind, same)
+    return whole.ear.heard[same[0]]
+
+
+STAGES = ("explore", "refine", "regional")
+
+
+def test_no_stage_ever_trained_on_the_noise_that_fits_are_judged_on(whole):
+    trained = {key for stage in STAGES for key in whole.ear.keys(stage)}
+    for stage in STAGES:
+        judged = {key for key, _ in figures_of(whole, stage, "unseen")}
+        assert len(judged) == SEEDS and not judged & trained
+
+
+def test_all_stages_are_judged_on_the_same_noise_and_it_is_what_is_recorded(whole):
+    judged = [sorted(figures_of(whole, stage, "unseen")) for stage in STAGES]
+    assert judged[0] == judged[1] == judged[2]
+    (name,) = (name for name, found in whole.ear.evaluations if "value" in found.values)
+    assert sorted(whole.ear.heard[name]) == judged[0]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_train_figures_are_of_the_noise_trained_on(whole, stage):
+    keys = {key for key, _ in figures_of(whole, stage, "train")}
+    assert keys and keys <= set(whole.ear.keys(stage))
+
+
+def test_train_figures_are_of_the_best_step(network, target, whole):
+    """At the durations of the training they are what the fit had found there."""
+    for stage in ("refine", "regional"):
+        _, result = whole.ear.fits[stage]
+        keys = [key for key, _ in figures_of(whole, stage, "train")]
+        assert len(keys) == REALISATIONS
+        with listening():
+            loss = whole.study.loss(TIMES["duration"])
+            keys = jax.random.wrap_key_data(jnp.array(keys, jnp.uint32))
+            again = study.evaluate(result.model, loss.terms, keys).mean
+        for term in ("r", "rmse"):
+            assert again[term] == pytest.approx(result.history[term][result.best_step], rel=1e-12)
+
+
+def test_the_stages_hear_noise_of_their_own(whole):
+    keys = [set(whole.ear.keys(stage)) for stage in STAGES]
+    assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
+
+
+def test_two_parameters_are_refined_on_common_noise_and_regional_ones_on_new(whole):
+    """A realisation is heard once a step, so from so many keys one can tell."""
+    refined, regional = whole.ear.keys("refine"), whole.ear.keys("regional")
+    assert len(refined) == STEPS // 4 * REALISATIONS and len(set(refined)) == REALISATIONS
+    assert len(regional) == len(set(regional)) == STEPS * REALISATIONS
+
+
+def test_the_exploration_hears_one_noise_in_all_candidates(whole):
+    assert len(set(whole.ear.keys("explore"))) == 1
+
+
+def test_fits_hear_the_duration_and_judgements_the_judged_one_both_after_the_warm_up(whole):
+    for stage in STAGES:
+        assert {time for _, time in whole.ear.heard[stage]} == {TIMES["warm_up"] + TIMES["duration"]}
+    for name, _ in whole.ear.evaluations:
+        assert {time for _, time in whole.ear.heard[name]} == {TIMES["warm_up"] + TIMES["judged"]}
+
+
+def test_another_seed_hears_other_noise_in_every_stage_and_judgement(network, target, whole, tmp_path):
+    settings = study.dataclasses.replace(SETTINGS, seed=12, steps=1)
+    other = done(network, target, tmp_path, settings)
+    ours, theirs = ({key for keys in x.ear.heard.values() for key, _ in keys} for x in (whole, other))
+    assert not ours & theirs
+    assert len(other.ear.keys("refine")) == len(other.ear.keys("regional")) == REALISATIONS  # a step each, at least
+
+
+def test_a_stage_begins_where_the_one_before_ended(whole):
+    args, _, grid = whole.ear.sweeps[0]
+    best = grid["value"].values.argmin()
+    assert grid["value"].shape == (2, 3) and list(args[2]) == ["coupling.strength", "model.w"]
+    i, j = np.unravel_index(best, (2, 3))
+    begun = whole.ear.fits["refine"][1].history
+    with listening():
+        start = gx.best(grid, whole.study.network)[0]
+        keys = jax.random.wrap_key_data(jnp.array(sorted(set(whole.ear.keys("refine"))), jnp.uint32))
+        terms = study.evaluate(start, whole.study.loss(TIMES["duration"]).terms, keys).mean
+        assert float(start.model.w) == pytest.approx(float(grid["model.w"][j]))
+        assert float(start.coupling.strength) == pytest.approx(float(grid["coupling.strength"][i]))
+    assert begun["r"][0] == pytest.approx(terms["r"], rel=1e-12)
+    refined, regional = (gx.io.load(whole.out / "stages" / f"{n}.npz", shaped(whole, n)) for n in STAGES[1:])
+    # a step of Adam moves no parameter by more than its rate, and the eight here by no more than eight
+    moved = np.abs(np.asarray(regional.model.w) - float(refined.model.w))
+    assert 0 < moved.max() < 0.5 and np.ptp(regional.model.w) > 0
+    assert float(regional.coupling.strength) == float(refined.coupling.strength)  # frozen by then
+
+
+def shaped(whole, name):
+    return gx.per_region(whole.study.network, "model.w") if name == "regional" else whole.study.network
+
+
+def test_what_is_written_is_the_last_stage(whole):
+    assert all((whole.out / name).stat().st_size > 0 for name in whole.study.files)
+    summary = json.loads((whole.out / "summary.json").read_text())
+    assert [s["name"] for s in summary["stages"]] == list(STAGES)
+    assert [s["n_free"] for s in summary["stages"]] == [2, 2, N]
+    assert summary["stages"] == whole.study.stages
+    written = gx.io.load(whole.out / "model.npz", shaped(whole, "regional"))
+    kept = gx.io.load(whole.out / "stages" / "regional.npz", shaped(whole, "regional"))
+    np.testing.assert_array_equal(written.model.w, kept.model.w)
+    np.testing.assert_array_equal(written.model.w, whole.fitted.model.w)
+    regional = whole.ear.fits["regional"][1]
+    np.testing.assert_array_equal(written.model.w, regional.model.model.w)
+    with np.load(whole.out / "stages" / "regional.history.npz") as history:
+        np.testing.assert_array_equal(history["loss"], regional.history["loss"])
+        assert len(history["loss"]) == STEPS
+
+
+def test_spread_over_seeds_is_the_sample_standard_deviation(whole):
+    for stage in STAGES:
+        wanted = whole.stages[stage]["unseen"]
+        (found,) = (f for _, f in whole.ear.evaluations if "r" in f.values and f.mean["r"] == wanted["r"])
+        assert wanted["r_sd"] == pytest.approx(float(found.sd["r"])) and wanted["seeds"] == SEEDS
+
+
+def test_the_ceiling_compares_the_last_stage(whole, target):
+    with xr.open_dataset(whole.out / "recordings.nc", engine="scipy") as found:
+        limit = gx.ceiling(found["fc"].values, target, whole.stages["regional"]["train"]["r"])
+        bold, times = found["bold"].values, found["time"].values
+        np.testing.assert_allclose(found["target"], target)
+        assert list(found["region"].values) == list(found["source"].values) == list("ABCD")
+    summary = json.loads((whole.out / "summary.json").read_text())["ceiling"]
+    for name in ("unseen", "reliability", "highest", "without_noise", "limit"):
+        assert summary[name] == getattr(limit, name)
+    assert summary["unseen"] == pytest.approx(whole.stages["regional"]["unseen"]["r"], rel=1e-6)
+    # what was recorded before the warm-up ended is left out, and the times say so
+    assert bold.shape == (SEEDS, 19, N) and np.abs(bold).max() < 50
+    np.testing.assert_allclose(times, 1_500 + 500 * np.arange(1, 20))
+
+
+def test_the_loss_is_of_the_settings(network, target):
+    one = study.Study(SETTINGS, network, target, None)
+    loss = one.loss(123.0)
+    assert (loss.duration, loss.warm_up, loss.dt, loss.monitor.period) == (123.0, 1_500.0, 10.0, 500.0)
+    np.testing.assert_allclose(loss.target, target)
+
+
+def test_the_table_tells_every_stage(whole):
+    head, *lines = whole.study.table().splitlines()
+    assert head.split() == ["stage", "free", "seconds", "train", "r", "rmse", "unseen", "r", "sd", "rmse"]
+    for line, name in zip(lines, STAGES, strict=False):
+        stage = whole.stages[name]
+        train, unseen = stage["train"], stage["unseen"]
+        figures = (train["r"], train["rmse"], unseen["r"], unseen["r_sd"], unseen["rmse"])
+        expected = [name, str(stage["n_free"]), f"{stage['seconds']:.1f}", *(f"{x:.3f}" for x in figures)]
+        assert line.split() == expected
+    assert lines[3] == f"unseen: {SEEDS} noise seeds never trained on, 9.5 s of BOLD each"
+
+
+def test_a_stage_on_disk_is_not_computed_again(network, target, whole, tmp_path):
+    """Of a study without its last stage that stage alone is computed, with the same outcome."""
+    (tmp_path / "stages").mkdir()
+    for name in ("explore.npz", "explore.json", "refine.npz", "refine.json"):
+        (tmp_path / "stages" / name).write_bytes((whole.out / "stages" / name).read_bytes())
+    again = done(network, target, tmp_path)
+    assert not again.ear.sweeps and list(again.ear.fits) == ["regional"]
+    np.testing.assert_array_equal(again.fitted.model.w, whole.fitted.model.w)
+    for name in STAGES:
+        ours, theirs = (dict(x.stages[name], seconds=0) for x in (again, whole))
+        assert ours == theirs
+    third = done(network, target, tmp_path)  # and of a whole one nothing, regional parameters included
+    assert not third.ear.sweeps and not third.ear.fits
+    np.testing.assert_array_equal(third.fitted.model.w, whole.fitted.model.w)
+
+
+def test_of_one_seed_there_is_no_spread_and_no_ceiling(network, target, tmp_path):
+    settings = study.dataclasses.replace(SETTINGS, seeds=1, steps=1, free=("coupling.strength",))
+    alone = done(network, target, tmp_path, settings)
+    assert [s["name"] for s in alone.study.stages] == ["explore", "refine"]  # nothing of the model is free
+    assert all(s["unseen"]["r_sd"] == 0 and s["unseen"]["seeds"] == 1 for s in alone.study.stages)
+    assert set(json.loads((tmp_path / "summary.json").read_text())) == {"stages"}
+    assert alone.study.ceiling is None and "agree" not in alone.study.table()
+
+
+def test_an_exploration_without_a_finite_candidate_says_so(network, target, tmp_path):
+    broken = eqx.tree_at(lambda n: n.model.w, network, jnp.nan)
+    free = study.dataclasses.replace(SETTINGS, free=("coupling.strength",))
+    with listening(), pytest.raises(FloatingPointError, match="no candidate of the exploration stayed finite"):
+        study.Study(free, broken, target, tmp_path, progress=False).run()
+
+
+def test_the_configuration_repeats_the_study(whole):
+    kept = yaml.safe_load((whole.out / "config.yaml").read_text())
+    settings = kept["settings"] | {"free": tuple(kept["settings"]["free"])}
+    assert study.Settings(**settings) == SETTINGS
+    assert kept["versions"]["gyrax"] == gx.__version__ and kept["versions"]["jax"] == jax.__version__
+    assert kept["versions"]["python"].split(".")[:2] == [str(x) for x in sys.version_info[:2]]
+
+
+def test_a_smaller_study_is_smaller_in_every_way():
+    small = study.Settings(connectome="c", target="t", model="Hopf", free=("model.a",), seed=3, period=500.0).smaller()
+    assert small == study.Settings(
+        "c", "t", "Hopf", ("model.a",), 3, 2, False, 500.0, 5_000.0, 20_000.0, 20_000.0, realisations=2, seed=3
+    )
+    fewer = study.Settings(steps=2, seeds=1, x64=True).smaller()
+    assert (fewer.steps, fewer.seeds, fewer.x64) == (2, 1, True)
+
+
+def test_a_free_parameter_that_no_recipe_explores_is_explored_about_its_value(network, target):
+    one = study.Study(study.dataclasses.replace(SETTINGS, free=("model.I_o", "noise.sigma")), network, target, None)
+    assert one.free == ("model.I_o", "noise.sigma") and one.regional == ("model.I_o",)
+    np.testing.assert_allclose(one._values("model.I_o"), 0.32 * np.linspace(0.5, 1.5, 11))
+    np.testing.assert_allclose(one._values("model.w"), np.linspace(0.1, 0.8, 15))
