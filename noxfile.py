@@ -21,8 +21,8 @@ MUTMUT = "mutmut==3.8.1"
 #: Modules below src/gyrax whose faults, put in one at a time, these tests are to catch. They work in seconds each: whoever
 #: adds a module takes the tests that are its own.
 MUTATED = {
-    "cli.py": ["tests/test_cli_options.py"],
-    "domains.py": ["tests/test_domains.py"],
+    "cli.py": ["tests/study/test_cli_options.py"],
+    "parameters/domains.py": ["tests/parameters/test_domains.py"],
 }
 #: The share of faults that are to be caught, those in tests/equivalent_mutants.txt apart, which change nothing.
 CAUGHT = 0.95

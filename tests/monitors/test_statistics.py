@@ -8,10 +8,10 @@ import pytest
 import scipy.signal
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from test_monitors import DT, in_parts
 
 import gyrax as gx
 from gyrax.monitors import FC, PSD, Balloon, Covariance, Raw, Subsample, TemporalAverage
-from test_monitors import DT, in_parts
 from toys import LABELS, clock, drive
 
 SINGLE = jnp.result_type(float) == jnp.float32

@@ -16,7 +16,7 @@ import gyrax as gx
 from gyrax.models.wong_wang import threshold_linear
 
 SINGLE = jnp.result_type(float) == jnp.float32
-TVB = np.load(Path(__file__).parent / "data" / "tvb.npz")
+TVB = np.load(Path(__file__).parents[1] / "data" / "tvb.npz")
 #: Our name of a model: its class, and for parameters that differ from The Virtual Brain's its name there and the unit.
 MODELS = {
     "wong_wang": (

@@ -9,7 +9,7 @@ import pytest
 import gyrax as gx
 
 SINGLE = jnp.result_type(float) == jnp.float32
-THEIRS = np.load(Path(__file__).parent / "data" / "neurolib_models.npz")
+THEIRS = np.load(Path(__file__).parents[1] / "data" / "neurolib_models.npz")
 NAMES = THEIRS["aln.names"].tolist()
 
 

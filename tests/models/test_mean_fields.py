@@ -13,7 +13,7 @@ import gyrax as gx
 from families import mean_fields
 
 m = gx.models
-TVB = np.load(Path(__file__).parent / "data" / "tvb_models.npz")
+TVB = np.load(Path(__file__).parents[1] / "data" / "tvb_models.npz")
 
 
 @pytest.fixture(autouse=True)

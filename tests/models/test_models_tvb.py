@@ -11,7 +11,7 @@ import gyrax as gx
 from families import PEERS
 
 SINGLE = jnp.result_type(float) == jnp.float32
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 TVB, NETWORKS = (np.load(DATA / f"tvb_{what}.npz") for what in ("models", "networks"))
 
 

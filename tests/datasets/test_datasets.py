@@ -14,7 +14,7 @@ from gyrax.anatomy.connectome import Connectome
 from gyrax.datasets import connectomes as datasets
 
 TVB = {"tvb66": 66, "tvb68": 68, "tvb76": 76, "tvb96": 96, "tvb192": 192}
-SCRIPT = Path(__file__).parents[1] / "scripts" / "build_dk84.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_dk84.py"
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from test_bold import seen, watch
+from test_monitors import in_parts
 
 import gyrax as gx
 from gyrax.monitors import DoubleExponential, FirstOrderVolterra, Gamma, HRFBold, MixtureOfGammas, Raw
-from test_bold import seen, watch
-from test_monitors import in_parts
 from toys import clock, drive
 
 SINGLE = jnp.result_type(float) == jnp.float32
 NET = clock()
 KERNELS = {kernel.__name__: kernel for kernel in (FirstOrderVolterra, Gamma, DoubleExponential, MixtureOfGammas)}
-VALUES = np.load(Path(__file__).parent / "data" / "tvb_hrf.npz")
+VALUES = np.load(Path(__file__).parents[1] / "data" / "tvb_hrf.npz")
 
 
 @pytest.mark.parametrize("name", KERNELS)

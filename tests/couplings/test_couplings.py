@@ -10,7 +10,7 @@ import pytest
 import gyrax as gx
 
 SINGLE = jnp.result_type(float) == jnp.float32
-TVB = np.load(Path(__file__).parent / "data" / "tvb_couplings.npz")
+TVB = np.load(Path(__file__).parents[1] / "data" / "tvb_couplings.npz")
 W, LAGS, PAST = TVB["weights"], TVB["delays"], TVB["states"]  # PAST[k]: k steps back, two rows, six regions
 c = gx.couplings
 CLOSE = {"rtol": 1e-5, "atol": 2e-6} if SINGLE else {"rtol": 1e-11, "atol": 1e-12}

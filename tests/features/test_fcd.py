@@ -40,7 +40,7 @@ def loop(x, length, stride):
 
 @pytest.fixture(scope="module")
 def neurolib():
-    return dict(np.load(Path(__file__).parent / "data" / "fcd.npz"))
+    return dict(np.load(Path(__file__).parents[1] / "data" / "fcd.npz"))
 
 
 def test_fcd_equals_neurolib(neurolib, rounding):

@@ -12,7 +12,7 @@ import gyrax as gx
 from exc_inh import WEIGHTS, drift, network, rate, run, wiener
 
 SINGLE = jnp.result_type(float) == jnp.float32
-THEIRS = np.load(Path(__file__).parent / "data" / "tvboptim_exc_inh.npz")
+THEIRS = np.load(Path(__file__).parents[1] / "data" / "tvboptim_exc_inh.npz")
 SAME = {"gamma_e", "gamma_i", "tau_e", "tau_i", "W_e", "W_i", "J_N", "J_i", "I_o", "w_p"} | {
     f"{name}_{population}" for name in "abd" for population in "ei"
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from test_monitors import DT, Contrast, in_parts, ramps
 
 import gyrax as gx
 from gyrax.monitors import (
@@ -19,7 +20,6 @@ from gyrax.monitors import (
     Subsample,
     TemporalAverage,
 )
-from test_monitors import DT, Contrast, in_parts, ramps
 from toys import LABELS, clock, drive
 
 SINGLE = jnp.result_type(float) == jnp.float32

@@ -18,10 +18,10 @@ import pytest
 import scipy.io
 import scipy.sparse
 from hypothesis import given
+from test_connectome import parts
 
 import gyrax as gx
 from gyrax.anatomy.connectome import Connectome
-from test_connectome import parts
 
 WEIGHTS = np.array([[0.0, 2.0, 0.5], [1.0, 0.0, 4.0], [0.0, 3.0, 0.0]])
 LENGTHS = np.array([[0.0, 20.0, 30.0], [20.0, 0.0, 40.0], [30.0, 40.0, 0.0]])
@@ -29,7 +29,7 @@ CENTRES = np.array([[1.0, 2.0, 3.0], [-4.0, 5.0, 6.0], [7.0, 8.0, -9.0]])
 LABELS = ("V1", "V2", "MT")
 FULL = {"weights": WEIGHTS, "lengths": LENGTHS, "labels": LABELS, "centres": CENTRES}
 TVB = ("connectivity_66", "connectivity_68", "connectivity_76", "connectivity_96", "connectivity_192", "paupau")
-REFERENCE = Path(__file__).parent / "data" / "tvb_connectivity.npz"  # by scripts/reference_tvb_connectivity.py
+REFERENCE = Path(__file__).parents[1] / "data" / "tvb_connectivity.npz"  # by scripts/reference_tvb_connectivity.py
 
 
 def same(one, two):
