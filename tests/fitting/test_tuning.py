@@ -325,7 +325,7 @@ LABELS = list("ABDCE")
             ValueError,
             "no parameter 'model.J_e'; did you mean",
         ),
-        (lambda: quiet(network(), [FIC(leaf="coupling")], steps=1), ValueError, "coupling is not one parameter but 4"),
+        (lambda: quiet(network(), [FIC(leaf="coupling")], steps=1), ValueError, "coupling is 4 parameters: coupling"),
         (
             lambda: quiet(network(), [FIC(leaf="model.I_o")], steps=1),
             ValueError,

@@ -244,10 +244,9 @@ class _Backward:
 
             before, now = ({name: take(h, at + k, block) for name, h in saved.heard.items()} for k in (0, 1))
             known = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
-            y, pending, to_come, bars, given = self._steps(
-                y, pending, to_come, back, at, known, some(after), *jax.tree.map(some, (seen.path, seen.arrived, sent))
-            )
-            return y, pending, to_come, _add(shared, self._shares(known, some(after), bars, given))
+            given = jax.tree.map(some, (seen.path, seen.arrived, sent))
+            y, pending, to_come, bars, sends = self._steps(y, pending, to_come, back, at, known, some(after), given)
+            return y, pending, to_come, _add(shared, self._shares(known, some(after), bars, sends))
 
         x = (state.y + seen.end, pending, state.to_come, gradient.shared)
         y, pending, to_come, shared = engine.loop(tick // block, several, x)
@@ -312,31 +311,31 @@ class _Backward:
         y: Any,
         pending: Any,
         to_come: Any,
-        back: Any,
+        back: dict[str, Reads],
         origin: Any,
         known: Any,
         after: Any,
-        path_bar: Any,
-        arrived: Any,
-        sent: Any,
-    ) -> Any:
-        """Back through a block of steps, the last first: linear by now. `origin`: where in the tick it begins.
+        given: Any,
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """Back through a block of steps, the last first: linear by now.
 
-        `path_bar`, `arrived` and `sent`: cotangents, by step, of states, delayed sums and what was sent.
+        Args:
+            y: cotangent of the state after the block.
+            pending: as in `_State`.
+            to_come: as in `_State`.
+            back: the reads that bring cotangents back.
+            origin: where in the tick the block begins.
+            known: what each step began with: state, delayed sums at both ends, noise, its number.
+            after: the state after each step.
+            given: cotangents from outside, by step: of states, of delayed sums, of what was sent.
+
+        Returns:
+            The first three before the block; and by step the cotangents of the state after it and of what it sent.
         """
-        engine, parts = self.engine, self.parts
+        engine, (path_bar, arrived, sent) = self.engine, given
         block, long, short = self._block, engine.segment.window, engine.short_window
-        step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
-        send = engine.each(engine.send, "parts", -1)
-
-        def linear_step(y, before, heard, noise, n):
-            return jax.vjp(lambda y, before, heard: step(parts, y, n, before, heard, noise), y, before, heard)[1]
-
-        def linear_send(y):
-            return jax.vjp(lambda y: send(parts, y), y)[1]
-
-        steps, pull_step = _over_time(engine, linear_step, *known)
-        sends, pull_send = _over_time(engine, linear_send, after)
+        steps, pull_step = _over_time(engine, self._linear_step, *known)
+        sends, pull_send = _over_time(engine, self._linear_send, after)
 
         def one_step(n, state, sent):
             y, pending, bars, heard = state
@@ -381,6 +380,20 @@ class _Backward:
         state = (y, pending, jnp.zeros_like(path_bar), blank, sent or blank, to_come)
         y, pending, bars, _, sent, to_come = engine.loop(block // long, all_of_long, state)
         return y, pending, to_come, bars, sent
+
+    def _linear_step(self, y: Any, before: Any, heard: Any, noise: Any, n: Any) -> Callable:
+        """One step, transposed: from the cotangent of the state after it to those of what it began with."""
+        step = self.engine.each(self.engine.step, "parts", -1, None, -1, -1, "noise")
+
+        def forward(y, before, heard):
+            return step(self.parts, y, n, before, heard, noise)
+
+        return jax.vjp(forward, y, before, heard)[1]
+
+    def _linear_send(self, y: Any) -> Callable:
+        """What regions send, transposed."""
+        send = self.engine.each(self.engine.send, "parts", -1)
+        return jax.vjp(lambda y: send(self.parts, y), y)[1]
 
     def _shares(self, known: Any, after: Any, bars: Any, sent: Any) -> Any:
         """What the steps of a tick say about the parameters."""

@@ -20,26 +20,28 @@ else:
 class Parts(eqx.Module):
     """What a run consists of and what is derived from it once, all that a gradient may ask for; or flags, leaf by leaf.
 
+    In a batch, what comes one a simulation has an axis more: the first, in cotangents the last.
+
     Attributes:
         network: without its matrices.
         monitors: by name.
         solver: of the steps.
         controller: of the steps between the grid's, None for steps of dt.
-        instant: weights that act at once, as `prepared`.
-        degree: sums of the weights that lead to each region.
+        instant: weights that act at once, as `prepared`: `(source, padded target)`, or sparse sums.
+        degree: sums of the weights that lead to each region, `(target,)`.
         delayed: weights of the sample `steps` back and, with interpolation, of the one before it, `(target, source)`.
-        steps: whole steps of every delay, by coupling.
+        steps: whole steps of every delay, `(target, source)`, by coupling.
         origin: number of the run's first step; within the run they are counted from 0.
     """
 
     network: Network
     monitors: dict[str, AbstractMonitor]
     solver: dfx.AbstractSolver
-    controller: dfx.AbstractStepSizeController | None
-    instant: dict[str, Float[Array, "... source padded_target"] | SparseSum | Mark]
-    degree: dict[str, Float[Array, "... target"] | Mark]
-    delayed: dict[str, tuple[Float[Array, "... target source"] | Mark, ...]] | Mark
-    steps: dict[str, Int[Array, "... target source"] | Mark]
+    controller: dfx.AbstractStepSizeController | Mark | None
+    instant: dict[str, Float[Array, "..."] | SparseSum | Mark]
+    degree: dict[str, Float[Array, "..."] | Mark]
+    delayed: dict[str, tuple[Float[Array, "..."] | Mark, ...]] | Mark
+    steps: dict[str, Int[Array, "..."] | Mark]
     origin: Int[Array, "..."] | Mark
 
 
@@ -60,7 +62,7 @@ class Carry(eqx.Module):
     heard: dict[str, Float[Array, "step feature region ..."] | Mark]
     monitors: dict[str, Any]
     failed_at: Int[Array, "node ..."] | Mark
-    step: Int[Array, ""] | Mark
+    step: Any  # () of int32, which JAX may hand on as a literal
 
 
 class Saved(eqx.Module):

@@ -135,11 +135,8 @@ def fit(
     names = [fixed.names[rule.index] for rule in fixed.rules]
     if isinstance(optimiser, dict):
         owners_of(names, optimiser)
-    terms, held = term_names(loss, model, key), None
-    if validation is not None:
-        held = Held(Objective(validation.loss or loss, fixed), validation.drawn(key))
-        term_names(held.objective.loss, model, key)
-        terms = ["validation", *terms]
+    terms, held = term_names(loss, model, key), _held(validation, loss, fixed, model, key)
+    terms = terms if held is None else ["validation", *terms]
     every = 1 if validation is None else validation.every
     count, common = None if starts is None else len(starts), noise == "common"
     descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
@@ -169,6 +166,14 @@ def fit(
     best = results[int(np.argmin([r.best_loss for r in results]))]
     _warn(results)
     return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _held(validation: Validation | None, loss: Any, fixed: Fixed, model: Any, key: Any) -> Held | None:
+    """What the fit is judged on while it runs, checked."""
+    if validation is None:
+        return None
+    term_names(validation.loss or loss, model, key)
+    return Held(Objective(validation.loss or loss, fixed), validation.drawn(key))
 
 
 def _blank(terms: list[str], names: list[str], starts: int | None) -> dict[str, np.ndarray]:
