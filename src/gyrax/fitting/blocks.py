@@ -41,7 +41,7 @@ def compiled_steps(
 
     def more(x):
         taken, carry, _ = x
-        return (taken < most_steps) & go_on(carry)
+        return (taken < jnp.minimum(most_steps, room)) & go_on(carry)
 
     def body(x):
         taken, carry, buffers = x

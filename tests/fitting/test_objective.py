@@ -1,0 +1,68 @@
+"""What a loss may return, read in one place by all that fit, judge and sweep."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gyrax as gx
+from gyrax.fitting.objective import RESERVED, Objective, named_arrays, outcome, term_names
+
+MODEL = gx.models.Linear(gamma=-0.5)
+SPEC = gx.select(MODEL, "gamma")
+KEYS = jax.random.split(jax.random.key(4), 3)
+
+
+def squares(model, key):
+    """A loss made of residuals that noise moves."""
+    residuals = model.gamma + jnp.array([1.0, 2.0]) + 0.1 * jax.random.normal(key, (2,))
+    return (residuals**2).sum(), {"largest": jnp.abs(residuals).max(), "residuals": residuals}
+
+
+def test_residuals_stand_apart_from_the_terms():
+    value, terms, residuals = outcome(squares(MODEL, KEYS[0]))
+    assert set(terms) == {"largest"} and residuals.shape == (2,)
+    np.testing.assert_allclose(value, (residuals**2).sum(), rtol=1e-6)
+    assert term_names(squares, MODEL, KEYS[0]) == ["largest"]
+    assert outcome(jnp.ones(())) == (jnp.ones(()), {}, None)
+
+
+def test_a_fit_has_no_history_of_residuals_and_a_sweep_has_their_values():
+    result = gx.fit(MODEL, squares, SPEC, optax.adam(0.1), steps=3, key=KEYS[0], progress=False)
+    assert set(result.history) == {"loss", "gradient", "largest"}
+    judged = gx.evaluate(MODEL, squares, KEYS)
+    assert judged["residuals"].shape == (3, 2) and judged["loss"].shape == (3,)
+    found = gx.sweep(MODEL, squares, {"gamma": [-2.0, -1.0]}, key=KEYS[0])
+    assert found["residuals"].shape == (2, 2)
+    assert set(named_arrays(squares(MODEL, KEYS[0]))) == {"loss", "largest", "residuals"}
+
+
+def test_an_objective_on_the_real_line_is_the_loss_of_the_model(rounding):
+    free, fixed = gx.split(MODEL, SPEC)
+    objective = Objective(squares, fixed)
+    alone = [squares(gx.join(free, fixed), key) for key in KEYS]
+    np.testing.assert_allclose(objective.at(free, KEYS[1]).value, alone[1][0], rtol=rounding)
+    value, terms = objective.mean(free, KEYS)
+    np.testing.assert_allclose(value, np.mean([value for value, _ in alone]), rtol=rounding)
+    np.testing.assert_allclose(terms["largest"], np.mean([terms["largest"] for _, terms in alone]), rtol=rounding)
+    stacked = jax.tree.map(lambda x: jnp.stack([x, x + 1]), free)
+    both = objective.means(stacked, KEYS, 2)
+    np.testing.assert_allclose(both[0][0], value, rtol=rounding)
+    other = objective.mean(jax.tree.map(lambda x: x + 1, free), KEYS)
+    np.testing.assert_allclose([both[0][1], both[1]["largest"][1]], [other[0], other[1]["largest"]], rtol=rounding)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_term_cannot_be_called_what_a_history_has_of_its_own(name):
+    with pytest.raises(ValueError, match=f"the history has a '{name}' of its own"):
+        term_names(lambda model, key: (model.gamma, {name: model.gamma}), MODEL, None)
+
+
+def test_what_is_no_loss_is_refused():
+    with pytest.raises(TypeError, match="dict of named scalars, got 1"):
+        outcome((jnp.ones(()), 1))
+    with pytest.raises(TypeError, match="the loss must be a scalar"):
+        term_names(lambda model, key: jnp.ones(3), MODEL, None)
+    with pytest.raises(TypeError, match="the loss's term 'r' must be a scalar"):
+        term_names(lambda model, key: (model.gamma, {"r": jnp.ones(3)}), MODEL, None)
