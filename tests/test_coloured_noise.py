@@ -164,7 +164,7 @@ def test_repr_and_errors(key):
         gx.noise.OrnsteinUhlenbeck(states="x", inputs="c")
     with pytest.raises(ValueError, match="has noise: give simulate a key"):
         gx.simulate(net, 1.0, 0.5)
-    with pytest.raises(ValueError, match="had 2 rows of states and coloured noise"):
+    with pytest.raises(ValueError, match="had 2 rows of states and of memory"):
         gx.simulate(net, 1.0, 0.5, key=key, start=gx.simulate(network(None), 1.0, 0.5).final)
     for covariance, message in (
         (np.ones((2, 3)), "a covariance is"),

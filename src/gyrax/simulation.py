@@ -59,6 +59,7 @@ def simulate(
     Raises:
         ValueError: if duration or a period is no multiple of dt, a key is missing, names do not exist, shapes do not match,
             a delay is outside of its bounds, or the solver needs more of the noise than its increments.
+        TypeError: for what is no monitor.
 
     Example:
         >>> import gyrax as gx
@@ -76,6 +77,10 @@ def simulate(
     if isinstance(stepsize_controller, dfx.ConstantStepSize):
         stepsize_controller = None
     named = _named(monitors)
+    if isinstance(start, Final) and start.dt != dt:
+        raise ValueError(
+            f"the earlier run had dt = {start.dt} ms and this has {dt}: a history cannot go on with another step"
+        )
     setup = resolve(network, named, solver, stepsize_controller, dt)
     steps = whole_steps(duration, dt, "duration")
     horizon = None if gradient_horizon is None else whole_steps(gradient_horizon, dt, "gradient_horizon")
@@ -112,10 +117,6 @@ def _check_solver(solver: dfx.AbstractSolver, controller: Any, network: Network)
 def _key(setup: Setup, start: Any, key: Any) -> Any:
     """The key of a run's noise: the one given, or that of the run it goes on from."""
     if isinstance(start, Final):
-        if start.dt != setup.dt:
-            raise ValueError(
-                f"the earlier run had dt = {start.dt} ms and this has {setup.dt}: a history cannot go on with another step"
-            )
         key = start.key if key is None else key
     noisy = ["this network"] if setup.network.noises else []
     noisy += [f"monitor '{name}'" for name, monitor in setup.monitors.items() if monitor.noisy]

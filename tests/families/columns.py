@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import gyrax as gx
-from gyrax import Peer
 from gyrax.models.modes import COUNT, mean_field
+
+from . import Peer
 
 m, c = gx.models, gx.couplings
 PSP = [(0.0, 20.0), (-1.0, 1.0)]

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 import gyrax as gx
-from gyrax import Peer
+
+from . import Peer
 
 m, c = gx.models, gx.couplings
 

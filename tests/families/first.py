@@ -1,7 +1,8 @@
 """Wong-Wang, Hopf, Jansen-Rit, linear: cases of the contract, and The Virtual Brain's names."""
 
 import gyrax as gx
-from gyrax import Peer
+
+from . import Peer
 
 m, c = gx.models, gx.couplings
 CASES = {

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 import gyrax as gx
-from gyrax import Peer
+
+from . import Peer
 
 m, c = gx.models, gx.couplings
 QIF = [(0.0, 2.0), (-2.0, 1.5)]  # rate and mean potential of quadratic integrate-and-fire neurons

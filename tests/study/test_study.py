@@ -5,6 +5,7 @@ drawn from are written down.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import sys
@@ -20,6 +21,8 @@ import yaml
 
 import gyrax as gx
 from gyrax import study
+from gyrax.study import mismatch, report, stages
+from gyrax.study import study as whole_study
 
 pytestmark = pytest.mark.once
 
@@ -94,7 +97,7 @@ def listening(figure=False):
     """No simulation, and an ear on every fit, sweep and evaluation of the study."""
     ear = Ear()
     EARS.append(ear)
-    fit, sweep, evaluate = study.fit, study.sweep, study.evaluate
+    fit, sweep, evaluate = gx.fit, gx.sweep, gx.evaluate
 
     def fit_heard(*args, **kwargs):
         stage = kwargs["checkpoint"].name.split(".")[0]
@@ -116,13 +119,14 @@ def listening(figure=False):
     recipe = study.RECIPES["WongWang"]
     coarse = {name: (low, high, 3 if "w" in name else 2) for name, (low, high, _) in recipe.space.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(study.RECIPES, "WongWang", study.dataclasses.replace(recipe, space=coarse))
-        patch.setattr(study, "simulate", simulate)
-        patch.setattr(study, "fit", fit_heard)
-        patch.setattr(study, "sweep", sweep_heard)
-        patch.setattr(study, "evaluate", evaluate_heard)
+        patch.setitem(study.RECIPES, "WongWang", dataclasses.replace(recipe, space=coarse))
+        patch.setattr(mismatch, "simulate", simulate)
+        patch.setattr(stages, "fit", fit_heard)
+        patch.setattr(stages, "sweep", sweep_heard)
+        patch.setattr(stages, "evaluate", evaluate_heard)
+        patch.setattr(whole_study, "evaluate", evaluate_heard)
         if not figure:
-            patch.setattr(study.Study, "_figure", lambda self, network, found: None)
+            patch.setattr(report, "draw", lambda *args: None)
         yield ear
 
 
@@ -179,7 +183,7 @@ def test_train_figures_are_of_the_best_step(network, target, whole):
         with listening():
             loss = whole.study.loss(TIMES["duration"])
             keys = jax.random.wrap_key_data(jnp.array(keys, jnp.uint32))
-            again = study.evaluate(result.model, loss.terms, keys).mean
+            again = gx.evaluate(result.model, loss.terms, keys).mean
         for term in ("r", "rmse"):
             assert again[term] == pytest.approx(result.history[term][result.best_step], rel=1e-12)
 
@@ -208,7 +212,7 @@ def test_fits_hear_the_duration_and_judgements_the_judged_one_both_after_the_war
 
 
 def test_another_seed_hears_other_noise_in_every_stage_and_judgement(network, target, whole, tmp_path):
-    settings = study.dataclasses.replace(SETTINGS, seed=12, steps=1)
+    settings = dataclasses.replace(SETTINGS, seed=12, steps=1)
     other = done(network, target, tmp_path, settings)
     ours, theirs = ({key for keys in x.ear.heard.values() for key, _ in keys} for x in (whole, other))
     assert not ours & theirs
@@ -224,7 +228,7 @@ def test_a_stage_begins_where_the_one_before_ended(whole):
     with listening():
         start = gx.best(grid, whole.study.network)[0]
         keys = jax.random.wrap_key_data(jnp.array(sorted(set(whole.ear.keys("refine"))), jnp.uint32))
-        terms = study.evaluate(start, whole.study.loss(TIMES["duration"]).terms, keys).mean
+        terms = gx.evaluate(start, whole.study.loss(TIMES["duration"]).terms, keys).mean
         assert float(start.model.w) == pytest.approx(float(grid["model.w"][j]))
         assert float(start.coupling.strength) == pytest.approx(float(grid["coupling.strength"][i]))
     assert begun["r"][0] == pytest.approx(terms["r"], rel=1e-12)
@@ -314,7 +318,7 @@ def test_a_stage_on_disk_is_not_computed_again(network, target, whole, tmp_path)
 
 
 def test_of_one_seed_there_is_no_spread_and_no_ceiling(network, target, tmp_path):
-    settings = study.dataclasses.replace(SETTINGS, seeds=1, steps=1, free=("coupling.strength",))
+    settings = dataclasses.replace(SETTINGS, seeds=1, steps=1, free=("coupling.strength",))
     alone = done(network, target, tmp_path, settings)
     assert [s["name"] for s in alone.study.stages] == ["explore", "refine"]  # nothing of the model is free
     assert all(s["unseen"]["r_sd"] == 0 and s["unseen"]["seeds"] == 1 for s in alone.study.stages)
@@ -324,7 +328,7 @@ def test_of_one_seed_there_is_no_spread_and_no_ceiling(network, target, tmp_path
 
 def test_an_exploration_without_a_finite_candidate_says_so(network, target, tmp_path):
     broken = eqx.tree_at(lambda n: n.model.w, network, jnp.nan)
-    free = study.dataclasses.replace(SETTINGS, free=("coupling.strength",))
+    free = dataclasses.replace(SETTINGS, free=("coupling.strength",))
     with listening(), pytest.raises(FloatingPointError, match="no candidate of the exploration stayed finite"):
         study.Study(free, broken, target, tmp_path, progress=False).run()
 
@@ -347,7 +351,8 @@ def test_a_smaller_study_is_smaller_in_every_way():
 
 
 def test_a_free_parameter_that_no_recipe_explores_is_explored_about_its_value(network, target):
-    one = study.Study(study.dataclasses.replace(SETTINGS, free=("model.I_o", "noise.sigma")), network, target, None)
+    one = study.Study(dataclasses.replace(SETTINGS, free=("model.I_o", "noise.sigma")), network, target, None)
     assert one.free == ("model.I_o", "noise.sigma") and one.regional == ("model.I_o",)
-    np.testing.assert_allclose(one._values("model.I_o"), 0.32 * np.linspace(0.5, 1.5, 11))
-    np.testing.assert_allclose(one._values("model.w"), np.linspace(0.1, 0.8, 15))
+    task = stages.Task("explore", network, one.free, None, None, one.settings, one.recipe, None, progress=False)
+    np.testing.assert_allclose(stages._candidates(task, "model.I_o"), 0.32 * np.linspace(0.5, 1.5, 11))
+    np.testing.assert_allclose(stages._candidates(task, "model.w"), np.linspace(0.1, 0.8, 15))

@@ -1,23 +1,25 @@
 """The loops of a segment backwards: gradients by hand-written adjoint.
 
-Time runs to the left; cotangents (`bar`: the gradient of the result by a value) come in at the right end:
+The work goes from right to left, from the end of the run to its beginning; cotangents (`bar`: the gradient of the result by a
+value) come in at the right end. Not to scale:
 
     chunk         |<----------------------|<----------------------|  recomputed first, if its path was not kept
     tick          |<----------|<----------|<----------|<----------|  back through its monitors, then through its steps
-    block                     |<----|<----|                          steps linearised together, few enough for the cache
-    long window               |<----|<----|                          hears from the future by the delays that reach beyond it
-    short window              |<-|<-|<-|<-|                          hears from the future by the shorter delays
-    step                      ||||||||||||                           transposed linear steps, one after another
+    block         |<----------|                                      long windows linearised together, few enough for the cache
+    long window   |<----|<----|                                      hears from the future by the delays no shorter than it
+    short window  |<-|<-|<-|<-|                                      hears from the future by the shorter delays
+    step          ||||||||||||                                       transposed linear steps, one after another
 
 What the regions of the future make of what a region sends comes back by the same windowed reads as forward, with sources and
 targets exchanged and time reversed. They read `to_come`, a buffer like that of what was sent, laid out from the tick's own
 steps on into the future:
 
     columns   |<---------- tick ---------->|<------- depth ------->|slack|
-               cotangents of what is heard   those of later ticks
-               at each step, written here    that its delays reach
+               cotangents of what is heard   those of later ticks, as far
+               at each step, written here    as the longest delay reaches
 
-A connection of k steps reads, for a window at column `at`, the columns from at + k on: what was sent then was heard there.
+Column i of the tick is of what is heard after step i. A connection of k steps reads, for a window at column `at`, the columns
+from at + k on: what was sent after step i is heard after step i + k.
 
 The steps of a block are linearised side by side, for their path is known by then; only the transposed linear steps run one
 after another. Parameters get their share of a whole block at once, delayed weights that of a whole tick.
@@ -125,6 +127,7 @@ def plain_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: 
     """The same for plain autodiff, forward mode included."""
     reads = engine.reads(parts)
 
+    # Chunk after chunk: each begins where the last ended.
     def chunk(carry, _):
         carry, (found, _) = engine.chunk(parts, reads, carry, key, False)
         return carry, found
@@ -159,7 +162,7 @@ class _Backward:
         parts: of the run.
         first: the carry that the segment began with.
         key: of the run's noise.
-        wanted: which leaves of the parts and of the first carry a gradient is asked for.
+        asked: which leaves of the parts and of the first carry a gradient is asked for.
         keep: whether the path of the whole segment was kept, or is recomputed chunk by chunk.
     """
 
@@ -167,7 +170,7 @@ class _Backward:
     parts: Parts
     first: Carry
     key: Any
-    wanted: _Asked
+    asked: _Asked
     keep: bool
 
     def run(self, saved: Any, bars: Any) -> Any:
@@ -220,7 +223,7 @@ class _Backward:
     @property
     def _weigh(self) -> bool:
         """Whether a gradient is asked for by delayed weights."""
-        return any(jax.tree.leaves(self.wanted.parts.delayed))
+        return any(jax.tree.leaves(self.asked.parts.delayed))
 
     # One tick
 
@@ -243,10 +246,10 @@ class _Backward:
                 return take(rows, at, block)
 
             before, now = ({name: take(h, at + k, block) for name, h in saved.heard.items()} for k in (0, 1))
-            known = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
+            began = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
             given = jax.tree.map(some, (seen.path, seen.arrived, sent))
-            y, pending, to_come, bars, sends = self._steps(y, pending, to_come, back, at, known, some(after), given)
-            return y, pending, to_come, _add(shared, self._shares(known, some(after), bars, sends))
+            y, pending, to_come, bars, sends = self._steps(y, pending, to_come, back, at, began, some(after), given)
+            return y, pending, to_come, _add(shared, self._shares(began, some(after), bars, sends))
 
         x = (state.y + seen.end, pending, state.to_come, gradient.shared)
         y, pending, to_come, shared = engine.loop(tick // block, several, x)
@@ -312,8 +315,8 @@ class _Backward:
         pending: Any,
         to_come: Any,
         back: dict[str, Reads],
-        origin: Any,
-        known: Any,
+        first: Any,
+        began: Any,
         after: Any,
         given: Any,
     ) -> tuple[Any, Any, Any, Any, Any]:
@@ -324,8 +327,8 @@ class _Backward:
             pending: as in `_State`.
             to_come: as in `_State`.
             back: the reads that bring cotangents back.
-            origin: where in the tick the block begins.
-            known: what each step began with: state, delayed sums at both ends, noise, its number.
+            first: where in the tick the block begins.
+            began: what each step began with: state, delayed sums at both ends, noise, its number.
             after: the state after each step.
             given: cotangents from outside, by step: of states, of delayed sums, of what was sent.
 
@@ -334,8 +337,8 @@ class _Backward:
         """
         engine, (path_bar, arrived, sent) = self.engine, given
         block, long, short = self._block, engine.segment.window, engine.short_window
-        steps, pull_step = _over_time(engine, self._linear_step, *known)
-        sends, pull_send = _over_time(engine, self._linear_send, after)
+        steps, pull_step = _linearised(engine, self._linear_step, *began)
+        sends, pull_send = _linearised(engine, self._linear_send, after)
 
         def one_step(n, state, sent):
             y, pending, bars, heard = state
@@ -350,7 +353,7 @@ class _Backward:
             y, pending, bars, heard, sent, to_come = state
             for name, sums in back.items():
                 if sums.short is not None:
-                    rows = take(sent[name], at, short) + sums.short.read(to_come[name], origin + at)
+                    rows = take(sent[name], at, short) + sums.short.read(to_come[name], first + at)
                     sent = sent | {name: put(sent[name], rows, at)}
 
             # Step before step, the last first.
@@ -358,7 +361,7 @@ class _Backward:
                 return one_step(at + short - 1 - i, state, sent)
 
             y, pending, bars, heard = jax.lax.fori_loop(0, short, body, (y, pending, bars, heard))
-            to_come = {name: engine.write(x, take(heard[name], at, short), origin + at) for name, x in to_come.items()}
+            to_come = {name: engine.write(x, take(heard[name], at, short), first + at) for name, x in to_come.items()}
             return y, pending, bars, heard, sent, to_come
 
         def all_of_long(w, state):
@@ -366,7 +369,7 @@ class _Backward:
             at = block - (w + 1) * long
             for name, sums in back.items():
                 if sums.long is not None:
-                    rows = take(sent[name], at, long) + sums.long.read(to_come[name], origin + at)
+                    rows = take(sent[name], at, long) + sums.long.read(to_come[name], first + at)
                     sent = sent | {name: put(sent[name], rows, at)}
 
             # Short window before short window, the last first.
@@ -395,8 +398,8 @@ class _Backward:
         send = self.engine.each(self.engine.send, "parts", -1)
         return jax.vjp(lambda y: send(self.parts, y), y)[1]
 
-    def _shares(self, known: Any, after: Any, bars: Any, sent: Any) -> Any:
-        """What the steps of a tick say about the parameters."""
+    def _shares(self, began: Any, after: Any, bars: Any, sent: Any) -> Any:
+        """What the steps of a block say about the parameters."""
         if not jax.tree.leaves(self._shared):
             return self._shared
         engine = self._per_run
@@ -405,7 +408,7 @@ class _Backward:
 
         def run(shared):
             parts = self._with(shared)
-            new = engine.over_time(lambda y, before, heard, noise, n: step(parts, y, n, before, heard, noise))(*known)
+            new = engine.over_time(lambda y, before, heard, noise, n: step(parts, y, n, before, heard, noise))(*began)
             return new, engine.over_time(lambda y: send(parts, y))(after)
 
         return jax.vjp(run, self._shared)[1]((bars, sent))[0]
@@ -438,12 +441,14 @@ class _Backward:
         engine, found = self.engine, {}
         tick, long, short = engine.segment.tick, engine.segment.window, engine.short_window
         for name, buffer in to_come.items():
-            if not self.wanted.carry.history[name]:
+            if not self.asked.carry.history[name]:
                 found[name] = None
                 continue
             pieces = []
+            # A tick's worth of columns before another, until the whole depth of the history is covered.
             for _ in range(-(-engine.depth // tick)):
                 total = jnp.zeros((tick, engine.features[name], engine.regions, *engine.tail), buffer.dtype)
+                # What long delays bring back, then what short ones do.
                 for sums, length in zip(back[name], (long, short), strict=True):
                     if sums is not None:
                         starts = length * jnp.arange(tick // length)
@@ -460,7 +465,7 @@ class _Backward:
     @property
     def _shared(self) -> Any:
         """The wanted leaves of the parts, without the delayed weights; in a batch, one a simulation."""
-        wanted = dataclasses.replace(self.wanted.parts, delayed=None)
+        wanted = dataclasses.replace(self.asked.parts, delayed=None)
         shared = jax.tree.map(lambda w, x: x if w else None, wanted, dataclasses.replace(self.parts, delayed=None))
         if self.engine.batch is None:
             return shared
@@ -473,6 +478,7 @@ class _Backward:
         return x if axis == 0 else jnp.broadcast_to(x, (self.engine.batch, *x.shape))
 
     def _with(self, shared: Any) -> Parts:
+        """The parts with these leaves in place of their own."""
         return eqx.combine(shared, self.parts)
 
     @property
@@ -482,11 +488,12 @@ class _Backward:
         if engine.batch is None:
             return engine
         own = engine.own
-        parts = jax.tree.map(lambda w, a: 0 if w else a, self.wanted.parts, own.parts, is_leaf=_is_none)
+        parts = jax.tree.map(lambda w, a: 0 if w else a, self.asked.parts, own.parts, is_leaf=_is_none)
         parts = dataclasses.replace(parts, delayed=own.parts.delayed)
         return dataclasses.replace(engine, axes=own._replace(parts=parts))
 
     def _no_gradient(self) -> "_Gradient":
+        """Zeros, before anything was said."""
         shared = jax.tree.map(jnp.zeros_like, self._shared)
         if not self._weigh:
             return _Gradient(shared, None)
@@ -515,7 +522,7 @@ class _Backward:
         bar = jax.vjp(grouped, delayed)[1](gradient.weights)[0]
         if engine.batch is not None:
             bar = _batch_last(bar)
-        bar = jax.tree.map(lambda w, x: x if w else None, self.wanted.parts.delayed, bar)
+        bar = jax.tree.map(lambda w, x: x if w else None, self.asked.parts.delayed, bar)
         return dataclasses.replace(shared, delayed=bar)
 
 
@@ -533,8 +540,9 @@ class _Gradient(NamedTuple):
 class _State(NamedTuple):
     """Where the way back stands, cotangents all.
 
-    `y`: of the state. `pending`: of the delayed sums heard at its time, which the step before it has a part in, too. `to_come`:
-    of what is heard from then on. `direct`: of what was sent, where the result depends on the history that a run leaves.
+    `y`: of the state. `pending`: of the delayed sums heard at its time, as far as the steps after it heard them; the step that
+    ends there hears them too, and adds its own. `to_come`: of what is heard from then on. `direct`: of what was sent, where the
+    result depends on the history that a run leaves. `monitors`: of their states. `gradient`: of the parameters.
     """
 
     y: Any
@@ -584,7 +592,7 @@ def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
 
 
-def _over_time(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
+def _linearised(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
     """`engine.over_time(function)(*xs)`, but what of its result does not depend on `xs` is made once.
 
     The weights of a product, say.

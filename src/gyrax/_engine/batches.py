@@ -1,4 +1,4 @@
-"""Many simulations at once: under `vmap`, with the batch as the last axis of everything."""
+"""Many simulations at once: under `vmap`, with the batch as the last axis of all that changes during a run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,7 +41,11 @@ def ensemble(engine: Engine, job: Callable, arguments: tuple) -> Any:
 
 
 def _together(engine: Engine, size: int, flags: Any, arrays: Any) -> tuple[Engine, Any]:
-    """The engine for a batch, and its arguments with the batch where it wants it."""
+    """The engine for a batch, and its arguments with the batch where it wants it.
+
+    Arguments are parts, carry and key, then what else there is; `flags` say which of their leaves have a batch. Parts and key
+    keep it first, all others get it last. The carry's step is a plain number, the same for all.
+    """
     parts, carry, key, *rest = arrays
     axes = Axes(jax.tree.map(lambda b: 0 if b else None, flags[0]), flags[2])
     engine = dataclasses.replace(engine, batch=size, axes=axes)

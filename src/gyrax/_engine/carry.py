@@ -51,7 +51,7 @@ class Carry(eqx.Module):
     Attributes:
         y: the state, and below it the rows of what remembers.
         history: what was sent, `depth` samples of each feature, by coupling.
-        heard: delayed sums now, and as many before as are `known`, by coupling.
+        heard: the last `known` delayed sums, the present one last, by coupling.
         monitors: their states.
         failed_at: the step after which a region was first not finite, -1 where it still is.
         step: number of the next step.

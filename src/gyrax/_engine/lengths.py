@@ -63,7 +63,6 @@ def plan(
     monitors: list[list[Cycle]],
     longest_window: int,
     horizon: int | None = None,
-    passed: int = 0,
 ) -> list[Segment]:
     """Cuts a run into at most three segments: a beginning, most of it, and what is left.
 
@@ -72,20 +71,19 @@ def plan(
         monitors: for each one the periods whose ends none of its updates may straddle.
         longest_window: steps of delayed input that can be known at once.
         horizon: steps after which gradients are cut: a tick begins there.
-        passed: steps of the run before these.
 
     Example:
         >>> plan(60_000, [[(720, 0)]], 4)
         [Segment(ticks=125, tick=480, window=4)]
     """
-    every = [*{s for monitor in monitors for s in monitor}, *([(horizon, passed % horizon)] if horizon else [])]
+    every = [*{s for monitor in monitors for s in monitor}, *([(horizon, 0)] if horizon else [])]
     periods = {period for period, _ in every}
     units = {*periods, _TICK, _TICK // 2, math.lcm(*periods, 1)}
 
     @functools.cache
     def cut(first: int, length: int) -> tuple[float, Segment]:
         now = [[(period, (phase + first) % period) for period, phase in monitor] for monitor in monitors]
-        return _segment(length, now, max(longest_window, 1), horizon, passed + first)
+        return _segment(length, now, max(longest_window, 1), horizon, first)
 
     def pieces(first: int, unit: int) -> list[tuple[int, int]]:
         main = (steps - first) // unit * unit

@@ -1,10 +1,11 @@
 """The nested loops of a run, one inside the other.
 
-A segment, with delays of 3 steps at least, most of them of 6 or more, and a monitor that samples every 12:
+A segment, not to scale (`lengths.py` and `reads.py` choose the lengths):
 
     segment       |-----------------------------------------------|  equal ticks: one compiled program
     chunk         |-----------------------|-----------------------|  what a gradient recomputes at a time
     tick          |-----------|-----------|-----------|-----------|  draws its noise, runs its steps, lets monitors observe
+    piece         |---|---|---|                                      what a monitor sees at a time, at most a tick
     long window   |-----|-----|                                      hears the delays that are no shorter than it
     short window  |--|--|--|--|                                      hears the shorter delays, sends what its steps made
     step          ||||||||||||                                       the solver
@@ -14,13 +15,16 @@ in one go: a slice of the past for each connection, not a number for each connec
 stands in a buffer, time along its columns, the past of `depth` samples first, then room for the tick:
 
     columns   |<------- depth ------->|<---------- tick ---------->|slack|
-               past, kept in the carry  written window by window    padded slices may touch it
+               past, kept in the carry  written a short window     padded slices may touch it
+                                        at a time
 
-A connection of k steps reads, for a window at column `at` of the tick, the columns from depth + at - k on. After the tick
-its last `depth` columns are the past of the next.
+Column i of the tick is what was sent after step i; what the tick's first state sent is the last of the past. A connection of k
+steps reads, for a window at column `at` of the tick, the columns from depth + at - k on. After the tick its last `depth`
+columns are the past of the next.
 
-`backward.py` goes the same way back. Everything here takes its arrays as arguments and may carry a batch as the last
-axis, so that it can do so, and for ensembles.
+`backward.py` goes the same way back. Everything here takes its arrays as arguments, so that it can use the same pieces. In an
+ensemble (`batches.py`) what changes during a run has the batch as its last axis; parts and key have it first, where they
+differ between simulations at all.
 """
 
 import dataclasses
@@ -41,11 +45,11 @@ from ..network.afferent import Afferent, AfferentPath
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
-from .reads import SLACK, WindowedSum, inner_window, stacked
+from .reads import SLACK, Lags, WindowedSum, inner_window, stacked
 
 #: Numbers of a state from which on several steps side by side are no faster than one by one.
 _LONG = 4096
-#: Steps of a controlled solver in one window (or tick, without delays) after which it gives up.
+#: Steps of a controlled solver in one short window (or tick, without delays) after which it gives up.
 _MOST_STEPS = 16384
 
 
@@ -91,8 +95,9 @@ class Engine:
         shape: states and nodes.
         regions: what delays lie between; nodes lie in them.
         horizon: steps after which gradients are cut.
-        adjoint: how gradients pass diffrax's own loop, with steps that are chosen as it goes; None for steps of dt.
-        batch: simulations along the last axis of everything; None for one.
+        diffrax_adjoint: how gradients pass diffrax's own loop, with steps that are chosen as it goes; None for steps of dt.
+        known: how many of the latest delayed sums a step needs, the present one included: more than one for cubic interpolation.
+        batch: simulations along the last axis of what changes during a run; None for one.
         axes: of a batch, what comes one a simulation.
     """
 
@@ -102,13 +107,14 @@ class Engine:
     per_chunk: int
     sources: dict[str, tuple[str, ...]]
     afferent: bool
-    lags: dict[str, tuple[np.ndarray, np.ndarray]]
+    lags: dict[str, Lags]
     depth: int
     features: dict[str, int]
     shape: tuple[int, int]
     regions: int
     horizon: int | None = None
-    adjoint: Any = None
+    diffrax_adjoint: Any = None
+    known: int = 1
     batch: int | None = None
     axes: Axes | None = None
 
@@ -128,7 +134,7 @@ class Engine:
 
     @property
     def own(self) -> Axes:
-        """What comes one a simulation of the batch that there is."""
+        """The axes of a batch, where there is one."""
         assert self.axes is not None
         return self.axes
 
@@ -259,11 +265,6 @@ class Engine:
         return jnp.zeros((window, self.features[name], self.regions, *self.tail))
 
     @property
-    def known(self) -> int:
-        """Sums kept from before a tick: the last one, and for cubic interpolation two more."""
-        return 1 if self.adjoint is None else 3
-
-    @property
     def tail(self) -> tuple[int, ...]:
         """The last axis of everything, if there is a batch."""
         return () if self.batch is None else (self.batch,)
@@ -361,12 +362,12 @@ class Engine:
 
         def all_of_short(at, state):
             y, path, heard, buffers = state
-            # What the short delays bring is added to what the long ones have brought already.
+            # Coupling after coupling: what short delays bring is added to what long ones have brought already.
             for name, sums in reads.items():
                 if sums.short is not None:
                     rows = take(heard[name], at + known, short) + sums.short.read(buffers[name], at)
                     heard = heard | {name: put(heard[name], rows, at + known)}
-            if self.adjoint is None:
+            if self.diffrax_adjoint is None:
                 # Step after step, each from the state before it.
                 def body(i, state):
                     return one_step(at + i, state, heard)
@@ -385,6 +386,7 @@ class Engine:
         def all_of_long(w, state):
             y, path, heard, buffers = state
             at = w * long
+            # Coupling after coupling: what long delays bring.
             for name, sums in reads.items():
                 if sums.long is not None:
                     heard = heard | {name: put(heard[name], sums.long.read(buffers[name], at), at + known)}
@@ -426,7 +428,7 @@ class Engine:
             args,
             saveat=dfx.SaveAt(ts=ends),
             stepsize_controller=parts.controller,
-            adjoint=self.adjoint,
+            adjoint=self.diffrax_adjoint,
             max_steps=_MOST_STEPS,
         )
         assert solution.ys is not None
@@ -445,7 +447,7 @@ class Engine:
 
     def _undelayed(self, parts: Parts, carry: Carry, noise: Any) -> tuple[Array, Array]:
         """The last state and those before each step. Written out after the step, XLA would compute it twice."""
-        if self.adjoint is not None:
+        if self.diffrax_adjoint is not None:
             return self.solve(parts, carry.y, carry.step, {}, self.segment.tick)
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
 

@@ -6,7 +6,6 @@ from typing import Any
 import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Int
 
 from .._steps import whole_steps
@@ -20,12 +19,10 @@ from ..network import Network
 from ..network.afferent import prepared
 from .carry import Parts
 from .lengths import Sampling
+from .reads import Lags
 
 #: Share of all pairs below which weights that act at once are summed as lists, not as a matrix.
 _FEW = 0.03
-
-#: Fewest whole steps back of every connection, and which connections there are, `(target, source)`.
-Lags = tuple[np.ndarray, np.ndarray]
 
 
 class Wire(eqx.Module):
@@ -139,6 +136,11 @@ class Setup(eqx.Module):
         if not self.delays:
             return 0
         return max(delay.depth(self.dt) for delay in self.delays.values()) + (0 if self.controller is None else 2)
+
+    @property
+    def known(self) -> int:
+        """How many of the latest delayed sums a step needs: the present one, for cubic interpolation two before it."""
+        return 1 if self.controller is None else 3
 
     def lags(self) -> dict[str, Lags]:
         """How far back each delayed coupling reads at least."""

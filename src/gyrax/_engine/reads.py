@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 #: Sources whose slices are added up in one kernel, for all targets (docs/design.md).
 _TOGETHER = 8
 _LONGEST_WINDOW = 64
+#: Fewest whole steps back of every connection, and which connections there are, `(target, source)`.
+Lags = tuple[np.ndarray, np.ndarray]
 #: Columns behind the end of a buffer, which a padded slice may touch.
 SLACK = 8
 
@@ -41,10 +43,10 @@ def windows(fewest: Int[np.ndarray, "target source"], connected: Bool[np.ndarray
         inner = inner_window(fewest, connected, window)
         return padded(long) * (0.9 / window + 0.05) + padded(connected & ~long) * (0.9 / inner + 0.1) + 500 / inner
 
-    return min((2**k for k in range(7)), key=cost)
+    return min((2**k for k in range(_LONGEST_WINDOW.bit_length())), key=cost)
 
 
-def stacked(lags: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def stacked(lags: dict[str, Lags]) -> tuple[np.ndarray, np.ndarray]:
     """The connections of all couplings below each other; those of couplings that share a delay once."""
     different = {(fewest.tobytes(), connected.tobytes()): (fewest, connected) for fewest, connected in lags.values()}
     fewest, connected = zip(*different.values(), strict=True)
@@ -175,17 +177,17 @@ class WindowedSum(eqx.Module):
         """Gradient of the weights: sums over time and features of what each connection carried times `heard`'s cotangent."""
         length, q = len(heard), jnp.moveaxis(heard, 2, 0).reshape(heard.shape[2], -1)
         by_source, at_once = (
-            lambda *args, f=f: f(*args, length) for f in (self._correlate_sources, self._correlate_at_once)
+            lambda *args, f=f: f(*args, length) for f in (self._correlate_places, self._correlate_at_once)
         )
         return jax.lax.platform_dependent(q, buffer, cpu=by_source, default=at_once)
 
-    def _correlate_sources(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
-        """One source at a time: product and sum fuse."""
+    def _correlate_places(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
+        """One place of the lists at a time, another source for each target: product and sum fuse."""
         flat = buffer.reshape(-1)
 
         def source(_, starts):
             slices = (self._slices(flat, starts, tap, length) for tap in range(len(self.weights)))
-            return None, tuple(self._over_time(x * q) for x in slices)
+            return None, tuple(self._summed(x * q) for x in slices)
 
         found = jax.lax.scan(source, None, self.starts.reshape(-1, len(q)))[1]
         return tuple(x.reshape(*self.starts.shape, *x.shape[2:]) for x in found)
@@ -193,9 +195,9 @@ class WindowedSum(eqx.Module):
     def _correlate_at_once(self, q: Array, buffer: Array, length: int) -> tuple[Array, ...]:
         flat = buffer.reshape(-1)
         slices = (self._slices(flat, self.starts, tap, length) for tap in range(len(self.weights)))
-        return tuple(self._over_time(x * q) for x in slices)
+        return tuple(self._summed(x * q) for x in slices)
 
-    def _over_time(self, product: Array) -> Array:
+    def _summed(self, product: Array) -> Array:
         apart = product if self.batch is None else product.reshape(*product.shape[:-1], -1, self.batch)
         return apart.sum(product.ndim - 1)
 

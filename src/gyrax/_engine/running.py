@@ -14,11 +14,11 @@ from .backward import plain_segment, run_segment
 from .carry import Carry, Parts
 from .lengths import Sampling, Segment, divisors, plan
 from .loops import Engine
-from .prepare import Lags, Setup, assemble
-from .reads import stacked, windows
+from .prepare import Setup, assemble
+from .reads import Lags, stacked, windows
 from .starts import filled
 
-#: Steps whose noise is drawn at a time.
+#: Steps of a chunk that a gradient recomputes: a quarter of it at least, eight times it at most.
 _CHUNK = 1024
 #: Bytes of a run's path above which a gradient recomputes it chunk by chunk instead of keeping it.
 _KEPT = 64e6
@@ -50,11 +50,13 @@ def run(
     adjoint = None
     if setup.controller is not None:
         adjoint = dfx.RecursiveCheckpointAdjoint() if autodiff == "reverse" else dfx.ForwardMode()
-    carry = filled(setup, parts, start, 1 if adjoint is None else 3)
+    carry = filled(setup, parts, start)
     samples: dict[str, list[Array]] = {name: [] for name in setup.ears}
+    # Segment after segment, each with an engine of its own.
     for segment in segments:
         sampling = setup.sampling(first, now)
-        engine = dataclasses.replace(_engine(setup, segment, sampling, lags), horizon=horizon, adjoint=adjoint)
+        engine = _engine(setup, segment, sampling, lags)
+        engine = dataclasses.replace(engine, horizon=horizon, diffrax_adjoint=adjoint, known=setup.known)
         carry, found = _segment(engine, parts, carry, key, autodiff)
         for name, values in found.items():
             samples[name].append(values[sampling.due(name, segment)])
@@ -102,11 +104,12 @@ def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, autodiff: str
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
     rows = sum(engine.features.values()) + engine.shape[0]
     # Without delays there is nothing for the adjoint to win (docs/design.md).
-    by_hand = autodiff == "reverse" and engine.features and engine.adjoint is None
+    by_hand = autodiff == "reverse" and engine.features and engine.diffrax_adjoint is None
     rows *= 1 if by_hand else _RESIDUALS
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     through = run_segment if by_hand else plain_segment
     pieces = []
+    # The equal chunks, then one of the ticks that are left.
     for chunks, ticks in lengths:
         if chunks * ticks:
             step = carry.step + chunks * ticks * segment.tick

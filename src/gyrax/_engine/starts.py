@@ -39,7 +39,7 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
         place = Final(network.with_memory(y, key), history, {}, zero, None, setup.dt, phases, kinds)
     if place.y.shape != (network.n_rows, network.n_nodes):
         raise ValueError(
-            f"the run that start= comes from had {len(place.y)} rows of states and coloured noise in {place.y.shape[1]} nodes, "
+            f"the run that start= comes from had {len(place.y)} rows of states and of memory in {place.y.shape[1]} nodes, "
             f"this network has {network.n_rows} in {network.n_nodes}"
         )
     return place
@@ -87,14 +87,13 @@ def _sent_before(setup: Setup, history: History, expected: tuple[int, int]) -> d
     return found
 
 
-def filled(setup: Setup, parts: Parts, place: Final, known: int) -> Carry:
+def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
     """The carry at the start: a history that fits, where there is none yet, what is heard of it, and monitors at rest.
 
     Args:
         setup: of the run.
         parts: of the run.
         place: where it starts.
-        known: how many delayed sums are kept, the present one and those before.
     """
     network, depth = setup.network, setup.depth
     history, heard = {}, {}
@@ -108,7 +107,9 @@ def filled(setup: Setup, parts: Parts, place: Final, known: int) -> Carry:
                 "with other delays, or had another stepsize_controller"
             )
         past = history[name].reshape(network.n_regions, depth, len(sent))
-        rows = [_heard(past, parts.steps[name] + before, parts.delayed[name]) for before in reversed(range(known))]
+        rows = [
+            _heard(past, parts.steps[name] + before, parts.delayed[name]) for before in reversed(range(setup.known))
+        ]
         heard[name] = jnp.stack(rows)
     states = dict(place.monitors)
     for name, monitor in setup.monitors.items():

@@ -127,7 +127,7 @@ def check_same(one: Labels, two: Labels, name_one: str, name_two: str, what: str
         if a != b:
             raise ValueError(
                 f"labels disagree: {what} {i} is {a!r} in {name_one}, but {b!r} in {name_two}; "
-                "list the same in the same order"
+                "list the same {what}s in the same order"
             )
 
 

@@ -31,7 +31,7 @@ def compiled_steps(
         carry: to begin with.
         most_steps: to take.
         go_on: whether to take another; so how many are taken does not depend on how they are cut into calls.
-        room: that there is for what is to be remembered, in steps: no more are taken either.
+        room: most steps of one call: the buffers have no more.
 
     Returns:
         How many were taken, the carry after them, and the values by name, `(room, ...)`.
@@ -74,7 +74,7 @@ def in_blocks(
         record: the values of earlier steps, by name.
         done: steps taken earlier.
         steps: all there are to be.
-        room: most steps of one call.
+        room: most steps of one call: the buffers have no more.
         look: after each call, of carry, record and the steps done: a reason to stop, if there is one. It may raise.
         shown: what the bar shows beside the steps.
         title: of the bar, where `progress` does not name another.
@@ -96,9 +96,9 @@ def in_blocks(
             if compiled:  # the first call compiles
                 block = int(np.clip(_SECONDS * max(taken, 1) / (time.perf_counter() - since), 1, room))
             compiled = True
+            reason = look(carry, record, done)  # first, so that what the bar shows is on disk
             bar.update(taken)
             bar.set_postfix(shown(carry, record))
-            reason = look(carry, record, done)
             if reason is not None:
                 stopped = reason
                 break

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..parameters.splitting import Fixed, join
@@ -30,8 +31,8 @@ def outcome(out: Any) -> Outcome:
         TypeError: if beside the value there is no dict.
 
     Example:
-        >>> outcome((0.5, {"r": 0.9, "residuals": (0.1, 0.2)}))
-        Outcome(value=0.5, terms={'r': 0.9}, residuals=(0.1, 0.2))
+        >>> outcome((0.5, {"r": 0.9, "residuals": jnp.ones(2)})).terms
+        {'r': 0.9}
     """
     value, terms = out if isinstance(out, tuple) and len(out) == 2 else (out, {})
     if not isinstance(terms, dict):
@@ -52,7 +53,8 @@ def named_arrays(out: Any) -> dict[str, Array]:
         ['loss', 'r']
     """
     if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict):
-        out = {"loss": out[0], **out[1]}
+        value, terms, residuals = outcome(out)
+        out = {"loss": value, **terms} | ({} if residuals is None else {RESIDUALS: residuals})
     named: dict[str, Any] = out if isinstance(out, dict) else {"value": out}
     for name, values in named.items():
         if not isinstance(values, jax.Array):
@@ -124,6 +126,6 @@ class Objective(eqx.Module):
         def one(free, key):
             return self.at(free, key)[:2]
 
-        several = jax.tree.map(lambda x: jax.numpy.repeat(x, len(keys), axis=0), free)
-        found = jax.vmap(one)(several, jax.numpy.concatenate([keys] * starts))
+        several = jax.tree.map(lambda x: jnp.repeat(x, len(keys), axis=0), free)
+        found = jax.vmap(one)(several, jnp.concatenate([keys] * starts))
         return jax.tree.map(lambda x: x.reshape(starts, len(keys)).mean(1), found)

@@ -94,7 +94,8 @@ def fit(
 
     Args:
         model: a Network, any other Module, or a tuple or dict of them, such as (network, monitor).
-        loss: `loss(model, key)`, a scalar, or a scalar and a dict of named scalars for the history.
+        loss: `loss(model, key)`, a scalar, or a scalar and a dict of named scalars for the history (and of 'residuals', an array
+            for least squares, which the history leaves out).
         spec: which leaves are free: `gx.select(model, ...)`.
         optimiser: any optax optimiser; one that needs the loss (`optax.lbfgs`) is given it. A dict gives each free leaf its
             own: `{"model.w": optax.adam(0.05), "coupling": optax.adam(0.01)}`, by its name or that of what it is part of.

@@ -223,7 +223,8 @@ class Network(eqx.Module):
     def rows(self, noise: AbstractNoise) -> tuple[str, ...]:
         """The states, or inputs, that a noise drives."""
         states = self.model.states if noise.states is None else noise.states
-        return tuple(full for name in noise.inputs or states for full in self.model.meant(name))
+        names = states if noise.inputs is None else noise.inputs
+        return tuple(full for name in names for full in self.model.meant(name))
 
     @property
     def noisy(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where a parameter may live: bijections between a domain and the real line, and `parameter()` that declares one.
+"""Where a parameter may live: bijections between a domain and the real line.
 
 An optimiser moves freely on the real line; `from_real` brings every point of it inside the domain. `scale` is the size
 of a typical change: a step of 1 on the real line moves the value by about `scale`, so that one learning rate suits

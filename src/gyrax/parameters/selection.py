@@ -1,4 +1,4 @@
-"""Which leaves are free: `select` names them, `split` takes them out unconstrained, `join` puts them back.
+"""Which leaves are free: `select` names them.
 
 A spec is an ordinary equinox filter spec: a tree like the network with `True` at a free leaf. `Free` and `Tie` say more
 (another domain, part of an array, leaves that move together); equinox itself reads them as True and False.

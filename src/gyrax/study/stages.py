@@ -1,6 +1,6 @@
 """The stages of a study, in their order: what each does, how it is judged, and what of it is kept on disk.
 
-A further stage is a function that takes a `Task` and returns an `Outcome`, and one more entry of `STAGES`.
+A further stage is a function that takes a `Task` and returns an `StageOutcome`, and one more entry of `STAGES`.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class Task:
     progress: bool
 
 
-class Outcome(NamedTuple):
+class StageOutcome(NamedTuple):
     """What a stage gives back."""
 
     network: Network
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     fit: FitResult | None = None  # of stages that descend
 
 
-def explore(task: Task) -> Outcome:
+def explore(task: Task) -> StageOutcome:
     """A grid over the first two free parameters, all candidates side by side; the best one."""
     space = {path: _candidates(task, path) for path in task.free[:2]}
     grid = sweep(task.start, lambda n, k: task.loss(n, k)[0], space, key=task.key)
@@ -63,7 +63,7 @@ def explore(task: Task) -> Outcome:
         raise FloatingPointError("no candidate of the exploration stayed finite: look at --model and --free")
     (network,) = best(grid, task.start)
     grid.to_netcdf(task.folder / f"{task.name}.nc", engine="scipy")
-    return Outcome(network, jax.random.split(task.key, 1))
+    return StageOutcome(network, jax.random.split(task.key, 1))
 
 
 def _candidates(task: Task, path: str) -> np.ndarray:
@@ -74,7 +74,7 @@ def _candidates(task: Task, path: str) -> np.ndarray:
     return float(get(task.start, path)) * np.linspace(0.5, 1.5, 11)
 
 
-def descend(task: Task, *, rate: float, steps: Callable[[int], int], noise: Literal["new", "common"]) -> Outcome:
+def descend(task: Task, *, rate: float, steps: Callable[[int], int], noise: Literal["new", "common"]) -> StageOutcome:
     """Gradient steps whose length falls to nothing; near an instability single gradients are large, so they are cut.
 
     Args:
@@ -102,14 +102,14 @@ def descend(task: Task, *, rate: float, steps: Callable[[int], int], noise: Lite
         raise StudyInterrupted(f"in stage '{task.name}' after {len(result.history['loss'])} of {count} steps")
     np.savez(task.folder / f"{task.name}.history.npz", allow_pickle=False, **result.history)
     base = task.key if noise == "common" else jax.random.fold_in(task.key, result.best_step)
-    return Outcome(result.model, jax.random.split(base, s.realisations), result)
+    return StageOutcome(result.model, jax.random.split(base, s.realisations), result)
 
 
 class Stage(NamedTuple):
     """A step of the way from the prepared network to the fitted one."""
 
     name: str
-    work: Callable[[Task], Outcome]
+    work: Callable[[Task], StageOutcome]
     regional: bool = False  # frees one value a region, not what the user freed
 
 

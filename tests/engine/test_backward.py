@@ -1,7 +1,5 @@
 """The hand-written adjoint against plain autodiff, forward mode and finite differences, whatever the cut of the run."""
 
-import importlib
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,15 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax._engine import backward as adjoint
-from gyrax._engine import lengths as schedule
+from gyrax._engine import backward, lengths, running
 from naive import wiring
 from toys import counting
 
 DOUBLE = jnp.result_type(float) == jnp.float64
 #: Relative to the largest entry of a leaf.
 CLOSE = 1e-8 if DOUBLE else 2e-3
-simulation = importlib.import_module("gyrax._engine.running")
 N = 6
 SLOW = pytest.mark.slow
 
@@ -137,7 +133,7 @@ def compiled_fast():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_gradient_equals_plain_autodiff(name, monkeypatch):
     """All parameters, weights with zeros among them, start and monitors; several ticks, windows of two lengths."""
-    monkeypatch.setattr(schedule, "_TICK", 30)
+    monkeypatch.setattr(lengths, "_TICK", 30)
     free, fixed = problem(name, "all", longest=30.0)
     reverse = gradient(free, fixed)
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(reverse))
@@ -191,10 +187,10 @@ def test_a_gradient_goes_through_a_run_that_goes_on():
 
 
 CUTS = {
-    "ticks": [(schedule, "_TICK", 12)],
-    "blocks": [(adjoint, "_BLOCK", 100)],
-    "recomputed": [(simulation, "_KEPT", 0), (schedule, "_TICK", 12), (simulation, "_CHUNK", 212)],
-    "windows": [(simulation, "windows", lambda *lags: 2), (adjoint, "_BLOCK", 60)],
+    "ticks": [(lengths, "_TICK", 12)],
+    "blocks": [(backward, "_BLOCK", 100)],
+    "recomputed": [(running, "_KEPT", 0), (lengths, "_TICK", 12), (running, "_CHUNK", 212)],
+    "windows": [(running, "windows", lambda *lags: 2), (backward, "_BLOCK", 60)],
 }
 
 
@@ -290,7 +286,7 @@ def test_nothing_passes_a_horizon(autodiff):
 @example(61, [90, 8], 1, 10)
 def test_every_horizon_is_the_start_of_a_tick(steps, periods, window, horizon):
     starts, at = set(), 0
-    for segment in schedule.plan(steps, [[(p, 0)] for p in periods], window, horizon):
+    for segment in lengths.plan(steps, [[(p, 0)] for p in periods], window, horizon):
         starts |= {at + segment.tick * k for k in range(segment.ticks)}
         at += segment.steps
     assert at == steps and set(range(0, steps, horizon)) <= starts

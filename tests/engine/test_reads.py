@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax._engine import reads as reading
+from gyrax._engine import reads
 from gyrax._engine.reads import SLACK, WindowedSum, inner_window, windows
 from naive import loop, wiring
 
@@ -108,9 +108,9 @@ groups = st.sampled_from([1, 3, 8, None])
 def cut(group):
     with pytest.MonkeyPatch.context() as patch:
         if group is None:
-            patch.setattr(reading.jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+            patch.setattr(reads.jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
         else:
-            patch.setattr(reading, "_TOGETHER", group)
+            patch.setattr(reads, "_TOGETHER", group)
         yield
 
 
@@ -208,7 +208,7 @@ def test_windows_are_as_long_as_pays():
     every = ~np.eye(20, dtype=bool)
     assert windows(np.full((20, 20), 1), every) == 1
     assert windows(np.full((20, 20), 64), every) >= 16
-    assert windows(np.zeros((3, 3), int), np.zeros((3, 3), bool)) == reading._LONGEST_WINDOW
+    assert windows(np.zeros((3, 3), int), np.zeros((3, 3), bool)) == reads._LONGEST_WINDOW
     some = np.full((20, 20), 40)
     some[3, 4] = 4  # a single short one does not hold up the others
     assert windows(some, every) > 4 == inner_window(some, every, windows(some, every))
