@@ -41,6 +41,7 @@ def naive(net, key, steps: int, dt: float) -> tuple[np.ndarray, np.ndarray]:
     return eta, dt * np.cumsum((eta[1:] + eta[:-1]) / 2, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [{"states": "x"}, {"inputs": "c"}])
 def test_equals_the_recursion(where, key):
     """Into a state's derivative or into an input, which here is the same."""
@@ -52,6 +53,7 @@ def test_equals_the_recursion(where, key):
     assert run["raw"].values.shape == (40, 2, N) and (np.asarray(run["raw"].values[:, 1]) == 0).all()
 
 
+@pytest.mark.slow
 def test_its_deviation_and_memory_are_what_they_say_whatever_the_step(key):
     """From the first sample on; over a step of many time constants nothing is remembered."""
     noise = gx.noise.OrnsteinUhlenbeck(sigma=0.3, tau=4.0)
@@ -79,6 +81,7 @@ def test_goes_on_exactly_and_in_ensembles(key):
     assert np.abs(several[0] - several[1]).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("delay", [None, pytest.param(gx.Delay(3.0), marks=pytest.mark.slow)])
 def test_gradients_of_its_parameters_equal_differences(delay, key):
@@ -105,6 +108,7 @@ def test_gradients_of_its_parameters_equal_differences(delay, key):
         np.testing.assert_allclose(jnp.vdot(gradient[i], direction), (ends[0] - ends[1]) / 2e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_regions_share_noise_by_their_covariance(key):
     """Also a covariance without an inverse: regions that share all of it."""
     covariance = np.array([[1.0, 0.8, 0.0, 0.3], [0.8, 2.0, 0.1, 0.0], [0.0, 0.1, 0.5, 0.0], [0.3, 0.0, 0.0, 1.0]])

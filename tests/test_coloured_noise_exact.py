@@ -70,6 +70,7 @@ def test_the_first_draw_is_sigma_times_what_no_region_shares(key, rounding):
     np.testing.assert_allclose(cov, np.eye(3), atol=5 * np.sqrt(2 / 4000))
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_groups_hear_coloured_noise_in_their_own_regions_alone(key):
     """And go on exactly: what the noise was is part of where a run ended."""

@@ -48,6 +48,7 @@ def halves(net, first=7.5, whole=20.0, **options):
     return np.asarray(one["raw"].values), values
 
 
+@pytest.mark.slow
 def test_controlled_steps_of_a_stimulated_network_go_on_at_its_time():
     """Against SciPy: a stimulus that began anew after the cut would be 7.5 ms late."""
 
@@ -61,12 +62,14 @@ def test_controlled_steps_of_a_stimulated_network_go_on_at_its_time():
     np.testing.assert_allclose(two, one, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_controlled_steps_with_delays_and_a_stimulus_go_on():
     delay = gx.Delay(3.0, interpolation="cubic")
     one, two = halves(network(delay), start=START, **CONTROL)
     np.testing.assert_allclose(two, one, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
 def test_interpolated_delays_with_a_stimulus_and_noise_go_on_exactly(interpolation, key):
     noise = {"fast": gx.noise.White(sigma=0.02), "slow": gx.noise.OrnsteinUhlenbeck(sigma=0.05, tau=4.0, inputs="c")}
@@ -82,6 +85,7 @@ def test_a_stimulated_surface_with_delays_goes_on_exactly():
     assert one.shape == (40, 1, 5) and len(set(one[-1, 0].round(6))) == 5
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_stimulated_networks_goes_on_exactly(key):
     """Coloured noise, a key each; every member where it was."""
     net = network(gx.Delay(3.0), gx.noise.OrnsteinUhlenbeck(sigma=0.05, tau=4.0, states="x"))

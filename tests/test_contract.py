@@ -217,7 +217,7 @@ def directional(case, y, rng):
     return sizes, jnp.asarray(rng.normal(size=jax.eval_shape(value, case, y).shape), y.dtype)
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow
 @compiled
 def test_gradients_are_finite_and_equal_finite_differences(name):
     """Every parameter by itself, and the state, at the default and at random points of the domain; of fourth order."""
@@ -242,6 +242,7 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
             np.testing.assert_allclose(exact, numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
 
 
+@pytest.mark.slow
 @compiled
 def test_gradients_stay_finite_far_out(name):
     """States ten times as large, parameters far from the defaults."""

@@ -25,6 +25,7 @@ def network(connectome, delay):
     return gx.Network(gx.models.Hopf(a=0.1, omega=0.3), coupling, connectome, delay, gx.noise.White(sigma=0.01))
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("speed", [pytest.param(0.7, marks=SLOW), 3.0, pytest.param(25.0, marks=SLOW)])
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
 def test_equals_a_plain_loop(interpolation, speed, small_connectome, key, rounding):
@@ -34,6 +35,7 @@ def test_equals_a_plain_loop(interpolation, speed, small_connectome, key, roundi
     np.testing.assert_allclose(run["raw"].values, expected, atol=rounding * 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", [pytest.param("nearest", marks=SLOW), "linear"])
 def test_few_connections_without_delay(interpolation, key, rounding):
     """They are summed as lists, not as a matrix."""
@@ -54,6 +56,7 @@ def test_a_delay_for_every_connection(small_connectome, key, rounding):
     np.testing.assert_allclose(gx.simulate(own, 30.0, 0.5, key=key).final.y, given.final.y, atol=rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["linear", pytest.param("cubic", marks=SLOW)])
 @pytest.mark.parametrize(
     "leaf", ["delay.speed", *(pytest.param(f, marks=SLOW) for f in ("connectome.lengths", "delay.ms"))]
@@ -100,6 +103,7 @@ class Phase(gx.AbstractModel):
         return self.omega + u
 
 
+@pytest.mark.slow
 def test_two_delayed_oscillators_change_their_frequency_as_theory_says():
     """In step: Omega = omega - K sin(Omega tau), so dOmega/dtau = -K Omega cos(Omega tau) / (1 + K tau cos(Omega tau))."""
     K, omega, tau = 0.5, 0.8, 1.3

@@ -87,6 +87,7 @@ def test_renumbering_regions_renumbers_the_result(name, seed, order):
     assert (np.abs(renumbered - plain[:, order]) <= 1e-9 * size + 1e-12).all()
 
 
+@pytest.mark.slow
 @every
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=10)

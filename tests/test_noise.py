@@ -66,6 +66,7 @@ def test_keys_differ_and_the_old_kind_of_key_works():
     assert abs(np.corrcoef(one, draw(jax.random.split(jax.random.key(0))[0]))[0, 1]) < 5 / math.sqrt(one.size)
 
 
+@pytest.mark.slow
 def test_increments_do_not_depend_on_the_cut(key):
     whole, cuts = increments(key, 12, 100, (2, 3), 0.1), (1, 36, 63)
     parts = [increments(key, 12 + sum(cuts[:i]), n, (2, 3), 0.1) for i, n in enumerate(cuts)]
@@ -160,6 +161,7 @@ def test_amplitudes_of_every_shape(shape):
     np.testing.assert_allclose(pushed(Still(), sigma, 3), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sigma", "expected"),
     [
@@ -176,6 +178,7 @@ def test_amplitudes_when_there_are_as_many_states_as_regions(sigma, expected):
     np.testing.assert_allclose(three, [expected[1], [0, 0], expected[0]])
 
 
+@pytest.mark.slow
 def test_a_run_adds_amplitude_times_increment(key):
     """Through the engine: the right increment for every state and region, two of each."""
     sigma = S([[1.0, 2.0], [3.0, 4.0]])

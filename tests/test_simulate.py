@@ -41,6 +41,7 @@ def hopf(connectome, delay=None):
 NETWORKS = {"wong_wang": wong_wang, "jansen_rit": jansen_rit, "hopf": hopf}
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("delayed", [False, True], ids=["instant", "delayed"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_a_plain_loop(name, delayed, small_connectome, key, rounding):
@@ -50,6 +51,7 @@ def test_equals_a_plain_loop(name, delayed, small_connectome, key, rounding):
     assert np.abs(np.asarray(run["raw"].values) - expected).max() < rounding * np.abs(expected).max() * 10
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("scheme", SOLVERS)
 def test_every_solver_equals_its_plain_loop(scheme, small_connectome, key, rounding):
     net = hopf(small_connectome, gx.Delay(3.0))
@@ -58,6 +60,7 @@ def test_every_solver_equals_its_plain_loop(scheme, small_connectome, key, round
     assert np.abs(np.asarray(run["raw"].values) - expected).max() < rounding * 10
 
 
+@pytest.mark.slow
 def test_delays_that_round_to_no_step_are_instantaneous(small_connectome, key, rounding):
     net = wong_wang(small_connectome, gx.Delay(speed=20.0))  # 0.3 to 1.2 ms
     run = gx.simulate(net, duration=30.0, dt=1.0, key=key)
@@ -65,6 +68,7 @@ def test_delays_that_round_to_no_step_are_instantaneous(small_connectome, key, r
     assert np.abs(np.asarray(run["raw"].values) - expected).max() < rounding
 
 
+@pytest.mark.slow
 def test_a_diffrax_solver_gives_the_same(small_connectome, key, rounding):
     net = wong_wang(small_connectome, gx.Delay(3.0))
     ours = gx.simulate(net, duration=20.0, dt=0.5, key=key)["raw"].values
@@ -76,6 +80,7 @@ def test_a_diffrax_solver_gives_the_same(small_connectome, key, rounding):
     np.testing.assert_allclose(smooth, coarse, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_our_solvers_work_in_diffeqsolve(small_connectome):
     net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S", strength=0.3), small_connectome)
     run = gx.simulate(net, duration=10.0, dt=0.5)
@@ -92,6 +97,7 @@ MONITORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("first", [pytest.param(180.0, marks=pytest.mark.slow), 67.0])
 @pytest.mark.parametrize("delayed", [False, True], ids=["instant", "delayed"])
@@ -119,6 +125,7 @@ def test_samples_do_not_depend_on_the_company(small_connectome, key, rounding):
         np.testing.assert_allclose(alone[name].values, together[name].values, rtol=1e-9, atol=rounding, err_msg=name)
 
 
+@pytest.mark.slow
 def test_times_are_ends_of_steps_and_middles_of_averages(small_connectome, key):
     run = gx.simulate(wong_wang(small_connectome), duration=60.0, dt=0.5, monitors=MONITORS, key=key)
     np.testing.assert_allclose(run["raw"].times, 0.5 * np.arange(1, 121))
@@ -148,6 +155,7 @@ def linear_delay(dt, scheme="heun", speed=2.0):
     return np.abs(np.asarray(run["raw"].values)[:, 0, 0] - exact).max()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jnp.result_type(float) == jnp.float32, reason="the order of convergence needs digits")
 @pytest.mark.parametrize("scheme", ["heun", "rk4"])
 def test_a_linear_delay_equation_converges_at_second_order(scheme):
@@ -160,6 +168,7 @@ def test_a_linear_delay_equation_has_its_closed_solution():
     assert linear_delay(0.01) < 2e-5
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @given(
     st.integers(1, 400), st.lists(st.integers(1, 90), min_size=1, max_size=3), st.integers(0, 200), st.integers(1, 20)
@@ -179,6 +188,7 @@ def test_a_plan_covers_the_run_and_no_piece_straddles_a_period(steps, periods, e
         at += segment.steps
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("periods", [(7, 30), (7, 30, 11), (13, 4)])
 def test_periods_that_do_not_fit_leave_long_ticks(periods):
@@ -245,6 +255,7 @@ def test_the_value_of_a_parameter_compiles_nothing_anew(small_connectome, key):
         assert bool(count) == (i == 0)
 
 
+@pytest.mark.slow
 def test_vmap_over_keys_equals_a_loop(small_connectome, key, rounding):
     net = wong_wang(small_connectome, gx.Delay(3.0))
     keys = jax.random.split(key, 3)
@@ -255,6 +266,7 @@ def test_vmap_over_keys_equals_a_loop(small_connectome, key, rounding):
     assert together["raw"].to_xarray().dims == ("run", "time", "state", "region")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delayed", [False, True], ids=["instant", "delayed"])
 def test_gradients_equal_finite_differences(delayed, small_connectome, key):
     net = wong_wang(small_connectome, gx.Delay(3.0) if delayed else None)
@@ -276,6 +288,7 @@ def test_gradients_equal_finite_differences(delayed, small_connectome, key):
     np.testing.assert_allclose(exact, numeric, rtol=5e-3 if step > 1e-3 else 1e-5)
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse(small_connectome, key):
     net = wong_wang(small_connectome, gx.Delay(3.0))
 
@@ -291,6 +304,7 @@ def test_forward_mode_agrees_with_reverse(small_connectome, key):
     np.testing.assert_allclose(jax.jacfwd(value)(w), jax.grad(value)(w), rtol=1e-4)
 
 
+@pytest.mark.slow("float32")
 def test_renumbering_regions_renumbers_the_result(small_connectome, rounding):
     order = np.array([3, 0, 4, 1, 2])
     quiet = lambda c: gx.Network(  # noqa: E731
@@ -323,6 +337,7 @@ def test_wrong_input_is_named(change, message, small_connectome, key):
         gx.simulate(wong_wang(small_connectome), **arguments)
 
 
+@pytest.mark.slow
 def test_a_history_of_another_network_is_refused(small_connectome, key):
     slow, fast = (wong_wang(small_connectome, gx.Delay(speed)) for speed in (2.0, 3.0))
     final = gx.simulate(slow, duration=20.0, dt=1.0, key=key).final
@@ -336,6 +351,7 @@ def test_a_history_of_another_network_is_refused(small_connectome, key):
         )
 
 
+@pytest.mark.slow
 def test_a_delay_outside_of_its_bounds_is_named(small_connectome, key):
     net = wong_wang(small_connectome, gx.Delay(3.0))
     faster = eqx.tree_at(lambda n: n.delay.speed, net, jnp.asarray(4.0))

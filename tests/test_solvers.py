@@ -23,6 +23,7 @@ def error(solver, steps: int) -> float:
     return float(np.abs(solution.ys[-1] - np.array([np.exp(np.sin(2.0)), 1 / 3])).max())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SINGLE, reason="the order of convergence needs digits")
 @pytest.mark.parametrize("name", SOLVERS)
 def test_orders_of_convergence_without_noise(name):
@@ -92,6 +93,7 @@ def wiener(paths: int, steps: int) -> jax.Array:
     return jax.random.normal(jax.random.key(5), (paths, steps, 1, 2)) * np.sqrt(TIME / steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "drift", "order"),
     [("euler", RATE - SIGMA**2 / 2, 0.5), ("heun", RATE, 1.0), ("rk4", RATE, 2.0)],
@@ -121,6 +123,7 @@ def test_multiplicative_noise_has_the_mean_of_its_interpretation_in_a_run(name, 
     assert abs(y.mean() - np.exp(growth * TIME)) < 4 * standard_error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_additive_noise_converges_at_order_one(name):
     """Against the finest path, an Ornstein-Uhlenbeck process driven by the same increments."""

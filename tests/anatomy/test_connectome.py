@@ -274,6 +274,7 @@ class TestNormalised:
         tolerance = 1e-6 if w.dtype == jnp.float64 else 2e-2
         check_grads(f, (w,), order=1, atol=tolerance, rtol=tolerance)
 
+    @pytest.mark.slow
     @given(arrays(np.float64, (6, 6), elements=st.floats(0.01, 1)), st.permutations(range(6)))
     @settings(deadline=None, max_examples=25)
     def test_order_of_regions_does_not_matter(self, w, order):
@@ -362,6 +363,7 @@ class TestSubset:
 
 
 class TestSaveAndLoad:
+    @pytest.mark.slow
     @given(parts())
     @settings(deadline=None, max_examples=30)
     def test_round_trip(self, tmp_path_factory, given_parts):
@@ -561,6 +563,7 @@ def test_missing_files(tmp_path):
 
 
 class TestPlot:
+    @pytest.mark.slow
     def test_smoke(self, full):
         import matplotlib.pyplot as plt
 

@@ -47,6 +47,7 @@ def test_eeg_has_a_reference(reference, rounding):
 COVARIANCE = np.array([[1.0, 0.9], [0.9, 2.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariance", [COVARIANCE, np.diag(COVARIANCE), 2.0], ids=["matrix", "variances", "one"])
 def test_noise_has_the_covariance_asked_for(covariance, key):
     """[[1, .9], [.9, 2]] comes out so; with a transposed factor it would be [[1.81, 0.8], ...]."""
@@ -233,6 +234,7 @@ def test_gain_orientation_and_covariance_have_gradients(key):
         np.testing.assert_allclose(np.vdot(slopes[i], direction), numeric, rtol=1e-2 if SINGLE else 1e-6, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fit_finds_the_gain():
     """The monitor is part of what is fitted: a tuple of network and monitor."""
     true = MEG(gx.LeadField(GAIN[:2, :2], ["A", "B"]), source="x", period=10.0)

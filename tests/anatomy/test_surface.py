@@ -75,6 +75,7 @@ def plain(net, steps, dt, dw, local, start):
     return np.array(path)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 1000))
 def test_sums_are_scipys(targets, sources, share, seed):
     rng = np.random.default_rng(seed)
@@ -85,6 +86,7 @@ def test_sums_are_scipys(targets, sources, share, seed):
     np.testing.assert_allclose(weights.sum(1), matrix.sum(1), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_every_format_gives_the_same_and_pairs_given_twice_are_added():
     dense = neighbours()
@@ -115,6 +117,7 @@ def test_entries_of_a_dense_matrix():
     np.testing.assert_allclose(jnp.asarray(x) @ SparseSum.of(dense != 0, jnp.asarray(dense)), x @ dense.T, rtol=1e-5)
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("delay", [True, False])
 def test_equals_a_plain_loop(delay, key, rounding):
     net, local = surface(delay=delay, sigma=0.02), neighbours()
@@ -125,6 +128,7 @@ def test_equals_a_plain_loop(delay, key, rounding):
     assert run["raw"].to_xarray().vertex.values[-1] == "vertex_10"
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_goes_on_from_where_it_ended(key, rounding):
     net = surface(sigma=0.02)
@@ -135,6 +139,7 @@ def test_goes_on_from_where_it_ended(key, rounding):
     np.testing.assert_allclose(again, gx.simulate(quiet, 30.0, 0.5, start=whole.final).final.y, atol=rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [True, False])
 @pytest.mark.parametrize("kept", [True, False])
 def test_gradients_equal_finite_differences(delay, kept, key, monkeypatch):
@@ -165,6 +170,7 @@ def test_gradients_equal_finite_differences(delay, kept, key, monkeypatch):
     np.testing.assert_allclose(along, forward, rtol=1e-9 if double else 1e-4)
 
 
+@pytest.mark.slow
 def test_many_at_once_equal_one_by_one(key, rounding):
     net = surface(sigma=0.02)
 
@@ -179,6 +185,7 @@ def test_many_at_once_equal_one_by_one(key, rounding):
     np.testing.assert_allclose(both[1], [x[1] for x in alone], rtol=100 * rounding)
 
 
+@pytest.mark.slow
 def test_one_vertex_a_region_is_no_surface(small_connectome, key, rounding):
     coupling = gx.couplings.Difference(source=("x", "y"), strength=0.2)
     parts = gx.models.Hopf(a=0.1, omega=0.3), coupling, small_connectome, gx.Delay(3.0), gx.noise.White(sigma=0.02)
@@ -187,6 +194,7 @@ def test_one_vertex_a_region_is_no_surface(small_connectome, key, rounding):
     np.testing.assert_allclose(on_surface, plain, atol=rounding)
 
 
+@pytest.mark.slow
 @given(st.permutations(range(VERTICES)))
 @settings(max_examples=5)
 def test_renumbering_vertices_renumbers_the_result(order):
@@ -217,6 +225,7 @@ def test_sparse_weights_act_at_once_between_regions_too(small_connectome, key, r
     )
 
 
+@pytest.mark.slow
 def test_controlled_steps_on_a_surface():
     import diffrax as dfx
 

@@ -44,6 +44,7 @@ def test_the_order_is_that_of_the_cubic_interpolation(solver):
     assert fine < 3e-5 and np.log2(coarse / fine) > 3.4, (coarse, fine)
 
 
+@pytest.mark.slow
 def test_a_delay_equation_has_its_closed_solution():
     assert turning(0.05, dfx.Dopri5(), duration=3.0) < 2e-5
 
@@ -58,6 +59,7 @@ def test_a_history_may_be_sampled_otherwise(rounding):
     np.testing.assert_allclose(runs[2], runs[0], atol=rounding * 10)
 
 
+@pytest.mark.slow
 def test_a_recording_goes_on_as_a_history(small_connectome, rounding):
     """Without monitors and noise to go on with, the states of an earlier run are all there is to know."""
     net = gx.Network(
@@ -98,6 +100,7 @@ def oscillators(connectome, delay=None):
     return gx.Network(gx.models.Hopf(a=0.1, omega=0.3), coupling, connectome, delay)
 
 
+@pytest.mark.slow
 def test_without_delays_it_is_scipys_solution(small_connectome):
     net = oscillators(small_connectome)
     start = np.linspace(-0.5, 0.5, 10).reshape(2, 5)

@@ -159,6 +159,7 @@ def test_forward_mode_agrees():
     closely([jnp.array(exact)], [jax.jit(jax.jacfwd(value))(jnp.zeros(len(ways)))])
 
 
+@pytest.mark.slow("float32")
 def test_a_gradient_for_all_of_a_network_is_one_for_delays_too():
     """Delays that round to whole steps have the gradient zero."""
     net = wong_wang(wiring("whole", shortest=6.0), gx.Delay(3.0))
@@ -200,6 +201,7 @@ def uncut():
     return gradient(free, fixed, steps=84.0, autodiff="forward")
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize(
     "cut", [pytest.param("ticks", marks=SLOW), "blocks", pytest.param("recomputed", marks=SLOW), "windows"]
@@ -256,6 +258,7 @@ def test_a_horizon_as_long_as_the_run_is_none():
         closely(gradient(free, fixed, steps=40.0, gradient_horizon=40.0, autodiff=autodiff), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("autodiff", ["reverse", "forward"])
 def test_nothing_passes_a_horizon(autodiff):

@@ -99,6 +99,7 @@ def test_together_equals_one_after_another(name, axes):
     closely(vmapped(*together), [ONE[name](*args) for args in each])
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_ensemble_goes_on(name):
@@ -144,6 +145,7 @@ def test_gradients_together_equal_one_after_another():
     closely(jax.jit(jax.vmap(jax.grad(loss, argnums=(0, 1, 2))))(*together), apart, 10 * CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [pytest.param("keys", marks=pytest.mark.slow), "weights"])
 def test_the_gradient_of_an_ensemble_is_the_sum_of_gradients(axes):
     """Of what all members share: of the strength and the start, and of the weights unless each has its own."""
@@ -171,6 +173,7 @@ def test_gradients_of_an_ensemble_of_ensembles():
 # Delays of their own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["nearest", pytest.param("linear", marks=pytest.mark.slow)])
 def test_every_member_may_have_delays_of_its_own(interpolation):
     delay = gx.Delay(3.0, bounds=(0.05, 25.0), interpolation=interpolation)
@@ -190,6 +193,7 @@ def test_every_member_may_have_delays_of_its_own(interpolation):
     assert len({float(jax.tree.leaves(x)[0]) for x in apart}) == SIZE
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_an_ensemble_of_other_values_is_not_traced_anew():
     Counting, count = counting()

@@ -94,6 +94,7 @@ def test_the_longest_delay_reaches_over_several_horizons():
     assert LAGS[np.asarray(CONNECTOME.weights) != 0].min() == 1 and LAGS[4, 2] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [4, 7, 15])
 def test_the_adjoint_cuts_where_the_loop_does(horizon):
     """Horizons far shorter than the longest delay, over half of it, and longer: the last cut is in the middle of a delay."""
@@ -109,6 +110,7 @@ def test_plain_autodiff_cuts_there_too():
     closely(jax.jit(slopes(engine, 4, autodiff="forward"))(VALUES)[1], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_members_of_an_ensemble_are_cut_as_they_are_alone():
     """Starts and strengths of their own, weights in common."""
@@ -122,6 +124,7 @@ def test_members_of_an_ensemble_are_cut_as_they_are_alone():
         closely({name: x[i] for name, x in together.items()}, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_horizon_changes_the_gradient_and_not_the_run():
     value, whole = jax.jit(slopes(engine, None))(VALUES)

@@ -151,6 +151,7 @@ def test_reads_are_plain_sums_over_pairs(case, group):
         close(a, b)
 
 
+@pytest.mark.slow
 @given(cases, groups)
 @settings(max_examples=6)
 def test_the_transpose_is_the_adjoint(case, group):
@@ -173,6 +174,7 @@ def test_the_transpose_is_the_adjoint(case, group):
     assert abs(there - again) < 20 * EPS * scale
 
 
+@pytest.mark.slow
 def test_who_is_not_heard_is_not_read():
     """What fills up the lists weighs nothing, not even where the buffer is not finite."""
     case = Case(2, 6, 0.4, 4, 2, 1, None, 1, True)
@@ -243,6 +245,7 @@ WIRINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (i > 0)) for i, k in enumerate(WIRINGS)])
 def test_whole_runs_do_not_depend_on_the_windows(kind, key, rounding, monkeypatch):

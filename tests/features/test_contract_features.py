@@ -127,6 +127,7 @@ def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(na
     assert not case.differentiable or found.real.dtype == jnp.result_type(float)
 
 
+@pytest.mark.slow
 @smooth
 def test_jit_and_vmap_over_runs_change_nothing(name, plain, batch, rounding):
     found = batch(name)[0]

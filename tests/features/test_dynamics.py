@@ -35,6 +35,7 @@ def naive(x, lags):
     return np.stack([(c[k:] * c[: len(c) - k]).sum(0) for k in range(lags + 1)]) / (c**2).sum(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 1e-15])
 @pytest.mark.parametrize(("samples", "lags"), [(50, None), (51, 7), (50, 0), (2, 1), (200, 199)])
 def test_autocorrelation_equals_a_loop(samples, lags, size, rounding):
@@ -51,6 +52,7 @@ def test_autocorrelation_beside_a_large_mean(rounding):
     np.testing.assert_allclose(autocorrelation(x + 1024), naive(x, 299), atol=100 * rounding)
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.floats(0.1, 10.0))
 def test_invariants_of_autocorrelation(rounding, seed, scale):
@@ -64,6 +66,7 @@ def test_invariants_of_autocorrelation(rounding, seed, scale):
     np.testing.assert_allclose(autocorrelation_time(-scale * x[::-1], period=3.0), 1.5 * tau, rtol=100 * rounding)
 
 
+@pytest.mark.slow
 def test_autocorrelation_time_is_the_area_up_to_the_first_zero(rounding):
     x = decaying(2)
     rho = naive(x, 299)
@@ -79,6 +82,7 @@ def test_autocorrelation_time_is_the_area_up_to_the_first_zero(rounding):
     np.testing.assert_allclose(both, [expected, expected], rtol=20 * rounding)
 
 
+@pytest.mark.slow
 def test_autocorrelation_times_of_known_processes():
     x = decaying(3, 40_000)
     np.testing.assert_allclose(autocorrelation_time(x, period=2.0), [4.0, 10.0, 20.0], rtol=0.1)

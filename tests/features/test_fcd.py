@@ -43,6 +43,7 @@ def neurolib():
     return dict(np.load(Path(__file__).parents[1] / "data" / "fcd.npz"))
 
 
+@pytest.mark.slow
 def test_fcd_equals_neurolib(neurolib, rounding):
     window, step = (float(neurolib[name]) * 2000.0 for name in ("window", "step"))
     found = {name: fcd(neurolib[name], window, step, period=2000.0) for name in "xy"}
@@ -72,6 +73,7 @@ def test_windows_of_a_recording_know_its_period(rounding):
     assert windowed_fc(x, 40.0, 1.0, period=1.0).shape == (1, 4, 4)
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.permutations(range(4)), st.floats(0.5, 3.0), st.floats(-2.0, 2.0))
 def test_fcd_does_not_depend_on_scale_or_order(rounding, seed, order, scale, offset):
@@ -82,6 +84,7 @@ def test_fcd_does_not_depend_on_scale_or_order(rounding, seed, order, scale, off
     np.testing.assert_allclose(fcd(scale * x[:, order] + offset, 10.0, 6.0, period=1.0), found, atol=200 * rounding)
 
 
+@pytest.mark.slow
 def test_gradients_of_dynamics():
     x = signals(3, 24)
     weights = np.random.default_rng(0).normal(size=(4, 4))
@@ -105,6 +108,7 @@ def test_values_above_the_diagonal():
         fcd_values(m[:, :3])
 
 
+@pytest.mark.slow
 def test_phase_fcd_equals_a_loop(rounding):
     x = signals(4, 30)
     theta = np.angle(hilbert(x - x.mean(0), axis=0))

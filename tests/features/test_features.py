@@ -136,6 +136,7 @@ def test_covariance_equals_numpy(shape, rounding):
     np.testing.assert_allclose(covariance(x), np.atleast_2d(np.cov(x.T)), rtol=0, atol=100 * rounding * x.var(0).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 6), (30, 5), (400, 3)])
 def test_shrinkage_equals_scikit_learn(shape, rounding):
     sklearn = pytest.importorskip("sklearn.covariance")
@@ -160,6 +161,7 @@ def test_where_nothing_is_to_shrink():
     assert ledoit_wolf_shrinkage(np.zeros((4, 2))) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 6), (30, 5)])
 def test_shrunk_correlations_equal_nilearn(shape, rounding):
     """Which shrinks the standardised signals too, for correlations; for partial ones, those that it is given."""
@@ -263,6 +265,7 @@ def test_edge_series(rounding):
         edge_series(x[:, :1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "f",
     [

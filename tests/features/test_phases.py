@@ -74,6 +74,7 @@ def test_the_ends_are_turned_about_the_first_and_last_sample(rounding):
     assert (np.abs(filtered - expected) / x.std(0)).max() < 10 * rounding
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.floats(0.1, 10.0), st.permutations(range(4)))
 def test_invariants_of_bandpass(rounding, seed, scale, order):
@@ -138,6 +139,7 @@ def test_the_imaginary_part_keeps_its_digits_beside_a_large_mean(rounding):
     np.testing.assert_allclose(analytic(x + 65536).imag, expected, atol=20 * rounding * np.abs(x).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 1e-15], ids=["volts", "tesla"])
 def test_envelope_correlations_equal_numpy(size, rounding):
     x = rhythms(6)
@@ -157,6 +159,7 @@ def orthogonalised(x):
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 1e-15], ids=["volts", "tesla"])
 def test_orthogonalised_envelope_correlations_equal_a_loop(size, rounding):
     x = rhythms(7)
@@ -223,6 +226,7 @@ def test_wpli_equals_a_loop(size, rounding):
     assert ours.labels == tuple("ABCD") and ours.frequencies[-1] == 125
 
 
+@pytest.mark.slow
 def test_wpli_equals_that_of_mne_connectivity(rounding):
     mne_connectivity = pytest.importorskip("mne_connectivity")
     x = signals(12, 1000)
@@ -257,6 +261,7 @@ def of_phases(x):
     return plv(x, phases=True), kuramoto_order(x, phases=True), chimera(x, GROUPS, phases=True)
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.permutations(range(4)))
 def test_invariants_of_synchrony(rounding, seed, order):
@@ -270,6 +275,7 @@ def test_invariants_of_synchrony(rounding, seed, order):
         np.testing.assert_allclose(one, other, atol=100 * rounding)
 
 
+@pytest.mark.slow
 def test_order_parameters_equal_numpy(rounding):
     x = rhythms(14)
     u = np.exp(1j * angles(x))

@@ -98,6 +98,7 @@ def test_recordings_and_vmap(rounding):
     assert labelled.dims == ("run", "frequency", "channel") and labelled.frequency.values[-1] == 125
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.sampled_from([30, 31]), st.floats(0.1, 10.0))
 def test_power_adds_up_to_the_variance(rounding, seed, samples, scale):
@@ -190,6 +191,7 @@ def test_band_power_equals_the_trapezoidal_rule(band, rounding):
     np.testing.assert_allclose(band_power(spectrum, *band, relative=True), expected / whole, rtol=rounding)
 
 
+@pytest.mark.slow
 def test_bands_that_touch_add_up_and_edges_survive_rounding(rounding):
     spectrum = psd(signals(8, 700), segment=1000.0, period=PERIOD)
     parts = sum(band_power(spectrum, *BANDS[name]) for name in BANDS)
@@ -229,6 +231,7 @@ def test_bands_that_are_not_resolved_are_refused(band, message):
             spectral_slope(spectrum, *band)
 
 
+@pytest.mark.slow
 def test_channels_without_power_are_named():
     power = np.ones((5, 2))
     power[1:3, 1] = 0
@@ -247,6 +250,7 @@ def test_channels_without_power_are_named():
         spectral_slope(spectrum, 0.0, 3.0)
 
 
+@pytest.mark.slow
 def test_centroid_and_peak(rounding):
     spectrum = spectrum_of(9)
     f, p = np.asarray(spectrum.frequencies, float), np.asarray(spectrum.power, float)
@@ -305,6 +309,7 @@ def test_coherences_equal_scipy(length, size, rounding):
     np.testing.assert_allclose(imaginary, cross.imag / (auto[:, :, None] * auto[:, None]), atol=20 * rounding)
 
 
+@pytest.mark.slow
 def test_coherences_equal_those_of_mne_connectivity(rounding):
     mne_connectivity = pytest.importorskip("mne_connectivity")
     epochs = signals(13, 1000).reshape(10, 100, 3).swapaxes(1, 2)
@@ -322,6 +327,7 @@ def test_coherences_equal_those_of_mne_connectivity(rounding):
         np.testing.assert_allclose(-ours[1].values[chosen, i, j], theirs[1], atol=20 * rounding)
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.permutations(range(3)))
 def test_invariants_of_coherence(rounding, seed, order):
@@ -377,6 +383,7 @@ def test_gradients_of_coherence_equal_finite_differences(feature):
     check_gradient(lambda x: (feature(x, segment=400.0, period=PERIOD) * WEIGHTS).sum(), signals(16))
 
 
+@pytest.mark.slow
 def test_gradients_where_there_is_no_power():
     """Zeros and finite numbers, not 0/0 and 0 * inf: at 0 Hz, in channels that a model keeps still, outside of bands."""
     x = signals(17) * [1, 0, 1]

@@ -85,6 +85,7 @@ def test_the_best_model_is_that_of_the_validation_noise(key, rounding):
     assert "validation loss" in repr(result) and result.plot().get_lines()
 
 
+@pytest.mark.slow
 def test_validation_noise_of_its_own_is_never_trained(key):
     """The keys made from the fit's own are none of those of its steps, and the same in every fit with that key."""
     drawn = {tuple(jax.random.key_data(k).tolist()) for k in gx.Validation(50).drawn(key)}
@@ -98,12 +99,14 @@ def test_validation_noise_of_its_own_is_never_trained(key):
     assert drawn == {tuple(jax.random.key_data(k).tolist()) for k in gx.Validation(50).drawn(key)}
 
 
+@pytest.mark.slow
 def test_validation_by_another_loss(key):
     result = fit(noisy, steps=6, key=key, validation=gx.Validation(2, every=1, loss=bowl))
     np.testing.assert_allclose(result.history["validation"][0], bowl(POINT, None), rtol=1e-5)
     np.testing.assert_allclose(bowl(result.model, None), result.best_loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_patience_waits_for_validation(key):
     """Common noise is learnt by heart: the training loss goes on falling, the other rises."""
     keys = jax.random.split(jax.random.key(99), 50)
@@ -135,6 +138,7 @@ def test_a_validation_that_is_never_finite_is_said():
 # Several starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("realisations", [1, 3])
 def test_starts_side_by_side_are_those_one_by_one(realisations, key, rounding):
     arguments = dict(loss=noisy, key=key, steps=12, realisations=realisations, clip=2.0)
@@ -151,6 +155,7 @@ def test_starts_side_by_side_are_those_one_by_one(realisations, key, rounding):
     same(together.model, together.starts[int(np.argmin(losses))].model)
 
 
+@pytest.mark.slow
 def test_the_deeper_valley_is_found_from_the_best_of_a_sweep():
     found = gx.sweep(POINT, two_valleys, {"a": np.linspace(0.1, 1.9, 7)})
     starts = gx.best(found, POINT, 4)
@@ -174,6 +179,7 @@ def test_a_start_that_breaks_leaves_the_others_alone(rounding):
         fit(Nowhere(), starts=[bad[0], bad[0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 1e6], ids=["one_by_one", "many_at_once"])
 def test_patience_waits_for_every_start(seconds, monkeypatch):
     monkeypatch.setattr(blocks, "_SECONDS", seconds)
@@ -183,6 +189,7 @@ def test_patience_waits_for_every_start(seconds, monkeypatch):
     assert steps == max(r.best_step for r in result.starts) + 11
 
 
+@pytest.mark.slow
 def test_starts_go_on_from_a_checkpoint(tmp_path, key):
     arguments = dict(loss=noisy, key=key, starts=STARTS)
     fit(**arguments, steps=5, checkpoint=tmp_path / "fit.npz")
@@ -200,6 +207,7 @@ def test_line_searches_of_several_starts():
         np.testing.assert_allclose([found.model.a, found.model.b], [1.2, 0.7], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_wrong_starts_are_refused():
     with pytest.raises(ValueError, match="starts is empty"):
         fit(starts=[])
@@ -223,6 +231,7 @@ def test_wrong_starts_are_refused():
 # Rates, clipping, time
 
 
+@pytest.mark.slow
 def test_each_leaf_by_its_own_optimiser(rounding):
     both = fit(optimiser={"a": optax.adam(0.2), "b": optax.sgd(0.01)}, steps=1)
     same(both.last.a, fit(optimiser=optax.adam(0.2), steps=1).last.a, rtol=rounding)
@@ -251,6 +260,7 @@ def test_leaves_without_an_optimiser_and_optimisers_without_a_leaf_are_named():
         fit(optimiser={"a": ADAM, "b": ADAM, "frozen": ADAM})
 
 
+@pytest.mark.slow
 def test_long_gradients_are_shortened_and_short_ones_are_not(rounding):
     free = fit(optimiser=optax.sgd(1.0), steps=1)
     length = float(free.history["gradient"][0])

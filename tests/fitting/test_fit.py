@@ -90,6 +90,7 @@ def test_a_minimum_outside_is_approached_from_within():
     assert 0 < fit(Bowl(jnp.array([0.5, -5.0, 1.0])), steps=400).last.b < 0.1
 
 
+@pytest.mark.slow("float32")
 def test_history_and_first_step_are_those_of_a_plain_loop(key, rounding):
     """The same steps by hand, and the norm of the gradient on the real line."""
     result = fit(noisy, steps=6, key=key, realisations=3)
@@ -115,6 +116,7 @@ def test_history_and_first_step_are_those_of_a_plain_loop(key, rounding):
     assert set(result.history) == {"loss", "gradient", "bowl", "noise"}
 
 
+@pytest.mark.slow
 def test_new_and_common_noise(key):
     new = fit(noisy, steps=30, key=key)
     assert len(set(new.history["noise"])) == 30
@@ -150,6 +152,7 @@ def test_patience_does_not_depend_on_how_steps_are_grouped(seconds, monkeypatch,
     assert fit(steps=30, patience=29).stopped == "steps"
 
 
+@pytest.mark.slow
 def test_steps_that_are_not_finite_are_skipped_and_reported():
     with pytest.warns(RuntimeWarning, match=r"not finite, steps not taken: b at 3 steps \(first 3\)"):
         result = fit(Broken([3, 4, 9]), steps=12)
@@ -352,6 +355,7 @@ def test_a_second_fit_compiles_nothing_anew(optimiser, key):
     assert first.best_loss != second.best_loss
 
 
+@pytest.mark.slow
 def test_frozen_leaves_and_masks_through_a_fit():
     """Weight decay pulls on free entries alone."""
     model = Point(c=np.array([1.0, 2.0, 3.0]))

@@ -158,6 +158,7 @@ def test_parameters_and_results_that_are_arrays(rounding):
     np.testing.assert_allclose(best.I_o, 0.1 * (at + 1), rtol=rounding)
 
 
+@pytest.mark.slow
 def test_memory_makes_batches_and_no_difference(model, key, rounding):
     """Each candidate holds a matrix of a million entries twice over."""
 

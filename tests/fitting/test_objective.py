@@ -38,6 +38,7 @@ def test_a_fit_has_no_history_of_residuals_and_a_sweep_has_their_values():
     assert set(named_arrays(squares(MODEL, KEYS[0]))) == {"loss", "largest", "residuals"}
 
 
+@pytest.mark.slow
 def test_an_objective_on_the_real_line_is_the_loss_of_the_model(rounding):
     free, fixed = gx.split(MODEL, SPEC)
     objective = Objective(squares, fixed)

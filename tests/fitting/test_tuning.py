@@ -84,6 +84,7 @@ def both() -> TuneResult:
     return quiet(network(), [FIC(rate=0.2), eib()], steps=14, key=jax.random.key(7))
 
 
+@pytest.mark.slow("float32")
 def test_both_rules_equal_a_plain_loop(both, key, rounding):
     ours, expected = found(both), loop(key, 14)
     assert abs(expected["lre"] - WEIGHTS).max() > 0.05 and np.isnan(expected["r"][:5]).all()
@@ -93,6 +94,7 @@ def test_both_rules_equal_a_plain_loop(both, key, rounding):
         np.testing.assert_allclose(ours[name], values, atol=(500 if wide else 50) * rounding, err_msg=name)
 
 
+@pytest.mark.slow
 def test_goes_on_exactly_where_it_stopped(both):
     rules = [FIC(rate=0.2), eib()]
     first = quiet(network(), rules, steps=9, key=jax.random.key(7))
@@ -103,6 +105,7 @@ def test_goes_on_exactly_where_it_stopped(both):
         np.testing.assert_array_equal(np.concatenate([*earlier, ours]), value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_rule_that_changes_nothing_is_one_long_run(key, rounding):
     """Monitors of several samples a piece, and a slow one, go on over pieces."""
     bold = gx.monitors.Balloon(source="S_e", period=PERIOD)
@@ -139,6 +142,7 @@ def fixed_point(target: float) -> float:
     return (1.4 * 0.15 * target + 0.382 - x_e) / s_i
 
 
+@pytest.mark.slow
 def test_fic_ends_at_the_analytic_fixed_point():
     """Isolated regions without noise, each with a target of its own."""
     targets = np.array([0.15, 0.2, 0.25, 0.3, 0.35])
@@ -150,6 +154,7 @@ def test_fic_ends_at_the_analytic_fixed_point():
     assert result.history["FIC.departure"][-1] < 1e-4 < 0.03 < result.history["FIC.departure"][0]
 
 
+@pytest.mark.slow
 def test_fic_reaches_its_target_within_the_noise(key):
     result = quiet(network(), [FIC(rate=0.1)], steps=1500, key=key)
     mean = gx.monitors.TemporalAverage(source="S_e", period=60_000.0)
@@ -158,6 +163,7 @@ def test_fic_reaches_its_target_within_the_noise(key):
     assert abs(result.history["FIC.activity"][-1000:].mean() - 0.25) < 0.02
 
 
+@pytest.mark.slow
 def test_eib_improves_the_connectivity_it_is_given(key):
     """A target that the network can have: that of the same network with other weights."""
     bold, keys = gx.monitors.TemporalAverage(source="S_e", period=PERIOD), jax.random.split(key)
@@ -187,6 +193,7 @@ update = eqx.filter_jit(lambda rule, net, state, recordings: rule.update(net, st
 windows = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(size=(6, 5)))
 
 
+@pytest.mark.slow
 @hypothesis.given(window=windows, strength=st.floats(0.01, 100.0), pieces=st.integers(0, 30))
 def test_weights_stay_at_zero_or_more_and_zeros_stay(window, strength, pieces):
     rule, net = eib(rate=strength), network()
@@ -271,6 +278,7 @@ def counting() -> tuple[AbstractRule, list[int]]:
     return Counting, count
 
 
+@pytest.mark.slow
 def test_other_rates_weights_and_steps_compile_nothing_anew(key):
     rule, count = counting()
     quiet(network(), [rule(rate=0.1)], steps=3, key=key)

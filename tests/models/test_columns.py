@@ -39,6 +39,7 @@ def test_wendling_has_the_equations_and_values_of_the_paper():
     np.testing.assert_allclose(found / scale, expected / scale, atol=2e-5 if SINGLE else 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_wendling_columns_rest_spike_and_oscillate_as_the_paper_says():
     """Without noise: background rests, less dendritic inhibition spikes, and without the somatic one it oscillates in alpha."""
@@ -55,6 +56,7 @@ def test_wendling_columns_rest_spike_and_oscillate_as_the_paper_says():
     assert np.ptp(late[0]) < 1e-3 and np.ptp(late[1]) > 15 and 3 < spikes < 6 and 8 < sine < 13
 
 
+@pytest.mark.slow
 def test_wendling_without_fast_inhibition_is_jansen_rit(rounding):
     y = np.random.default_rng(1).uniform(0, 10, (10, 4)) * np.array([0.01, 1, 1, 0, 1, 0.01, 0.1, 0.1, 0, 0.1])[:, None]
     u = jnp.full((1, 4), 0.05)
@@ -107,6 +109,7 @@ def test_two_populations_follow_cubnms_rww(rounding):
     np.testing.assert_allclose(found, expected, rtol=10 * rounding, atol=rounding)
 
 
+@pytest.mark.slow
 def test_cubnms_balanced_region_is_a_fixed_point():
     """The ten digits it publishes of a region at 3 Hz, with J_i from the excitatory current there."""
     S_E, S_I, I_E, I_I = 0.1647572075, 0.0392184486, 0.3773805650, 0.2528951325

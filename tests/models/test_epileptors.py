@@ -60,6 +60,7 @@ def test_permittivity_is_drawn_back_below_zero():
         np.testing.assert_allclose(dz, 0.00035 * pull, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_resting_states_are_roots_of_the_cubic():
     """By numpy.roots: upper, lower and middle one, or the real part of the pair where the branch has folded away."""
     mu2, mu1 = (x.ravel() for x in np.meshgrid(np.linspace(-0.5, 0.5, 12), np.linspace(-0.3, 0.3, 13) + 0.004))
@@ -86,6 +87,7 @@ def test_slopes_of_the_resting_state_are_finite_where_roots_meet():
     np.testing.assert_allclose(found[-1], np.array([x, 1]) / (3 * x**2 - 0.3), rtol=1e-4 if SINGLE else 1e-9)
 
 
+@pytest.mark.slow
 def test_bursters_keep_finite_slopes_at_rest_and_without_a_path():
     """At rest the distance from rest is a square root of zero, and between equal points there is no arc."""
     model = m.EpileptorCodim3()

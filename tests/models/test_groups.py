@@ -52,6 +52,7 @@ def flow(t, y):
     return np.concatenate([dS, grow * x - 0.2 * v + 0.5 * ct @ S, grow * v + 0.2 * x])
 
 
+@pytest.mark.slow
 def test_equals_the_equations_solved_by_scipy():
     net = built()
     start = np.concatenate([np.full(4, 0.1), np.full(4, 0.1)])
@@ -68,6 +69,7 @@ def test_equals_the_equations_solved_by_scipy():
     assert run.finite
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_any_diffrax_solver_and_its_steps():
     controller = dfx.PIDController(rtol=1e-9, atol=1e-11)
@@ -143,6 +145,7 @@ def test_gradients_equal_differences_and_stay_in_their_block(key):
     assert (np.asarray(gradient.coupling["tc"].strength)[TH] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_fit_finds_one_groups_parameter():
     monitors = gx.monitors.Subsample(source="cortex.S", period=10.0)

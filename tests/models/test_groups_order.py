@@ -69,6 +69,7 @@ def expected():
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_order_in_which_regions_are_named_changes_nothing(order, expected):
     net = built(ORDERS[order])
@@ -81,6 +82,7 @@ def test_nor_does_the_order_of_the_groups(expected):
     same(recorded(built(["O4", "O1", "O3"], ["O5", "O0", "O2"], first="cortex")), expected)
 
 
+@pytest.mark.slow
 def test_parameters_of_a_groups_regions_are_in_the_order_of_the_connectome():
     """However the regions were named: what `per_region` and a fit make is an array in that order."""
     a = np.array([-0.3, -0.2, -0.1])
@@ -92,6 +94,7 @@ def test_parameters_of_a_groups_regions_are_in_the_order_of_the_connectome():
     np.testing.assert_array_equal(*each.values())
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_gradients_are_of_the_regions_whose_parameters_they_are():
     """Each region's own parameter matters most to it, after a run with delays."""

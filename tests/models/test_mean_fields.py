@@ -96,6 +96,7 @@ def test_at_rest_the_rate_is_that_of_the_neurons(name):
         assert rate == pytest.approx(mean_rate(float(centre), float(width), float(tau)), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_montbrio_is_bistable_between_the_papers_folds():
     """Figure 2 of the paper, in units of Delta: a node and a focus about a saddle, folds, and the cusp where they end."""

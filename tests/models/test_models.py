@@ -147,6 +147,7 @@ def settle(model: gx.AbstractModel, y: np.ndarray, *times: float) -> np.ndarray:
     return np.asarray(solve(model, jnp.asarray(y), jnp.asarray(times)))
 
 
+@pytest.mark.slow
 def test_hopf_cycles_at_its_radius_and_period():
     a, omega = np.array([0.2, 0.05, 1.0]), np.array([0.3, 0.2, 0.5])
     model = gx.models.Hopf(a=a, omega=omega)
@@ -160,11 +161,13 @@ def test_hopf_cycles_at_its_radius_and_period():
         np.testing.assert_allclose(quarter, [-end[1, i], end[0, i]], atol=2e-4 if SINGLE else 1e-8)  # counterclockwise
 
 
+@pytest.mark.slow
 def test_hopf_decays_to_zero_below_its_bifurcation():
     end = settle(gx.models.Hopf(a=-0.1, omega=0.3), np.full((2, 1), 0.1), 200.0)[-1]
     assert np.hypot(*end) < 1e-6
 
 
+@pytest.mark.slow
 def test_jansen_rit_settles_at_the_root_of_its_equations():
     """At mu = 0.05/ms, one stable point. y1 - y2 = F(rate(y1 - y2)), in SciPy's own words and The Virtual Brain's v0."""
     rate = lambda v: 0.005 / (1 + np.exp(0.56 * (6.0 - v)))  # noqa: E731
@@ -181,6 +184,7 @@ def test_jansen_rit_settles_at_the_root_of_its_equations():
     np.testing.assert_allclose(model.psp(jnp.asarray(end)), psp, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_jansen_rit_oscillates_in_the_alpha_band_at_its_default_input():
     """The paper's figure 3: between 120 and 320 pulses a second, about 10 Hz."""
     times = np.arange(1000.0, 3000.0, 1.0)
@@ -191,6 +195,7 @@ def test_jansen_rit_oscillates_in_the_alpha_band_at_its_default_input():
     assert 8.0 < np.fft.rfftfreq(len(v), 1e-3)[power.argmax()] < 12.0
 
 
+@pytest.mark.slow
 def test_wong_wang_settles_at_the_root_of_its_equation():
     def drift(s):
         rate = 270 * (0.6 * 0.2609 * s + 0.33) - 108
@@ -202,6 +207,7 @@ def test_wong_wang_settles_at_the_root_of_its_equation():
     np.testing.assert_allclose(end, expected, rtol=1e-4 if SINGLE else 1e-8)
 
 
+@pytest.mark.slow
 def test_wong_wang_is_bistable_with_the_papers_recurrence():
     """With w = 0.9 and I_o = 0.3 nA, coupling opens a second, high state, and more of it closes the low one."""
     states = jnp.linspace(0.001, 0.999, 1000)
@@ -211,6 +217,7 @@ def test_wong_wang_is_bistable_with_the_papers_recurrence():
         assert (np.diff(np.sign(flow)) != 0).sum() == roots, strength
 
 
+@pytest.mark.slow
 def test_linear_decays_at_its_rate():
     end = settle(gx.models.Linear(gamma=np.array([-0.1, -0.5])), np.array([[1.0, 2.0]]), 7.0)[-1]
     np.testing.assert_allclose(end[0], [np.exp(-0.7), 2 * np.exp(-3.5)], rtol=1e-4 if SINGLE else 1e-8)

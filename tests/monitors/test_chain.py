@@ -68,6 +68,7 @@ def test_a_balloon_hears_of_a_mean_what_it_would_of_the_mean_itself():
         np.testing.assert_allclose(chained.values, expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_an_average_before_the_balloon_keeps_its_time(rounding):
     """Held values are not joined by lines, which would be late by half a period: against averages by hand."""
     run = gx.simulate(
@@ -99,6 +100,7 @@ def test_periods_that_do_not_fit_each_other(rounding):
         np.testing.assert_array_equal(together[name].times, alone.times)
 
 
+@pytest.mark.slow
 def test_means_over_nodes(rounding):
     monitors = {
         "all": GlobalAverage(period=5.0),
@@ -118,6 +120,7 @@ def test_means_over_nodes(rounding):
     assert run["some"].labels == ("group_0",)
 
 
+@pytest.mark.slow
 def test_a_surface_is_averaged_over_its_regions(rounding):
     surface = gx.Surface([0, 2, 1, 0, 2, 0])
     connectome = gx.Connectome(np.ones((3, 3)), labels=list(LABELS))
@@ -171,6 +174,7 @@ def afferent(net, raw, start, dt):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["at once", "delayed", "interpolated"])
 def test_afferent_coupling_is_the_sum_over_connections(kind, small_connectome, rounding):
     net, start = networks(small_connectome)[kind], np.linspace(0.1, 0.6, 5)[None]
@@ -221,6 +225,7 @@ def test_afferent_coupling_of_a_surface(rounding):
     assert run["in"].channel == "vertex"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["at once", pytest.param("delayed", marks=pytest.mark.slow)])
 def test_gradients_of_afferent_coupling(kind, small_connectome):
     """By the hand-written adjoint: against forward mode for every weight and parameter, and against differences."""

@@ -102,6 +102,7 @@ def test_every_public_class_is_here():
         assert type(case).__name__ == name
 
 
+@pytest.mark.slow
 @every
 def test_samples_have_the_axes_and_labels_that_are_promised(name, runs):
     monitor, axes = WATCHED[name], MONITORS[name].axes
@@ -132,6 +133,7 @@ def test_a_recording_goes_to_xarray_with_named_axes(name, runs):
             np.testing.assert_allclose(array[axis].values, entries, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @every
 def test_a_run_cut_in_two_gives_the_samples_of_the_whole(name, runs, in_two, rounding):
@@ -168,6 +170,7 @@ def differences(values, name, at):
     return (8 * (one - back) - (two - far_back)) / (12 * H)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @every
 def test_gradients_equal_finite_differences(name, slopes, at_once):
@@ -237,6 +240,7 @@ def responses(kernel, seconds):
     return jnp.concatenate(jnp.broadcast_arrays(values, kernel.signal(values)))
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_is_a_differentiable_function_of_time(name, rounding):

@@ -102,6 +102,7 @@ def test_it_settles_at_the_kernels_integral():
     np.testing.assert_allclose(samples[-1], 5.6 * 0.02 * (2.0 * np.array([0.4, 0.7]) - 1), rtol=3e-4)
 
 
+@pytest.mark.slow
 def test_what_is_kept_does_not_grow_with_the_run():
     monitor = HRFBold(source="drive", period=500.0, length=3000.0)
     sizes = []

@@ -35,6 +35,7 @@ def in_parts(monitors, *durations, dt=DT, net=NET):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @settings(  # no shrinking: every example compiles
     max_examples=6, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -52,6 +53,7 @@ def test_averages_of_ramps_are_exact_wherever_a_run_is_cut(rounding, period, fir
     np.testing.assert_array_equal(found["every"][0], ramps(ends))
 
 
+@pytest.mark.slow
 def test_a_run_too_short_for_a_sample_keeps_what_it_saw(rounding):
     monitors = {"mean": TemporalAverage(period=10.0)}
     first = gx.simulate(NET, duration=4.0, dt=DT, monitors=monitors)
@@ -80,6 +82,7 @@ def test_raw_records_every_step_and_sources_in_their_order(rounding):
     assert run["all"].source == ("t", "ramp") and run["some"].source == ("drive", "ramp")
 
 
+@pytest.mark.slow
 def test_several_monitors_side_by_side_record_what_each_does_alone(rounding):
     """Periods without a common divisor, sources that differ, states and outputs mixed."""
     monitors = {
@@ -175,6 +178,7 @@ def own_expected(steps):
     return {"rms": rms, "spread": spread, "contrast": contrast}
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_own_monitors_equal_numpy_wherever_a_run_is_cut(rounding):
     found = in_parts(OWN, DT * 37, DT * 378, DT * 5)
@@ -191,6 +195,7 @@ def test_own_monitors_alone(name, rounding):
     np.testing.assert_allclose(values, own_expected(840)[name], rtol=5 * rounding, atol=2 * rounding)
 
 
+@pytest.mark.slow
 def test_own_monitors_have_labels_and_gradients(rounding):
     run = gx.simulate(NET, duration=210.0, dt=DT, monitors=OWN)
     assert run["spread"].to_xarray().dims == ("time", "state")
@@ -206,6 +211,7 @@ def test_own_monitors_have_labels_and_gradients(rounding):
     np.testing.assert_allclose(jax.grad(value)(jnp.ones(3)), means, rtol=10 * rounding)
 
 
+@pytest.mark.slow
 def test_a_monitor_keeps_its_samples_in_any_batch(rounding):
     monitors = {"mean": TemporalAverage(period=10.5), "rms": OWN["rms"]}
     starts = np.arange(12.0).reshape(2, 2, 3)

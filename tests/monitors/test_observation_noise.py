@@ -28,6 +28,7 @@ def few(name, *quick):
     return pytest.param(name, marks=[pytest.mark.slow] * (name not in quick))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [few(name, "raw", "balloon", "meg", "fc") for name in KINDS])
 def test_noise_has_its_size_and_nothing_else_changes(name, key, rounding):
     monitor = KINDS[name]
@@ -70,6 +71,7 @@ def test_regions_share_noise_by_a_mixing_and_have_sizes_of_their_own(key):
     assert abs(np.corrcoef(noise[:, 0, 1], noise[:, 1, 1])[0, 1]) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("name", [few(name, "raw", "meg") for name in ("raw", "balloon", "chain", "meg")])
 def test_a_run_that_goes_on_has_the_noise_of_one(name, key):
@@ -81,6 +83,7 @@ def test_a_run_that_goes_on_has_the_noise_of_one(name, key):
     np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_its_size_is_a_parameter_with_a_gradient(key):
     monitor = ObservationNoise(KINDS["average"], sigma=0.5)

@@ -23,6 +23,7 @@ def chunks(x, n):
     return x[: len(x) // n * n].reshape(-1, n, x.shape[1])
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @quick
 @given(st.integers(2, 90), st.integers(1, 150), st.integers(1, 150))
@@ -47,6 +48,7 @@ def test_fc_is_numpys_also_far_from_zero(rounding):
     assert labelled.dims == ("time", "region", "other") and list(labelled["other"].values) == list(LABELS)
 
 
+@pytest.mark.slow
 def test_fc_of_bold_is_that_of_the_samples(rounding):
     bold = Balloon(source="drive", period=200.0)
     run = gx.simulate(NET, 8000.0, 5.0, monitors={"bold": bold, "fc": bold.then(FC(period=4000.0))})
@@ -54,6 +56,7 @@ def test_fc_of_bold_is_that_of_the_samples(rounding):
     np.testing.assert_allclose(run["fc"].values, expected, rtol=0, atol=1e-4 if SINGLE else 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @quick
 @given(st.sampled_from([2, 4, 10, 32]), st.integers(2, 9), st.integers(1, 140), st.integers(1, 140))
@@ -88,6 +91,7 @@ def test_spectra_of_another_monitors_samples_are_labelled(rounding):
     np.testing.assert_allclose(labelled["frequency"], frequencies)
 
 
+@pytest.mark.slow
 def test_what_is_kept_does_not_grow_with_the_run():
     monitors = {"fc": FC(source="drive", period=500.0), "psd": PSD(40.0, source="drive", period=500.0)}
     sizes = []
@@ -97,6 +101,7 @@ def test_what_is_kept_does_not_grow_with_the_run():
     assert sizes[0] == sizes[1] == {"fc": 3 + 9, "psd": 3 * (10 + 10 + 11)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fc", "cov", "psd"])
 def test_gradients_equal_finite_differences(kind, small_connectome, key):
     """Through a delayed network with noise."""

@@ -44,6 +44,7 @@ def built(tag: str) -> tuple[gx.Network, dict]:
     return gx.Network(model, couplings, shared, gx.Delay(3.0), gx.noise.White(0.02)), own
 
 
+@pytest.mark.slow("float32")
 def test_equal_a_plain_loop(key):
     net, own = built("own")
     expected = loop(net, STEPS, DT, key, own=own)
@@ -52,6 +53,7 @@ def test_equal_a_plain_loop(key):
     assert len({delay.bounds for delay in net.delays.values()}) == 4 and "now" not in net.delays
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_each_matters_and_none_is_lost(key):
     """Without any one of them, the result is another."""
@@ -62,6 +64,7 @@ def test_each_matters_and_none_is_lost(key):
         assert np.abs(gx.simulate(silent, STEPS * DT, DT, key=key)["raw"].values - whole).max() > 1e-3, name
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_adjoint_equals_plain_autodiff_and_differences(key):
     net, _ = built("grad")
@@ -83,6 +86,7 @@ def test_the_adjoint_equals_plain_autodiff_and_differences(key):
     assert (given[OTHER.T != 0] != 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_speeds_of_their_own_have_gradients(key):
     slow = gx.Delay(2.0, interpolation="linear", bounds=(0.1, 40.0))

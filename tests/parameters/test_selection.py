@@ -94,6 +94,7 @@ def test_split_takes_out_what_is_free_and_nothing_else(net):
     assert 0.6 < back.model.w < 2.0 and back.noise.sigma > 0.02
 
 
+@pytest.mark.slow
 def test_the_optimiser_only_ever_sees_the_free_entries(net, key):
     """Momentum and weight decay touch nothing else: the rest of a masked leaf and frozen leaves stay bit for bit."""
     net = gx.per_region(net, "model.w", "model.I_o")
@@ -291,6 +292,7 @@ def test_join_refuses_what_is_of_another_split(net):
         gx.join(splits[0][0], splits[1][1])
 
 
+@pytest.mark.slow
 def test_under_jit_vmap_and_grad(net, rounding):
     spec = gx.select(net, "model.w", gx.Free("connectome.weights", domain=gx.Real(), mask=np.eye(5, k=1) > 0))
 

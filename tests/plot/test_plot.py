@@ -56,6 +56,7 @@ def curve(line):
     return np.column_stack(line.get_data())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLOTS)
 def test_axes_are_labelled_and_honoured(name):
     draw, labels = PLOTS[name]

@@ -45,6 +45,7 @@ def colours(values, limits, name):
     return plt.get_cmap(name)(np.interp(values, limits, (0, 1)))[:, :3]
 
 
+@pytest.mark.slow
 def test_a_glass_brain_has_a_dot_at_each_centre():
     pytest.importorskip("nilearn")
     views = gx.plot.brain(VALUES, CONNECTOME, name="w (nA)")
@@ -102,6 +103,7 @@ def values_at(view, points, limits, name):
     return [scale[np.abs(table - colour).sum(1).argmin()] for colour in drawn]
 
 
+@pytest.mark.slow
 def test_slices_show_the_value_of_each_region_zero_included(atlas, tmp_path):
     path = tmp_path / "atlas.nii.gz"
     atlas.to_filename(path)
@@ -113,6 +115,7 @@ def test_slices_show_the_value_of_each_region_zero_included(atlas, tmp_path):
     np.testing.assert_allclose(values_at(renamed[2], points, (-3, 3), "RdBu_r"), [-2, 3, 0, 1], atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_surface_has_the_values_of_the_regions_below_it(atlas):
     from nilearn.datasets import load_fsaverage
 

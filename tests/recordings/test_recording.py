@@ -64,6 +64,7 @@ def test_an_axis_that_is_no_list_of_regions_gets_no_labels():
     assert set(other.to_xarray().coords) == {"time"}
 
 
+@pytest.mark.slow
 def test_ensembles_have_runs_in_front_and_one_time():
     starts = jnp.asarray(np.arange(24.0).reshape(2, 2, 2, 3)[:, :1].repeat(4, 1))
     simulate = lambda start: gx.simulate(NET, duration=10.0, dt=0.5, monitors=MONITORS, start=start)  # noqa: E731
@@ -160,6 +161,7 @@ def test_after_is_what_a_later_look_at_the_run_would_be(run):
     xr.testing.assert_equal(mean.to_xarray(), run["mean"].to_xarray().isel(time=slice(2, None)))
 
 
+@pytest.mark.slow
 def test_after_under_vmap_and_jit(key):
     def late(key):
         return gx.simulate(NET, duration=10.0, dt=0.5, monitors=MONITORS, key=key)["mean"].after(6.0)

@@ -23,6 +23,7 @@ def network(stimulus, delay=None, noise=None) -> gx.Network:
     return gx.Network(gx.models.Linear(gamma=-0.1), far, CONNECTOME, delay, noise, stimulus=stimulus)
 
 
+@pytest.mark.slow
 def test_equals_the_equations_solved_by_scipy():
     waveform = s.Sine(frequency=25.0, amplitude=0.3) * s.DoubleExponential(onset=5.0, tau_rise=2.0, tau_decay=10.0)
     net = network(s.Stimulus(waveform, LABELLED, target="c") + s.Stimulus(0.01, target="c"))
@@ -44,6 +45,7 @@ def test_a_constant_one_shifts_the_resting_state_as_it_should():
     np.testing.assert_allclose(end, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_time_goes_on_with_a_run_and_monitors_of_inputs_hear_it(rounding):
     net = network(s.Stimulus(s.Ramp(onset=3.0, duration=10.0, amplitude=0.1), "S2", target="c"), delay=gx.Delay(4.0))
     whole = gx.simulate(net, 20.0, 0.5)["raw"].values
@@ -57,6 +59,7 @@ def test_time_goes_on_with_a_run_and_monitors_of_inputs_hear_it(rounding):
     assert np.abs(heard.values[:, 0, [0, 1, 3, 4, 5]]).max() < 1e-15
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("delay", [None, gx.Delay(4.0)])
 def test_gradients_of_its_parameters_equal_differences(delay):

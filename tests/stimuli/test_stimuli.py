@@ -112,6 +112,7 @@ def test_patterns_find_their_regions(pattern, expected):
     assert placed.targets == ("c",)
 
 
+@pytest.mark.slow
 def test_stimuli_add_up_by_input_and_show_what_they_do():
     one = s.Stimulus(s.Ramp(duration=10.0), {"A": 1.0}, target="c")
     both = (one + s.Stimulus(0.5, "B", target="c") + 2 * s.Stimulus(0.25, target="d")).resolved(LABELS)

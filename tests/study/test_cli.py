@@ -62,6 +62,7 @@ def test_a_fit_leaves_everything_to_repeat_it(files):
     assert np.ptp(fitted.model.w) > 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_goes_on_and_ends_the_same(files, monkeypatch):
     whole = run(*data(files), *SMALL, "--out", files / "whole")
     assert whole.exit_code == 0, whole.output

@@ -154,6 +154,7 @@ def figures_of(whole, stage, kind):
 STAGES = ("explore", "refine", "regional")
 
 
+@pytest.mark.slow("float32")
 def test_no_stage_ever_trained_on_the_noise_that_fits_are_judged_on(whole):
     trained = {key for stage in STAGES for key in whole.ear.keys(stage)}
     for stage in STAGES:
@@ -211,6 +212,7 @@ def test_fits_hear_the_duration_and_judgements_the_judged_one_both_after_the_war
         assert {time for _, time in whole.ear.heard[name]} == {TIMES["warm_up"] + TIMES["judged"]}
 
 
+@pytest.mark.slow
 def test_another_seed_hears_other_noise_in_every_stage_and_judgement(network, target, whole, tmp_path):
     settings = dataclasses.replace(SETTINGS, seed=12, steps=1)
     other = done(network, target, tmp_path, settings)
@@ -317,6 +319,7 @@ def test_a_stage_on_disk_is_not_computed_again(network, target, whole, tmp_path)
     np.testing.assert_array_equal(third.fitted.model.w, whole.fitted.model.w)
 
 
+@pytest.mark.slow
 def test_of_one_seed_there_is_no_spread_and_no_ceiling(network, target, tmp_path):
     settings = dataclasses.replace(SETTINGS, seeds=1, steps=1, free=("coupling.strength",))
     alone = done(network, target, tmp_path, settings)
