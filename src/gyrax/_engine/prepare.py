@@ -152,11 +152,10 @@ class Setup(eqx.Module):
 
     def sampling(self, first: dict[str, int], now: dict[str, int]) -> Sampling:
         """How often the monitors sample, with what has passed of each one's period before the run and by now."""
-        periods, strides = (
-            {name: getattr(ear, what) for name, ear in self.ears.items()} for what in ("period", "stride")
-        )
-        cycles = {name: ear.cycles for name, ear in self.ears.items()}
-        return Sampling(periods, strides, cycles, first, now)
+        ears = self.ears
+        periods = {name: ear.period for name, ear in ears.items()}
+        strides = {name: ear.stride for name, ear in ears.items()}
+        return Sampling(periods, strides, {name: ear.cycles for name, ear in ears.items()}, first, now)
 
 
 def resolve(

@@ -127,7 +127,7 @@ def replace(tree: Tree, values: Mapping[Any, Any]) -> Tree:
     Example:
         >>> import gyrax as gx
         >>> replace(gx.models.Linear(gamma=-2.0), {"gamma": -1.0})
-        Linear(gamma=-1)
+        Linear(gamma=-1 1/ms)
     """
     leaves, treedef = jax.tree.flatten(tree)
     changed = list(leaves)
