@@ -193,6 +193,7 @@ def test_compiles_once_for_all_values(name):
     assert len(traces) == before
 
 
+@pytest.mark.slow("float32")
 @every
 def test_a_value_a_region_means_the_same_as_one_value(name, rounding):
     case, y = CASES[name][0], at(name)

@@ -49,6 +49,7 @@ def test_few_connections_without_delay(interpolation, key, rounding):
     np.testing.assert_allclose(gx.simulate(net, 20.0, 0.5, key=key)["raw"].values, expected, atol=rounding * 10)
 
 
+@pytest.mark.slow("float32")
 def test_a_delay_for_every_connection(small_connectome, key, rounding):
     lengths = np.asarray(small_connectome.lengths)
     given = gx.simulate(network(small_connectome, gx.Delay(3.0, interpolation="linear")), 30.0, 0.5, key=key)

@@ -30,6 +30,7 @@ def study():
     return gx.per_region(net, lambda n: n.model.a), gx.datasets.lead_field("tvb76", "meg", nonfinite="drop")
 
 
+@pytest.mark.slow("float32")
 def test_sensors_see_the_real_gain(study, key, rounding):
     """Against the file itself: vertices added up by the region map, line by line."""
     net, field = study

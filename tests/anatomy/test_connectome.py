@@ -265,6 +265,7 @@ class TestNormalised:
         np.testing.assert_allclose(jax.jit(lambda c: c.normalised(how).weights)(full), scaled.weights, rtol=1e-6)
         np.testing.assert_allclose(scaled.normalised(how).weights, scaled.weights, rtol=1e-6)
 
+    @pytest.mark.slow("float32")
     @pytest.mark.parametrize("how", NORMALISED)
     def test_gradient(self, how, full):
         def f(w):

@@ -209,6 +209,7 @@ def test_what_does_not_fit_a_network_is_named(monitor, message):
         gx.simulate(NET, 4.0, 1.0, monitors=monitor)
 
 
+@pytest.mark.slow("float32")
 def test_gain_orientation_and_covariance_have_gradients(key):
     rng = np.random.default_rng(0)
     field = gx.LeadField(rng.normal(size=(2, 3, 3)), ["A", "B"], orientation=rng.normal(size=(3, 3)))

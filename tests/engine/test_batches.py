@@ -115,6 +115,7 @@ def test_an_ensemble_goes_on(name):
     closely(together[0]["mean"], [x[0]["mean"][1:] for x in apart])
 
 
+@pytest.mark.slow("float32")
 def test_an_ensemble_of_ensembles():
     strengths, weights, starts, keys = several()
     inner = jax.vmap(lambda s, k: found(run("delayed", s, weights[0], starts[0], k)), in_axes=(None, 0))

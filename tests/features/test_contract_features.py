@@ -113,6 +113,7 @@ def test_every_public_feature_is_here():
         assert "Example:" in text and ">>>" in text, name
 
 
+@pytest.mark.slow("float32")
 @every
 def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(name, plain):
     """Names of channels travel where the result has a place for them."""
@@ -137,6 +138,7 @@ def test_jit_and_vmap_over_runs_change_nothing(name, plain, batch, rounding):
     assert (found[0] != found[1]).any()
 
 
+@pytest.mark.slow("float32")
 @smooth
 def test_nan_never_passes_for_a_number(name, plain, batch, rounding):
     """Where values are known its channel is named; inside jit what depends on it is NaN, and all else is as it was."""

@@ -90,6 +90,7 @@ def test_autocorrelation_times_of_known_processes():
     np.testing.assert_allclose(autocorrelation_time(alternating, period=2.0), 1.0, rtol=1e-5)
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("feature", ["autocorrelation", "time"])
 def test_gradients_equal_finite_differences(feature):
     x = decaying(4, 100)

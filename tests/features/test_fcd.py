@@ -55,6 +55,7 @@ def test_fcd_equals_neurolib(neurolib, rounding):
     assert 0.2 < neurolib["ks"] < 0.9
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize(("length", "stride"), [(5, 1), (8, 3), (20, 20), (13, 27)])
 def test_windows_equal_a_loop(length, stride, rounding):
     x = signals(1)

@@ -174,6 +174,7 @@ def test_shrunk_correlations_equal_nilearn(shape, rounding):
         np.testing.assert_allclose(f(x, "ledoit-wolf"), expected, atol=1000 * rounding)
 
 
+@pytest.mark.slow("float32")
 def test_partial_correlation_equals_that_of_residuals(rounding):
     x = series(18, 30, 5) + 3.0
     found = np.asarray(partial_correlation(x))

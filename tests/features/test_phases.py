@@ -53,6 +53,7 @@ def recording(values, dims=("time", "region")):
     return gx.Recording(jnp.asarray(values), jnp.array(1), PERIOD, 1.0, 0.0, dims, ("S",), tuple("ABCD"))
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("mean", [0.0, 1000.0])
 @pytest.mark.parametrize(("order", "low", "high"), [(4, 8.0, 13.0), (2, 30.0, 80.0), (1, 4.0, 124.0)])
 def test_bandpass_equals_scipy_away_from_the_ends(order, low, high, mean, rounding):
@@ -118,6 +119,7 @@ def test_filters_that_do_not_fit_are_refused(arguments, message):
         bandpass(signals(3), **(dict(period=PERIOD) | arguments))
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("samples", [50, 51, 2])
 def test_the_analytic_signal_equals_scipy(samples, rounding):
     x = signals(4, samples)
@@ -171,6 +173,7 @@ def test_orthogonalised_envelope_correlations_equal_a_loop(size, rounding):
     np.testing.assert_allclose(envelope_correlation(x, trim=100.0, period=PERIOD), expected, atol=20 * rounding)
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("leakage", [False, True])
 def test_envelope_correlations_equal_those_of_mne_connectivity(leakage, rounding):
     mne_connectivity = pytest.importorskip("mne_connectivity")
@@ -360,6 +363,7 @@ def clear(seed, unrest=0.03):
     return swing * np.sin(2 * np.pi * 10 * t + 0.6 * np.arange(4) + drift)
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("name", FEATURES)
 def test_gradients_equal_finite_differences(name):
     # Lags that keep their sign have a wPLI of one and no gradient.

@@ -225,6 +225,7 @@ def test_fic_keeps_inhibition_at_zero_or_more_and_moves_towards_the_target(s_e, 
     assert all(jnp.array_equal(new.coupling[c].weights, net.coupling[c].weights) for c in ("lre", "ffi"))
 
 
+@pytest.mark.slow("float32")
 def test_nothing_is_learned_until_the_window_is_full(key):
     rules = [FIC(rate=0.2), eib()]
     result = quiet(network(), rules, steps=5, key=key)

@@ -49,6 +49,7 @@ def test_a_loss_is_one_number_of_the_default_dtype(name):
         assert np.isfinite(value)
 
 
+@pytest.mark.slow("float32")
 @every
 def test_a_perfect_match_is_best(name, jitted, slopes, rounding):
     """And has no slope: a fit that is there stays there."""

@@ -78,6 +78,7 @@ def test_invariants_of_losses(rounding, seed, scale, offset, order):
     assert fc_rmse(a, a) == rmse(a, a) == 0
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("loss", [rmse, fc_rmse, fc_correlation])
 def test_gradients_of_losses_equal_finite_differences(loss):
     a, b = symmetric(9), symmetric(10)
@@ -223,6 +224,7 @@ def test_distributions_equal_scipy(rounding, a, b, order):
         assert f(a, a[order]) == 0
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("sizes", [(40, 40), (30, 17), (5, 200)])
 def test_smooth_ks_equals_ramps_on_a_grid(sizes, rounding):
     rng = np.random.default_rng(25)
@@ -338,6 +340,7 @@ def test_peak_frequencies_are_compared_in_hz(rounding):
         peak_frequency_rmse(spectrum(4, tuple("ABC")), spectrum(5, tuple("BAC")))
 
 
+@pytest.mark.slow("float32")
 @quick
 @given(st.integers(0, 1000), st.floats(0.1, 10.0), st.permutations(range(3)))
 def test_invariants_of_spectral_losses(rounding, seed, scale, order):

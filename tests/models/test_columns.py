@@ -73,6 +73,7 @@ def test_zetterberg_jansens_inhibition_of_itself_rests_where_its_synapse_does():
     assert v5 > 5 and abs(model.drift(0.0, y, jnp.zeros((1, 1)))[9, 0]) < (1e-6 if SINGLE else 1e-12)
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("name, alpha", [("ReducedSetFitzHughNagumo", 6), ("ReducedSetHindmarshRose", 9)])
 def test_modes_hear_the_mean_field_of_inhibition(name, alpha):
     """What the k-th inhibitory mode does to the i-th excitatory one: the integral of V_i by that of V_k under the density."""

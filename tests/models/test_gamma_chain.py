@@ -31,6 +31,7 @@ def test_a_step_comes_out_as_the_gamma_distribution(stages):
     np.testing.assert_allclose(run["monitor"].values[:, 0, 0], expected, atol=3e-4)
 
 
+@pytest.mark.slow("float32")
 def test_a_network_hears_it_like_any_state(small_connectome, key, rounding):
     model = gx.models.GammaChain(gx.models.WongWang(), "S", stages=2, mean=6.0)
     coupling = gx.couplings.Linear(source="late", strength=0.3)

@@ -101,6 +101,7 @@ def test_groups_of_one_model_are_the_network_without_groups(key, rounding):
             assert found.shape == expected.shape and np.isfinite(found).all()
 
 
+@pytest.mark.slow("float32")
 def test_what_a_region_does_not_have_is_missing_and_stays_zero(key):
     net = gx.Network(groups(), couplings(), gx.Connectome(WEIGHTS, LENGTHS, labels=LABELS), noise=gx.noise.White(0.01))
     run = gx.simulate(net, 5.0, 0.5, key=key)

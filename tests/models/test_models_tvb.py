@@ -32,6 +32,7 @@ def drawn(name: str) -> dict:
     return dict(zip(TVB[f"{name}.names"].tolist(), rows.T, strict=True))
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("name", PEERS)
 def test_drift_equals_the_virtual_brains(name):
     """Every draw of state, input and parameters is a region of one network."""

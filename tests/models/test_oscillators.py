@@ -115,6 +115,7 @@ def test_wilson_cowan_has_the_states_of_the_papers_figures(figure):
         assert min(states) == (0.0, 0.0)
 
 
+@pytest.mark.slow("float32")
 def test_outputs_are_what_they_are_called():
     """And amplitude and phase have finite slopes at rest, where neither is differentiable."""
     y = jnp.asarray(np.random.default_rng(2).normal(size=(2, 12)))

@@ -64,6 +64,7 @@ def seen(monitor, seconds, dt=20.0, z=drive):
     return np.asarray(watch(monitor, path, dt)[0])
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("constants", PUBLISHED)
 def test_a_run_agrees_with_scipy_at_the_default_step(constants):
     """To 3e-6 in a signal of a few per cent, with every set of constants."""
@@ -179,6 +180,7 @@ def test_the_signal_of_a_state_is_the_papers(constants, rounding):
     assert found[0] == 0
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("constants", PUBLISHED)
 def test_kappa_and_gamma_are_rates(constants):
     """After a brief weak pulse flow is a damped wave: half a period is pi / sqrt(gamma - kappa^2 / 4), 5.7 s, or 2.3 s

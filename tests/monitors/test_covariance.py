@@ -46,6 +46,7 @@ def hopf_in_part():
     return gx.Network(net.model, net.coupling, net.connectome, noise=noise), jacobian, sigma * np.repeat([0, 1], N)
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("make", [linear, hopf, hopf_in_part])
 def test_covariance_solves_the_lyapunov_equation(make):
     """Each realisation gives one independent estimate of every entry, so their spread gives the standard error. With dt
