@@ -23,6 +23,7 @@ ROOMS = [
     "_jaxprs",
     "parameters",
     "_formats",
+    "labelled",
     "anatomy",
     "datasets",
     "delays",

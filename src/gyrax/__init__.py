@@ -24,6 +24,7 @@ from .fitting import (
     sweep,
     tune,
 )
+from .labelled import LabelledArray
 from .models import AbstractModel
 from .models.groups import Groups
 from .monitors import AbstractMonitor
@@ -71,6 +72,7 @@ __all__ = [
     "Groups",
     "History",
     "Interval",
+    "LabelledArray",
     "LeadField",
     "Network",
     "NoDelay",

@@ -113,6 +113,25 @@ def test_every_public_feature_is_here():
         assert "Example:" in text and ">>>" in text, name
 
 
+def check_names(result, case) -> None:
+    """Axes of channels have the channels' names, those of pairs both, in every result that is not counted in NumPy."""
+    if not isinstance(result, gx.LabelledArray):
+        assert getattr(result, "labels", LABELS) == LABELS
+        assert (
+            not isinstance(result, jax.Array)
+            or not {"channel", "pair"} & set(case.axes)
+            or (case.pairs is None and case.of is not None)
+        )
+        return
+    for axis, names in zip(case.axes[len(case.axes) - len(result.names) :], result.names, strict=True):
+        if axis == "pair":
+            above = [f"{a}, {b}" for i, a in enumerate(LABELS) for b in LABELS[i + 1 :]]
+            off = [f"{a}, {b}" for a in LABELS for b in LABELS if a != b]
+            assert names == tuple(off if case.pairs == "off" else above)
+        else:
+            assert names == {"channel": LABELS, "group": ("L", "R")}.get(axis)
+
+
 @pytest.mark.slow("float32")
 @every
 def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(name, plain):
@@ -120,7 +139,7 @@ def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(na
     case, result = FEATURES[name], plain(name, 1)
     found = np.asarray(numbers(result))
     np.testing.assert_array_equal(np.asarray(numbers(made(name, signals(1)))), found)
-    assert getattr(result, "labels", LABELS) == LABELS
+    check_names(result, case)
     counts = {"off": CHANNELS * (CHANNELS - 1), "above": CHANNELS * (CHANNELS - 1) // 2, None: FAR_WINDOWS}
     sizes = SIZES | {"pair": counts[case.pairs]}
     assert found.shape == tuple(sizes[axis] for axis in case.axes)

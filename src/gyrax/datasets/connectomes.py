@@ -6,11 +6,12 @@ from importlib.resources.abc import Traversable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .._extras import need
 from .._formats.fields import closest
 from ..anatomy.connectome import Connectome
+from ..labelled import LabelledArray, MaybeLabelled
 
 _TVB_LICENCE = (
     "GPL-3.0-or-later, the licence of the package tvb-data, which is where the numbers are; it states none of their own"
@@ -66,13 +67,13 @@ class Dataset(eqx.Module):
 
     Attributes:
         connectome: weights, lengths in mm, labels and, where known, centres.
-        fc: functional connectivity, Pearson r, `(node, node)`, as published: the diagonal may be zero. None where it
-            was not measured.
+        fc: functional connectivity, Pearson r, `(node, node)`, with the labels of the connectome, as published: the diagonal
+            may be zero. None where it was not measured.
         name, description, licence, citation: what it is, and what to name when results from it are published.
     """
 
     connectome: Connectome
-    fc: Float[Array, "node node"] | None
+    fc: Float[MaybeLabelled, "node node"] | None
     name: str = eqx.field(static=True)
     description: str = eqx.field(static=True)
     licence: str = eqx.field(static=True)
@@ -128,7 +129,8 @@ def load(name: str) -> Dataset:
         connectome = Connectome.load(path)
         with np.load(path, allow_pickle=False) as stored:
             words = {key: str(stored[key]) for key in ("description", "licence", "citation")}
-            return Dataset(connectome, jnp.asarray(stored["fc"], dtype=float), name, **words)
+            fc = LabelledArray(jnp.asarray(stored["fc"], dtype=float), [connectome.labels] * 2)
+            return Dataset(connectome, fc, name, **words)
 
 
 def _folder() -> Traversable:

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._types import is_traced
-from .series import series
+from ..labelled import MaybeLabelled, Names, known_names, with_names
+from .series import centred, constant, series
 from .spectra import whole_samples
 
 
-def fc(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel channel"]:
+def fc(x: Any, shrinkage: Any = 0.0) -> Float[MaybeLabelled, "channel channel"]:
     r"""Functional connectivity: Pearson correlations between channels, with ones on the diagonal.
 
     Args:
@@ -29,11 +30,12 @@ def fc(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel channel"]:
         >>> fc(jnp.array([[0.0, 1.0], [1.0, 0.0], [2.0, -1.0]])).round(6).tolist()
         [[1.0, -1.0], [-1.0, 1.0]]
     """
-    unit = _unit(series(x, varying=True).values)
-    return _shrink(unit.T @ unit, shrinkage, unit)
+    found = series(x, varying=True)
+    unit = standardised(found.values)
+    return found.paired(_shrink(unit.T @ unit, shrinkage, unit))
 
 
-def covariance(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel channel"]:
+def covariance(x: Any, shrinkage: Any = 0.0) -> Float[MaybeLabelled, "channel channel"]:
     r"""Covariances between channels, over samples less one as `numpy.cov` has it.
 
     With a shrinkage $\alpha$ it is $(1 - \alpha) S + \alpha \mu I$, $\mu$ the mean of the variances: Ledoit & Wolf (2004),
@@ -50,9 +52,9 @@ def covariance(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel channel"]:
         >>> covariance(jnp.array([[0.0, 1.0], [2.0, 5.0]])).tolist()
         [[2.0, 4.0], [4.0, 8.0]]
     """
-    values = series(x).values
-    centred = values - values.mean(0)
-    return _shrink(centred.T @ centred / (len(centred) - 1), shrinkage, centred)
+    found = series(x)
+    centre = centred(found.values)
+    return found.paired(_shrink(centre.T @ centre / (len(centre) - 1), shrinkage, centre))
 
 
 def ledoit_wolf_shrinkage(x: Any) -> Float[Array, ""]:
@@ -77,10 +79,10 @@ def ledoit_wolf_shrinkage(x: Any) -> Float[Array, ""]:
         0.632
     """
     values = series(x).values
-    return _ledoit_wolf(values - values.mean(0))
+    return _ledoit_wolf(centred(values))
 
 
-def partial_correlation(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel channel"]:
+def partial_correlation(x: Any, shrinkage: Any = 0.0) -> Float[MaybeLabelled, "channel channel"]:
     r"""Correlations between two channels that remain when all others are regressed out, with ones on the diagonal.
 
     From the inverse $P$ of the correlation matrix: $-P_{ij} / \sqrt{P_{ii} P_{jj}}$ (Marrelec et al. 2006, NeuroImage 32).
@@ -99,14 +101,14 @@ def partial_correlation(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel c
         >>> float(partial_correlation(jnp.stack([a, a + b, b + 0.1 * a * b], 1))[0, 2].round(2))
         -0.99
     """
-    values = series(x, varying=True).values
-    samples, channels = values.shape
+    found = series(x, varying=True)
+    samples, channels = found.values.shape
     if _no_shrinkage(shrinkage) and samples <= channels:
         raise ValueError(
             f"{samples} samples of {channels} channels: their correlation matrix has no inverse; take more samples than "
             "channels, or shrinkage='ledoit-wolf'"
         )
-    matrix = fc(values, shrinkage)
+    matrix = fc(found.values, shrinkage)
     if not is_traced(matrix):
         least = np.linalg.eigvalsh(np.asarray(matrix))[0]
         if least <= channels * jnp.finfo(matrix.dtype).eps:
@@ -116,10 +118,10 @@ def partial_correlation(x: Any, shrinkage: Any = 0.0) -> Float[Array, "channel c
             )
     inverse = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix), True), jnp.eye(channels, dtype=matrix.dtype))
     size = jnp.sqrt(jnp.diag(inverse))
-    return jnp.where(np.eye(channels, dtype=bool), 1.0, -inverse / jnp.outer(size, size))
+    return found.paired(jnp.where(np.eye(channels, dtype=bool), 1.0, -inverse / jnp.outer(size, size)))
 
 
-def lagged_correlation(x: Any, lag: float, period: float | None = None) -> Float[Array, "channel channel"]:
+def lagged_correlation(x: Any, lag: float, period: float | None = None) -> Float[MaybeLabelled, "channel channel"]:
     """Pearson correlations of channels with what others were a lag earlier.
 
     Entry `[i, j]` correlates channel i at t + lag with channel j at t, over all t that have both: like weights, rows receive
@@ -151,10 +153,10 @@ def lagged_correlation(x: Any, lag: float, period: float | None = None) -> Float
     later, earlier = found.values[steps:], found.values[:rest]
     refuse_constant(later, found.name, f"in its last {rest} samples")
     refuse_constant(earlier, found.name, f"in its first {rest} samples")
-    return correlate(later, earlier)
+    return found.paired(correlate(later, earlier))
 
 
-def edge_series(x: Any) -> Float[Array, "time pair"]:
+def edge_series(x: Any) -> Float[MaybeLabelled, "time pair"]:
     """Edge time series: products of the z-scores of two channels, whose mean over time is their correlation.
 
     Zamani Esfahlani et al. (2020), "High-amplitude cofluctuations in cortical activity drive functional connectivity",
@@ -171,23 +173,32 @@ def edge_series(x: Any) -> Float[Array, "time pair"]:
         >>> edge_series(x)[:, 0].round(3).tolist(), edge_series(x).mean(0).round(3).tolist()
         ([-1.5, -0.0, -1.5], [-1.0])
     """
-    values = series(x, varying=True).values
-    i, j = pairs(values.shape[1], least=2)
-    z = _unit(values) * len(values) ** 0.5
-    return z[:, i] * z[:, j]
+    found = series(x, varying=True)
+    i, j = pairs(found.values.shape[1], least=2)
+    z = standardised(found.values) * len(found.values) ** 0.5
+    return with_names(z[:, i] * z[:, j], _pair_names(found.labels, i, j))
 
 
-def off_diagonal(matrix: Any) -> Shaped[Array, " pair"]:
-    """The entries off the diagonal of a square matrix, row by row.
+def off_diagonal(matrix: Any) -> Shaped[MaybeLabelled, " pair"]:
+    """The entries off the diagonal of a square matrix, row by row. Of a matrix with names they are called 'row, column'.
+
+    Raises:
+        ValueError: for a matrix that is not square.
 
     Example:
         >>> off_diagonal(jnp.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
         [2.0, 3.0]
     """
-    matrix = jnp.asarray(matrix)
+    values, names = known_names(matrix)
+    matrix = jnp.asarray(values)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square matrix, got shape {matrix.shape}")
-    return matrix[~np.eye(len(matrix), dtype=bool)]
+    i, j = np.nonzero(~np.eye(len(matrix), dtype=bool))
+    return with_names(matrix[i, j], _pair_names(names[0] if names[0] == names[1] and names[0] else (), i, j))
+
+
+def _pair_names(labels: Names, i: np.ndarray, j: np.ndarray) -> Names:
+    return tuple(f"{labels[row]}, {labels[column]}" for row, column in zip(i, j, strict=True)) if labels else ()
 
 
 def pairs(channels: int, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -215,6 +226,17 @@ def refuse_constant(values: Shaped[Any, "sample column"], name: Callable[[int], 
             raise ValueError(f"{name(int(np.argmax(constant)))} never changes {where}: no correlation is defined there")
 
 
+def standardised(values: Float[Array, "sample channel"]) -> Float[Array, "sample channel"]:
+    """Channels without their means, scaled to length one; a channel that never changes is NaN.
+
+    Example:
+        >>> standardised(jnp.array([[1.0, 0.1], [3.0, 0.1]])).round(3).tolist()
+        [[-0.707, nan], [0.707, nan]]
+    """
+    still, centre = constant(values), centred(values)
+    return centre / jnp.where(still, jnp.nan, jnp.sqrt(jnp.where(still, 1.0, (centre**2).sum(0))))
+
+
 def correlate(a: Float[Array, "sample row"], b: Float[Array, "sample column"]) -> Float[Array, "row column"]:
     """Pearson correlations of the columns of one array with those of another.
 
@@ -222,13 +244,7 @@ def correlate(a: Float[Array, "sample row"], b: Float[Array, "sample column"]) -
         >>> correlate(jnp.array([[0.0], [1.0]]), jnp.array([[1.0, 3.0], [2.0, 0.0]])).round(3).tolist()
         [[1.0, -1.0]]
     """
-    return _unit(a).T @ _unit(b)
-
-
-def _unit(values: Float[Array, "time channel"]) -> Float[Array, "time channel"]:
-    """Channels without their means, scaled to length one."""
-    centred = values - values.mean(0)
-    return centred / jnp.sqrt((centred**2).sum(0))
+    return standardised(a).T @ standardised(b)
 
 
 def _no_shrinkage(shrinkage: Any) -> bool:
@@ -236,13 +252,13 @@ def _no_shrinkage(shrinkage: Any) -> bool:
 
 
 def _shrink(
-    matrix: Float[Array, "channel channel"], shrinkage: Any, centred: Float[Array, "time channel"]
+    matrix: Float[Array, "channel channel"], shrinkage: Any, centre: Float[Array, "time channel"]
 ) -> Float[Array, "channel channel"]:
     """A covariance drawn to a multiple of the identity that has its trace."""
     if isinstance(shrinkage, str):
         if shrinkage != "ledoit-wolf":
             raise ValueError(f"shrinkage is a number from 0 to 1 or 'ledoit-wolf', got {shrinkage!r}")
-        shrinkage = _ledoit_wolf(centred)
+        shrinkage = _ledoit_wolf(centre)
     elif not is_traced(shrinkage) and not (np.ndim(shrinkage) == 0 and 0 <= np.asarray(shrinkage) <= 1):
         raise ValueError(f"shrinkage is a number from 0 to 1 or 'ledoit-wolf', got {shrinkage}")
     if _no_shrinkage(shrinkage):
@@ -251,16 +267,16 @@ def _shrink(
     return (1 - shrinkage) * matrix + shrinkage * target
 
 
-def _ledoit_wolf(centred: Float[Array, "time channel"]) -> Float[Array, ""]:
-    samples, channels = centred.shape
+def _ledoit_wolf(centre: Float[Array, "time channel"]) -> Float[Array, ""]:
+    samples, channels = centre.shape
     # In units of the mean variance, so that squares of squares neither vanish nor overflow in float32.
-    power = (centred**2).mean()
+    power = (centre**2).mean()
     silent = power == 0
-    centred = centred / jnp.sqrt(jnp.where(silent, 1.0, power))
-    covariance = centred.T @ centred / samples
-    spread = ((covariance - jnp.eye(channels, dtype=centred.dtype)) ** 2).sum()
-    error = (((centred**2).sum(1) ** 2).mean() - (covariance**2).sum()) / samples
+    centre = centre / jnp.sqrt(jnp.where(silent, 1.0, power))
+    covariance = centre.T @ centre / samples
+    spread = ((covariance - jnp.eye(channels, dtype=centre.dtype)) ** 2).sum()
+    error = (((centre**2).sum(1) ** 2).mean() - (covariance**2).sum()) / samples
     isotropic = silent | (spread <= 0)
     if channels == 1:
-        return jnp.zeros((), centred.dtype)
+        return jnp.zeros((), centre.dtype)
     return jnp.where(isotropic, 0.0, jnp.minimum(error, spread) / jnp.where(isotropic, 1.0, spread))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import is_traced
+from ..labelled import MaybeLabelled
 from .connectivity import correlate, fc, pairs, refuse_constant
 from .phases import phase
 from .series import Series, series
@@ -16,7 +17,7 @@ from .spectra import whole_samples
 
 def windowed_fc(
     x: Any, window: float, step: float, period: float | None = None
-) -> Float[Array, "window channel channel"]:
+) -> Float[MaybeLabelled, "window channel channel"]:
     """Functional connectivity of every window of a sliding one.
 
     Windows start at the first sample and every `step` later; samples at the end that fill no window are not used.
@@ -41,7 +42,7 @@ def windowed_fc(
     length, starts = _windows(found, window, step)
     # Each is cut out again where its gradient is needed: kept, overlapping windows are many times the recording.
     one = jax.checkpoint(lambda start: fc(jax.lax.dynamic_slice_in_dim(found.values, start, length)))
-    return jax.lax.map(one, jnp.asarray(starts))
+    return found.paired(jax.lax.map(one, jnp.asarray(starts)))
 
 
 def fcd(x: Any, window: float, step: float, period: float | None = None) -> Float[Array, "window window"]:
@@ -73,7 +74,7 @@ def fcd(x: Any, window: float, step: float, period: float | None = None) -> Floa
             f"window = {window:g} ms and step = {step:g} ms leave one window in {len(found.values)} samples, and its dynamics need "
             "two or more: take shorter ones, or simulate longer"
         )
-    edges = windowed_fc(x, window, step, period)[:, i, j].T
+    edges = jnp.asarray(windowed_fc(x, window, step, period))[:, i, j].T
     refuse_constant(edges, lambda k: f"the connectivity of window {k}", "from pair to pair")
     return correlate(edges, edges)
 

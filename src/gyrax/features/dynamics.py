@@ -5,13 +5,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .._types import is_traced
+from ..labelled import MaybeLabelled
+from .connectivity import standardised
 from .series import Series, series
 
 
-def autocorrelation(x: Any, lags: int | None = None) -> Float[Array, "lag channel"]:
+def autocorrelation(x: Any, lags: int | None = None) -> Float[MaybeLabelled, "lag channel"]:
     r"""Autocorrelation of every channel at lags of 0, 1, ... samples, by Fourier transform.
 
     $$\rho_k = \sum_{t} (x_t - \bar x)(x_{t+k} - \bar x) \Big/ \sum_t (x_t - \bar x)^2$$
@@ -33,19 +35,18 @@ def autocorrelation(x: Any, lags: int | None = None) -> Float[Array, "lag channe
         >>> autocorrelation(jnp.array([[1.0], [-1.0], [1.0], [-1.0]])).round(4).ravel().tolist()
         [1.0, -0.75, 0.5, -0.25]
     """
-    values = series(x, varying=True).values
-    n = len(values)
+    found = series(x, varying=True)
+    n = len(found.values)
     lags = n - 1 if lags is None else lags
     if not 0 <= lags < n:
         raise ValueError(f"{n} samples have lags from 0 to {n - 1}, got lags = {lags}")
-    centred = values - values.mean(0)
-    unit = centred / jnp.sqrt((centred**2).sum(0))
+    unit = standardised(found.values)
     # As many zeros behind as there are lags: the Fourier transform would wrap the end around to the beginning.
     c = jnp.fft.rfft(unit, n + lags, axis=0)
-    return jnp.fft.irfft(c.real**2 + c.imag**2, n + lags, axis=0)[: lags + 1]
+    return found.named(jnp.fft.irfft(c.real**2 + c.imag**2, n + lags, axis=0)[: lags + 1])
 
 
-def autocorrelation_time(x: Any, *, period: float | None = None) -> Float[Array, " channel"]:
+def autocorrelation_time(x: Any, *, period: float | None = None) -> Float[MaybeLabelled, " channel"]:
     r"""Integrated autocorrelation time (ms): the area under the autocorrelation up to its first zero,
 
     $$\tau = \Delta \Big( \frac{1}{2} + \sum_{k=1}^{K-1} \rho_k \Big), \quad K = \min \{k: \rho_k \le 0\}$$
@@ -71,7 +72,7 @@ def autocorrelation_time(x: Any, *, period: float | None = None) -> Float[Array,
     ms, rho = 1000.0 / s.rate, autocorrelation(s.values)
     crossing = jnp.argmax(rho <= 0, axis=0)
     before = jnp.arange(len(rho))[:, None] < crossing
-    return ms * (jnp.where(before, rho, 0).sum(0) - 0.5 * rho[0])
+    return s.named(ms * (jnp.where(before, rho, 0).sum(0) - 0.5 * rho[0]))
 
 
 def _counted(x: Any, what: str, least: int = 2) -> Series:

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from .._extras import need
 from .._types import is_traced
 from ..anatomy.connectome import Connectome
-from .labelled import check_same, labelled
+from ..labelled import check_same
+from .labelled import labelled
 
 
 def graph(matrix: Any, labels: Any = None, *, density: float | None = None, threshold: float | None = None) -> Any:

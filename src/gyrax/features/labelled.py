@@ -2,16 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Bool, Shaped
 
-from .._formats import fields
+from .._types import is_traced
+from ..labelled import Names, check_same, known_names
 from ..recordings.recording import Recording
 from .spectra import Spectrum
-
-Names = tuple[str, ...]
 
 
 class Labelled(NamedTuple):
@@ -32,40 +30,11 @@ def labelled(x: Any) -> Labelled:
         >>> labelled(pd.DataFrame([[1.0, 2.0]], columns=["A", "B"])).names
         (None, ('A', 'B'))
     """
-    period = None
     if isinstance(x, Recording):
-        axes, period = x._axes, x.period
-        values, coordinates = x.values, [x.labels if axis == x.channel else None for axis in axes]
-    elif isinstance(x, Spectrum):
-        values, coordinates = x.power, [None] * (x.power.ndim - 1) + [x.labels]
-    elif hasattr(x, "dims") and hasattr(x, "coords"):  # xarray
-        values, coordinates = x.values, [x.coords[dim].values if dim in x.coords else None for dim in x.dims]
-    elif hasattr(x, "iloc"):  # pandas
-        values, coordinates = x.to_numpy(), list(x.axes)
-    else:
-        values = x if isinstance(x, jax.Array) else np.asarray(x)  # in float64, where that is what it is
-        coordinates = [None] * values.ndim
-    names = tuple(_names(c, size) for c, size in zip(coordinates, values.shape, strict=True))
-    return Labelled(values, names, period)
-
-
-def _names(coordinate: Any, size: int) -> Names | None:
-    if coordinate is None or len(coordinate) != size:
-        return None
-    if not all(isinstance(entry, str) for entry in coordinate):
-        return None
-    return tuple(map(str, coordinate)) or None
-
-
-def check_same(one: Names | None, two: Names | None, first: str, second: str) -> None:
-    """Raises if the names along an axis are known of both and differ.
-
-    Example:
-        >>> check_same(("A", "B"), ("A", "B"), "the first", "the second")
-    """
-    if one is None or two is None:
-        return
-    fields.check_same(one, two, first, second, "number")
+        return Labelled(x.values, tuple(x.labels or None if axis == x.channel else None for axis in x._axes), x.period)
+    if isinstance(x, Spectrum):
+        return Labelled(x.power, (None,) * (x.power.ndim - 1) + (x.labels or None,))
+    return Labelled(*known_names(x))
 
 
 def pair(a: Any, b: Any) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
@@ -88,3 +57,21 @@ def pair(a: Any, b: Any) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
     if one.period is not None and two.period is not None and one.period != two.period:
         raise ValueError(f"the samples of the first are {one.period:g} ms apart, those of the second {two.period:g} ms")
     return jnp.asarray(one.values), jnp.asarray(two.values)
+
+
+def refuse_missing(x: Any, kept: Bool[np.ndarray, "..."], which: str, mend: str) -> None:
+    """Raises if an entry that counts is not a finite number, where values are known (a target is, inside jit too).
+
+    Example:
+        >>> refuse_missing(np.array([1.0, np.nan]), np.array([True, False]), "the first", "leave it out")
+    """
+    found = labelled(x)
+    if is_traced(found.values):
+        return
+    bad = np.argwhere(~np.isfinite(np.asarray(found.values)) & kept)
+    if len(bad):
+        where = [names[i] for i, names in zip(bad[0], found.names, strict=True) if names]
+        name = f" ({', '.join(where)})" if where else ""
+        more = f", as are {len(bad) - 1} more" if len(bad) > 1 else ""
+        value = np.asarray(found.values)[tuple(bad[0])]
+        raise ValueError(f"entry {[int(i) for i in bad[0]]}{name} of {which} is {value:g}{more}: {mend}")

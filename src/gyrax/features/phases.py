@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from scipy.signal import butter
 
+from ..labelled import MaybeLabelled, check_same, known_names, with_names
 from ..recordings.recording import Recording
-from .series import Series, series
+from .series import Series, centred, constant, series
 from .spectra import Connectivity, fourier, whole_samples
 
 
@@ -76,17 +77,17 @@ def bandpass(x: Any, low: float, high: float, *, order: int = 4, period: float |
     pad = min(n - 1, math.ceil(rings))
     z = np.exp(2j * np.pi * np.fft.rfftfreq(n + 2 * pad))[:, None]
     response = gain * np.prod(z - zeros, 1) / np.prod(z - poles, 1)
-    centred = s.values - s.values.mean(0)  # the filter stops it anyway, and float32 keeps its digits
-    before, after = 2 * centred[0] - centred[pad:0:-1], 2 * centred[-1] - centred[-2 : -2 - pad : -1]
-    coefficients = jnp.fft.rfft(jnp.concatenate([before, centred, after]), axis=0)
+    centre = centred(s.values)  # the filter stops the mean anyway, and float32 keeps its digits
+    before, after = 2 * centre[0] - centre[pad:0:-1], 2 * centre[-1] - centre[-2 : -2 - pad : -1]
+    coefficients = jnp.fft.rfft(jnp.concatenate([before, centre, after]), axis=0)
     coefficients = coefficients * jnp.asarray(np.abs(response[:, None]) ** 2, dtype)
     filtered = jnp.fft.irfft(coefficients, n + 2 * pad, axis=0)[pad : pad + n]
     if isinstance(x, Recording):
         return eqx.tree_at(lambda r: r.values, x, filtered.reshape(x.values.shape))
-    return filtered.reshape(np.shape(x))
+    return s.named(filtered.reshape(np.shape(x)))
 
 
-def analytic(x: Any) -> Complex[Array, "time channel"]:
+def analytic(x: Any) -> Complex[MaybeLabelled, "time channel"]:
     r"""The analytic signal $x + i \mathcal{H}(x)$ with the Hilbert transform $\mathcal{H}$; equals `scipy.signal.hilbert`.
 
     Its angle and size are a phase and an envelope only where x is a narrow band: filter first (`bandpass`). The transform
@@ -103,18 +104,22 @@ def analytic(x: Any) -> Complex[Array, "time channel"]:
         >>> bool(jnp.allclose(analytic(jnp.cos(2 * jnp.pi * t)), jnp.exp(2j * jnp.pi * t), atol=1e-6))
         True
     """
-    values = series(x).values
+    s = series(x)
+    return s.named(_analytic(s.values))
+
+
+def _analytic(values: Float[Array, "time channel"]) -> Complex[Array, "time channel"]:
     n = len(values)
     # None at 0 Hz and at half the sampling rate, where the transform of real samples has no imaginary part.
     turn = np.full((n // 2 + 1, 1), -1j)
     turn[0] = 0
     if n % 2 == 0:
         turn[-1] = 0
-    coefficients = jnp.fft.rfft(values - values.mean(0), axis=0)
+    coefficients = jnp.fft.rfft(centred(values), axis=0)
     return values + 1j * jnp.fft.irfft(coefficients * jnp.asarray(turn, coefficients.dtype), n, axis=0)
 
 
-def phase(x: Any) -> Float[Array, "time channel"]:
+def phase(x: Any) -> Float[MaybeLabelled, "time channel"]:
     """Instantaneous phase, the angle of the analytic signal, from -pi to pi. Filter first (`bandpass`).
 
     Where the amplitude is zero, so are the phase and its gradient.
@@ -129,12 +134,13 @@ def phase(x: Any) -> Float[Array, "time channel"]:
         >>> phase(jnp.array([[1.0], [0.0], [-1.0], [0.0]])).round(4).ravel().tolist()
         [0.0, 1.5708, 3.1416, -1.5708]
     """
-    z = analytic(x)
+    s = series(x)
+    z = _analytic(s.values)
     zero = (z.real == 0) & (z.imag == 0)
-    return jnp.angle(jnp.where(zero, 1, z))
+    return s.named(jnp.angle(jnp.where(zero, 1, z)))
 
 
-def envelope(x: Any) -> Float[Array, "time channel"]:
+def envelope(x: Any) -> Float[MaybeLabelled, "time channel"]:
     """Amplitude envelope, the size of the analytic signal. Filter first (`bandpass`).
 
     Args:
@@ -147,7 +153,8 @@ def envelope(x: Any) -> Float[Array, "time channel"]:
         >>> envelope(jnp.array([[2.0], [0.0], [-2.0], [0.0]])).ravel().tolist()
         [2.0, 2.0, 2.0, 2.0]
     """
-    return _magnitude(analytic(x))
+    s = series(x)
+    return s.named(_magnitude(_analytic(s.values)))
 
 
 def _trimmed(values: Array, s: Series, trim: float) -> Array:
@@ -158,30 +165,28 @@ def _trimmed(values: Array, s: Series, trim: float) -> Array:
     return values[samples : len(values) - samples]
 
 
-def _phasors(x: Any, phases: bool, trim: float, period: float | None) -> Complex[Array, "time channel"]:
-    """Points on the unit circle, of signals or of phases."""
+def _phasors(x: Any, phases: bool, trim: float, period: float | None) -> tuple[Series, Complex[Array, "time channel"]]:
+    """The series, and its points on the unit circle, of signals or of phases."""
     s = series(x, period, least=1 if phases else 2)
     if s.values.shape[1] < 2:
         raise ValueError("one channel alone is always in step with itself: two or more are needed")
-    u = jnp.exp(1j * s.values) if phases else _unit(analytic(s.values))
-    return _trimmed(u, s, trim) if trim else u
+    u = jnp.exp(1j * s.values) if phases else _unit(_analytic(s.values))
+    return s, _trimmed(u, s, trim) if trim else u
 
 
 def _correlate(a: Float[Array, "time channel"], b: Float[Array, "time 1"]) -> Float[Array, " channel"]:
     """Pearson correlation of every channel with one series; zero where one of the two never changes."""
-    a, b = a - a.mean(0), b - b.mean(0)
 
     def unit(v):
-        square = (v**2).sum(0)
-        still = square == 0
-        return jnp.where(still, 0, v / jnp.sqrt(jnp.where(still, 1, square)))
+        still, centre = constant(v), centred(v)
+        return centre / jnp.where(still, 1, jnp.sqrt(jnp.where(still, 1, (centre**2).sum(0))))
 
     return (unit(a) * unit(b)).sum(0)
 
 
 def envelope_correlation(
     x: Any, *, leakage: bool = False, trim: float = 0.0, period: float | None = None
-) -> Float[Array, "channel channel"]:
+) -> Float[MaybeLabelled, "channel channel"]:
     r"""Amplitude envelope correlation: Pearson correlations between the envelopes of band-passed signals.
 
     With `leakage`, what two channels share without a lag is taken out of each pair first, Hipp et al. (2012), Nature
@@ -210,10 +215,10 @@ def envelope_correlation(
         True
     """
     s = series(x, period, varying=True)
-    z = _trimmed(analytic(s.values), s, trim)
+    z = _trimmed(_analytic(s.values), s, trim)
     size = _magnitude(z)
     if not leakage:
-        return jax.vmap(lambda a: _correlate(size, a[:, None]), in_axes=1)(size)
+        return s.paired(jax.vmap(lambda a: _correlate(size, a[:, None]), in_axes=1)(size))
     limit = 30 * jnp.finfo(size.dtype).eps
 
     @jax.checkpoint
@@ -226,12 +231,12 @@ def envelope_correlation(
 
     # One channel at a time: all pairs at once would need (time, channel, channel).
     rows = jax.lax.map(row, (z.T, size.T))
-    return (rows + rows.T) / 2
+    return s.paired((rows + rows.T) / 2)
 
 
 def plv(
     x: Any, *, phases: bool = False, trim: float = 0.0, period: float | None = None
-) -> Float[Array, "channel channel"]:
+) -> Float[MaybeLabelled, "channel channel"]:
     r"""Phase-locking value $\big| \langle e^{i(\varphi_i - \varphi_j)} \rangle_t \big|$, Lachaux et al. (1999), Hum. Brain Mapp. 8; over time.
 
     Args:
@@ -248,8 +253,8 @@ def plv(
         >>> plv(drift, phases=True).round(2)[0].tolist()
         [1.0, 1.0, 0.48]
     """
-    u = _phasors(x, phases, trim, period)
-    return _magnitude(jnp.einsum("ti,tj->ij", u.conj(), u, precision="highest") / len(u))
+    s, u = _phasors(x, phases, trim, period)
+    return s.paired(_magnitude(jnp.einsum("ti,tj->ij", u.conj(), u, precision="highest") / len(u)))
 
 
 def wpli(
@@ -312,7 +317,7 @@ def kuramoto_order(
         >>> kuramoto_order(jnp.array([[0.5, 0.5], [0.0, jnp.pi]]), phases=True).round(4).tolist()
         [1.0, 0.0]
     """
-    return _magnitude(_phasors(x, phases, trim, period).mean(1))
+    return _magnitude(_phasors(x, phases, trim, period)[1].mean(1))
 
 
 def metastability(x: Any, *, phases: bool = False, trim: float = 0.0, period: float | None = None) -> Float[Array, ""]:
@@ -340,7 +345,7 @@ def metastability(x: Any, *, phases: bool = False, trim: float = 0.0, period: fl
 
 def group_orders(
     x: Any, groups: Sequence[Any] | np.ndarray, *, phases: bool = False, trim: float = 0.0, period: float | None = None
-) -> Float[Array, "time group"]:
+) -> Float[MaybeLabelled, "time group"]:
     """Kuramoto order parameter within each group of channels.
 
     Args:
@@ -357,14 +362,17 @@ def group_orders(
         >>> group_orders(jnp.array([[0.0, 1.0, 0.0, 1.0 + jnp.pi]]), ["L", "R", "L", "R"], phases=True).round(4).tolist()
         [[1.0, 0.0]]
     """
-    u = _phasors(x, phases, trim, period)
-    names, member, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    s, u = _phasors(x, phases, trim, period)
+    values, given = known_names(groups)
+    check_same(given[0] if given else None, s.labels or None, "groups", "the channels")
+    names, member, sizes = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     if member.shape != u.shape[1:]:
         raise ValueError(f"groups name the group of every channel: {u.shape[1]} of them, got shape {member.shape}")
     if sizes.min() < 2:
         alone = names[np.argmin(sizes)]
         raise ValueError(f"group {alone} has one channel, which is always in step with itself: two or more are needed")
-    return jnp.stack([_magnitude(u[:, member == i].mean(1)) for i in range(len(names))], 1)
+    orders = jnp.stack([_magnitude(u[:, member == i].mean(1)) for i in range(len(names))], 1)
+    return with_names(orders, tuple(map(str, names)) if names.dtype.kind == "U" else ())
 
 
 def chimera(
@@ -390,7 +398,7 @@ def chimera(
         >>> chimera(jnp.array([[0.0, 1.0, 0.0, 1.0 + jnp.pi]]), ["L", "R", "L", "R"], phases=True).round(4).item()
         0.5
     """
-    orders = group_orders(x, groups, phases=phases, trim=trim, period=period)
+    orders = jnp.asarray(group_orders(x, groups, phases=phases, trim=trim, period=period))
     if orders.shape[1] < 2:
         raise ValueError("a chimera needs two groups or more that may differ, got one")
     return orders.var(1, ddof=1).mean()

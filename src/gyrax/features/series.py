@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._types import is_traced
+from ..labelled import MaybeLabelled, known_names, with_names
 from ..recordings.recording import Recording
 
 
@@ -19,6 +21,14 @@ class Series(NamedTuple):
 
     def name(self, channel: int) -> str:
         return self.labels[channel] if channel < len(self.labels) else f"channel {channel}"
+
+    def named(self, values: Array) -> MaybeLabelled:
+        """What was made of the channels, one value each along the last axis: it keeps their names."""
+        return with_names(values, self.labels)
+
+    def paired(self, values: Array) -> MaybeLabelled:
+        """What was made of pairs of channels, along the last two axes."""
+        return with_names(values, self.labels, self.labels)
 
     @property
     def rate(self) -> float:
@@ -36,7 +46,8 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
     """The samples of a recording or an array.
 
     Args:
-        x: a recording, or an array `(time, channel)`; an axis of one state between the two is dropped.
+        x: a recording, or an array `(time, channel)`; an axis of one state between the two is dropped. Tables of pandas and
+            arrays of xarray keep the names of their columns; the latter may be turned, for they say which axis is time.
         period: ms between the samples of an array. A recording has its own.
         least: fewest samples that make sense.
         varying: refuse channels that never change.
@@ -50,6 +61,8 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
         if period is not None and period != x.period:
             raise ValueError(f"this recording's samples are {x.period:g} ms apart, not period = {period:g} ms")
         labels, period, x = x.labels, x.period, x.values
+    elif not isinstance(x, np.ndarray | jax.Array):
+        x, labels, period = _table(x, period)
     if period is not None and not (np.isfinite(period) and period > 0):
         raise ValueError(f"period is a positive number of ms between samples, got {period}")
     values = jnp.asarray(x, jnp.result_type(float))
@@ -70,3 +83,37 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
             if bad.any():
                 raise ValueError(f"{found.name(int(np.argmax(bad)))} {what}: this feature is not defined for it")
     return found
+
+
+def centred(values: Float[Array, "sample ..."]) -> Float[Array, "sample ..."]:
+    """Without the means over the first axis: exactly zero where nothing changes along it.
+
+    Equal values less their mean leave what rounding made of it, which looks like a signal once it is scaled up or transformed.
+
+    Example:
+        >>> centred(jnp.full((3, 1), 0.1)).ravel().tolist()
+        [0.0, 0.0, 0.0]
+    """
+    return jnp.where(constant(values), 0.0, values - values.mean(0))
+
+
+def constant(values: Float[Array, "sample ..."]) -> Bool[Array, "..."]:
+    """What never changes along the first axis, inside jit too.
+
+    Example:
+        >>> constant(jnp.array([[0.1, 0.1], [0.1, 0.2]])).tolist()
+        [True, False]
+    """
+    return values.max(0) == values.min(0)
+
+
+def _table(x: Any, period: float | None) -> tuple[Any, tuple[str, ...], float | None]:
+    """Values, names of the channels and period of what may have them."""
+    if hasattr(x, "dims") and "time" in x.dims:  # xarray
+        x = x.transpose("time", ...)
+        own = x.attrs.get("period_ms")
+        if own is not None and period is not None and own != period:
+            raise ValueError(f"these samples are {own:g} ms apart, not period = {period:g} ms")
+        period = period if own is None else own
+    values, names = known_names(x)
+    return values, (names[-1] if names and values.ndim > 1 else None) or (), period

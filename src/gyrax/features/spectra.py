@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -10,8 +11,9 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact
 from scipy.signal import get_window
 
 from .._types import is_traced
+from ..labelled import MaybeLabelled, with_names
 from ..recordings.recording import Recording
-from .series import series
+from .series import centred, series
 
 #: Hz, after Kane et al. (2017), "A revised glossary of terms most commonly used by clinical electroencephalographers",
 #: Clinical Neurophysiology Practice 2; here with ends that touch, and delta from 1 Hz.
@@ -162,14 +164,15 @@ class Connectivity(_OverFrequency):
     def __check_init__(self):
         self._check(self.values, 2, self.labels)
 
-    def band(self, low: float, high: float) -> Inexact[Array, "channel channel"]:
+    def band(self, low: float, high: float) -> Inexact[MaybeLabelled, "channel channel"]:
         """Mean over the frequencies of a band (Hz), its ends included.
 
         Raises:
             ValueError: for a band that is not resolved.
         """
         inside = self._in(low, high)
-        return jnp.where(inside[:, None, None], self.values, 0).sum(0) / inside.sum()
+        mean = jnp.where(inside[:, None, None], self.values, 0).sum(0) / inside.sum()
+        return with_names(mean, self.labels, self.labels)
 
     def to_xarray(self) -> xr.DataArray:
         """A labelled array `(frequency, channel, other)`; axes in front (from `vmap`) are called run, run_1, ..."""
@@ -245,8 +248,9 @@ def fourier(
     starts = np.arange(0, n - length + 1, step(length))
     if varying and len(starts) < 2:
         raise ValueError("one segment alone says nothing about coherence: take shorter segments")
-    parts = s.values[starts[:, None] + np.arange(length)]
-    parts = (parts - parts.mean(1, keepdims=True)) * jnp.asarray(taper[:, None], s.values.dtype)
+    parts = jax.vmap(centred)(s.values[starts[:, None] + np.arange(length)]) * jnp.asarray(
+        taper[:, None], s.values.dtype
+    )
     sides = np.full(length // 2 + 1, 2.0)
     sides[0] = 1.0
     if length % 2 == 0:
@@ -300,7 +304,9 @@ def _powered(spectrum: Spectrum, inside: Any, every: bool = False) -> None:
         raise ValueError(f"{name} has no power {'at some frequency' if every else 'at all'} in the band asked for")
 
 
-def band_power(spectrum: Spectrum, low: float, high: float, *, relative: bool = False) -> Float[Array, " channel"]:
+def band_power(
+    spectrum: Spectrum, low: float, high: float, *, relative: bool = False
+) -> Float[MaybeLabelled, " channel"]:
     """Power between two frequencies: the trapezoidal rule over the frequencies that lie in the band, its ends included.
 
     Nothing is interpolated: an end between two frequencies of the spectrum counts only up to the nearer one inside, so
@@ -326,16 +332,16 @@ def band_power(spectrum: Spectrum, low: float, high: float, *, relative: bool = 
         return (between[:, None] * (spectrum.power[1:] + spectrum.power[:-1])).sum(0) / 2
 
     power = area(spectrum._in(low, high))
-    if not relative:
-        return power
-    whole = spectrum.frequencies >= 0
-    _powered(spectrum, whole)
-    return power / area(whole)
+    if relative:
+        whole = spectrum.frequencies >= 0
+        _powered(spectrum, whole)
+        power = power / area(whole)
+    return with_names(power, spectrum.labels)
 
 
 def peak_frequency(
     spectrum: Spectrum, low: float | None = None, high: float | None = None, *, sharpness: float = 10.0
-) -> Float[Array, " channel"]:
+) -> Float[MaybeLabelled, " channel"]:
     r"""Frequency (Hz) of the highest peak, smoothly: $\sum_f f P_f^s / \sum_f P_f^s$, the softmax of $s \log P$.
 
     With sharpness s = 1 it is the spectral centroid; it approaches the frequency of the largest power as s grows (while the
@@ -365,12 +371,12 @@ def peak_frequency(
     # The scale cancels, so it needs no gradient; without it small powers would underflow.
     scaled = power / jnp.maximum(jnp.max(power, 0), jnp.finfo(power.dtype).tiny)
     weights = scaled**sharpness
-    return (weights * f[:, None]).sum(0) / weights.sum(0)
+    return with_names((weights * f[:, None]).sum(0) / weights.sum(0), spectrum.labels)
 
 
 def spectral_centroid(
     spectrum: Spectrum, low: float | None = None, high: float | None = None
-) -> Float[Array, " channel"]:
+) -> Float[MaybeLabelled, " channel"]:
     r"""Mean frequency (Hz) weighted by power, $\sum_f f P_f / \sum_f P_f$ over the frequencies of a band.
 
     Args:
@@ -388,7 +394,7 @@ def spectral_centroid(
     return peak_frequency(spectrum, low, high, sharpness=1.0)
 
 
-def spectral_slope(spectrum: Spectrum, low: float, high: float) -> Float[Array, " channel"]:
+def spectral_slope(spectrum: Spectrum, low: float, high: float) -> Float[MaybeLabelled, " channel"]:
     r"""Slope of log power over log frequency by least squares: $-\chi$ for $P \propto f^{-\chi}$.
 
     The aperiodic exponent $\chi$ of Donoghue et al. (2020), Nature Neuroscience 23, is its negative, as long as the band holds
@@ -414,5 +420,5 @@ def spectral_slope(spectrum: Spectrum, low: float, high: float) -> Float[Array, 
     # Ones outside: a zero there (such as at 0 Hz) would turn the gradient into NaN.
     f = jnp.log(jnp.where(inside, jnp.asarray(spectrum.frequencies)[:, None], 1))
     power = jnp.log(jnp.where(inside, spectrum.power, 1))
-    centred = jnp.where(inside, f - f.sum() / inside.sum(), 0)
-    return (centred * power).sum(0) / (centred**2).sum()
+    offset = jnp.where(inside, f - f.sum() / inside.sum(), 0)
+    return with_names((offset * power).sum(0) / (offset**2).sum(), spectrum.labels)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from ..labelled import LabelledArray, Names, check_same, known_names
 from .objective import named_arrays
 
 
@@ -19,6 +20,7 @@ class Evaluation:
 
     Attributes:
         values: by name, one entry a seed, stacked along the first axis.
+        labels: by name, the names along the axes of those values that have some: `evaluation["fc"]` keeps them.
 
     Example:
         >>> found = Evaluation({"r": np.array([0.5, 0.7]), "fc": np.ones((2, 3, 3))})
@@ -32,11 +34,12 @@ class Evaluation:
     """
 
     values: dict[str, np.ndarray]
+    labels: dict[str, tuple[Names | None, ...]] = dataclasses.field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Any:
         if name not in self.values:
             raise KeyError(f"nothing here is called '{name}'; there are {', '.join(self.values)}")
-        return self.values[name]
+        return self._named(name, self.values[name])
 
     def __len__(self) -> int:
         """Number of seeds."""
@@ -45,14 +48,14 @@ class Evaluation:
     @property
     def mean(self) -> dict[str, Any]:
         """Means over seeds."""
-        return {name: _plain(values.mean(0)) for name, values in self.values.items()}
+        return {name: self._named(name, _plain(values.mean(0))) for name, values in self.values.items()}
 
     @property
     def sd(self) -> dict[str, Any]:
         """Standard deviations over seeds, which divide by their number less one; NaN for one seed."""
         if len(self) == 1:
             return {name: _plain(np.full(values.shape[1:], np.nan)) for name, values in self.values.items()}
-        return {name: _plain(values.std(0, ddof=1)) for name, values in self.values.items()}
+        return {name: self._named(name, _plain(values.std(0, ddof=1))) for name, values in self.values.items()}
 
     def to_xarray(self) -> xr.Dataset:
         """The values with a dimension 'seed', and their own after it."""
@@ -60,7 +63,13 @@ class Evaluation:
             name: (("seed", *(f"{name}_{i}" for i in range(values.ndim - 1))), values)
             for name, values in self.values.items()
         }
-        return xr.Dataset(named, coords={"seed": np.arange(len(self))})
+        coords: dict[str, Any] = {"seed": np.arange(len(self))}
+        for name, names in self.labels.items():
+            coords |= {f"{name}_{i}": list(along) for i, along in enumerate(names) if along}
+        return xr.Dataset(named, coords=coords)
+
+    def _named(self, name: str, values: Any) -> Any:
+        return LabelledArray(values, self.labels[name]) if name in self.labels else values
 
     def __repr__(self):
         width = max(map(len, self.values))
@@ -100,8 +109,9 @@ def evaluate(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Ev
         >>> gx.evaluate(gx.models.WongWang(), lambda m, key: {"r": m.w + jax.random.normal(key)}, keys)["r"].shape
         (8,)
     """
-    out = _all_keys(model, features, keys)
-    return Evaluation({name: np.asarray(values) for name, values in named_arrays(out).items()})
+    out = named_arrays(_all_keys(model, features, keys))
+    labels = {name: values.names for name, values in out.items() if isinstance(values, LabelledArray)}
+    return Evaluation({name: np.asarray(values) for name, values in out.items()}, labels)
 
 
 @eqx.filter_jit
@@ -192,6 +202,9 @@ def ceiling(found: Any, target: Any, trained: float | None = None) -> Ceiling:
         >>> bool(abs(limit.reliability - 0.5) < 0.05), bool(limit.without_noise > 0.95), limit.limit
         (True, True, 'duration')
     """
+    (found, names), (target, others) = known_names(found), known_names(target)
+    for one, two in zip(names[1:], others, strict=False):
+        check_same(one, two, "found", "the target")
     found, target = np.asarray(found, float), np.asarray(target, float)
     if found.shape[1:] != target.shape or len(found) < 2:
         raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .._progress import tqdm
+from ..labelled import Names, known_names
 from ..parameters.addresses import domains, find, leaf_names, replace
 from .objective import named_arrays
 
@@ -77,16 +78,23 @@ def sweep(
     size = min(batch, total) if batch else _fitting(model, function, indices, take, keys, total, memory)
     title = progress if isinstance(progress, str) else "sweep"
     found: list[dict[str, np.ndarray]] = []
+    labels: dict[str, tuple[Names | None, ...]] = {}
     for first in tqdm(range(0, total, size), desc=title, unit="batch", disable=not progress):
         rows = np.minimum(np.arange(first, first + size), total - 1)  # one shape, one compilation
         out = _evaluate_points(model, function, indices, take(rows), keys)
+        labels = {name: known_names(values)[1] for name, values in out.items()}
         found.append({name: np.asarray(values)[: total - first] for name, values in out.items()})
     joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    return _labelled(joined, axes, counts if grid else None)
+    return _labelled(joined, labels, axes, counts if grid else None)
 
 
-def _labelled(found: dict[str, np.ndarray], axes: dict[str, np.ndarray], counts: tuple[int, ...] | None) -> xr.Dataset:
-    """What was found, with the values it was found at."""
+def _labelled(
+    found: dict[str, np.ndarray],
+    labels: dict[str, tuple[Names | None, ...]],
+    axes: dict[str, np.ndarray],
+    counts: tuple[int, ...] | None,
+) -> xr.Dataset:
+    """What was found, with the values it was found at and the names along its own axes."""
     dims = (_POINT,) if counts is None else tuple(axes)
     coords: dict[str, Any] = {}
     for name, values in axes.items():
@@ -96,6 +104,7 @@ def _labelled(found: dict[str, np.ndarray], axes: dict[str, np.ndarray], counts:
     data = {}
     for name, values in found.items():
         own = tuple(f"{name}_{i}" for i in range(values.ndim - 1))
+        coords |= {dim: list(names) for dim, names in zip(own, labels[name][1:], strict=True) if names}
         data[name] = ((*dims, *own), values if counts is None else values.reshape(*counts, *values.shape[1:]))
     return xr.Dataset(data, coords=coords)
 
@@ -201,6 +210,7 @@ def best(
         values = {
             str(name).removesuffix(" values"): coordinate.values[place[coordinate.dims[0]]]
             for name, coordinate in found.coords.items()
+            if coordinate.dims[0] in place
         }
         models.append(replace(model, values))
     return models
@@ -212,7 +222,8 @@ def _scores(found: xr.Dataset, by: str | None) -> xr.DataArray:
         by = "loss" if "loss" in names else names[0] if len(names) == 1 else None
     if by not in names:
         raise ValueError(f"judge the points by which variable? give by= one of {', '.join(names)}")
-    axes = {dim for coordinate in found.coords.values() for dim in coordinate.dims[:1]}
+    own = {dim for name in names for dim in found[name].dims if str(dim).startswith(f"{name}_")}
+    axes = {dim for coordinate in found.coords.values() for dim in coordinate.dims[:1] if dim not in own}
     if set(found[by].dims) != axes:
         raise ValueError(
             f"'{by}' has shape {found[by].shape} on {found[by].dims}: the best is by a scalar of each point"

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ..labelled import LabelledArray, MaybeLabelled
 from ..parameters.splitting import Fixed, join
 
 #: What a loss may name for least squares: an array of any shape, whose squares it is made of. No history has it.
@@ -42,7 +43,7 @@ def outcome(out: Any) -> Outcome:
     return Outcome(value, terms, residuals)
 
 
-def named_arrays(out: Any) -> dict[str, Array]:
+def named_arrays(out: Any) -> dict[str, MaybeLabelled]:
     """What a function of a model returned, by name: a bare array is called 'value', a loss with terms 'loss' and these.
 
     Raises:
@@ -57,7 +58,7 @@ def named_arrays(out: Any) -> dict[str, Array]:
         out = {"loss": value, **terms} | ({} if residuals is None else {RESIDUALS: residuals})
     named: dict[str, Any] = out if isinstance(out, dict) else {"value": out}
     for name, values in named.items():
-        if not isinstance(values, jax.Array):
+        if not isinstance(values, jax.Array | LabelledArray):
             raise TypeError(f"expected an array or a dict of named arrays; '{name}' is {type(values).__name__}")
     return named
 

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from .._types import Parameter
 from ..anatomy.sparse import Sparse
 from ..features.connectivity import fc
-from ..features.labelled import check_same, labelled
+from ..features.labelled import labelled
+from ..labelled import check_same
 from ..losses.matrices import fc_correlation, fc_rmse
 from ..monitors import AbstractMonitor, TemporalAverage
 from ..network.network import Network

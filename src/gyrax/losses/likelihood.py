@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import is_traced
-from ..features.labelled import Names, check_same, labelled, pair
+from ..features.labelled import labelled, pair, refuse_missing
+from ..labelled import Names, check_same
 
 
 def gaussian_log_likelihood(features: Any, mean: Any, *, covariance: Any = None, sd: Any = None) -> Float[Array, ""]:
@@ -38,6 +39,8 @@ def gaussian_log_likelihood(features: Any, mean: Any, *, covariance: Any = None,
         raise ValueError(
             f"expected features (feature,), got shape {x.shape}: off_diagonal(...) or fcd_values(...) make such"
         )
+    for given, which in ((features, "features"), (mean, "mean")):
+        refuse_missing(given, np.ones(x.shape, bool), which, "leave that feature out of both")
     if (covariance is None) == (sd is None):
         raise ValueError("give either covariance= or sd=")
     names = labelled(features).names[0] or labelled(mean).names[0]

@@ -5,65 +5,77 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._types import is_traced
-from ..features.connectivity import correlate, off_diagonal
-from ..features.labelled import check_same, labelled, pair
+from ..features.connectivity import correlate
+from ..features.labelled import labelled, pair, refuse_missing
+from ..labelled import check_same
+
+#: What to do about an entry that is missing.
+_MEND = "leave it out by where=, such as where=np.isfinite(target)"
 
 
-def rmse(a: Any, b: Any) -> Float[Array, ""]:
+def rmse(a: Any, b: Any, where: Any = None) -> Float[Array, ""]:
     """Root of the mean squared difference of two arrays of one shape; where they are equal, its gradient is zero.
 
     Args:
         a: an array, table, recording or spectrum.
         b: another. Where both have labels, these must agree.
+        where: True for the entries that count, of the same shape; all, if left out.
 
     Raises:
-        ValueError: if shapes, labels or the time between samples differ.
+        ValueError: if shapes, labels or the time between samples differ, or an entry that counts is not finite (where values
+            are known).
 
     Example:
         >>> round(float(rmse(jnp.zeros(2), jnp.array([3.0, 4.0]))) ** 2, 4)
         12.5
     """
-    return root_mean_square(*(x.astype(jnp.result_type(float)) for x in pair(a, b)))
+    one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
+    kept = np.ones(one.shape, bool) if where is None else _mask(where, a, b)
+    _refuse_missing(a, b, kept)
+    return root_mean_square(*((one, two) if where is None else (one[kept], two[kept])))
 
 
-def fc_rmse(a: Any, b: Any) -> Float[Array, ""]:
+def fc_rmse(a: Any, b: Any, where: Any = None) -> Float[Array, ""]:
     """Root mean squared difference of two connectivity matrices off their diagonals.
 
     Args:
         a: a matrix, as an array or a table with labels.
         b: another. Where both have labels, these must agree.
+        where: True for the entries that count, a matrix, or one value a region that has data; all, if left out.
 
     Raises:
-        ValueError: for matrices that are not square, or shapes or labels that differ.
+        ValueError: for matrices that are not square, shapes or labels that differ, or an entry that counts is not finite
+            (where values are known).
 
     Example:
         >>> float(fc_rmse(jnp.eye(3), jnp.zeros((3, 3))))
         0.0
     """
-    return root_mean_square(*_off_diagonals(a, b))
+    return root_mean_square(*_off_diagonals(a, b, where))
 
 
-def fc_correlation(a: Any, b: Any, fisher_z: bool = False) -> Float[Array, ""]:
+def fc_correlation(a: Any, b: Any, fisher_z: bool = False, where: Any = None) -> Float[Array, ""]:
     """Pearson correlation of two connectivity matrices off their diagonals (a similarity: 1 is best).
 
     Args:
         a: a matrix, as an array or a table with labels.
         b: another. Where both have labels, these must agree.
         fisher_z: correlate the Fisher transforms artanh(r) of the entries, which must be correlations.
+        where: True for the entries that count, a matrix, or one value a region that has data; all, if left out.
 
     Raises:
-        ValueError: for matrices that are not square, shapes or labels that differ, entries that are all the same, or with
-            `fisher_z` do not lie between -1 and 1 (the last two are NaN inside jit, where values are not known).
+        ValueError: for matrices that are not square, shapes or labels that differ, entries that are not finite, all the same,
+            or with `fisher_z` do not lie between -1 and 1 (these are NaN inside jit, where values are not known).
 
     Example:
         >>> a = jnp.array([[1.0, 0.2, 0.3], [0.2, 1.0, 0.4], [0.3, 0.4, 1.0]])
         >>> round(float(fc_correlation(a, 2 * a)), 6)
         1.0
     """
-    a, b = _off_diagonals(a, b)
+    a, b = _off_diagonals(a, b, where)
     for values, which in ((a, "first"), (b, "second")):
         if is_traced(values):
             continue
@@ -79,13 +91,14 @@ def fc_correlation(a: Any, b: Any, fisher_z: bool = False) -> Float[Array, ""]:
     return correlate(a[:, None], b[:, None])[0, 0]
 
 
-def fc_distance(a: Any, b: Any, fisher_z: bool = False) -> Float[Array, ""]:
+def fc_distance(a: Any, b: Any, fisher_z: bool = False, where: Any = None) -> Float[Array, ""]:
     """`1 - fc_correlation`: 0 for matrices alike up to scale and offset, at most 2.
 
     Args:
         a: a matrix, as an array or a table with labels.
         b: another. Where both have labels, these must agree.
         fisher_z: correlate the Fisher transforms artanh(r) of the entries.
+        where: True for the entries that count, a matrix, or one value a region that has data; all, if left out.
 
     Raises:
         ValueError: as `fc_correlation`.
@@ -95,7 +108,7 @@ def fc_distance(a: Any, b: Any, fisher_z: bool = False) -> Float[Array, ""]:
         >>> round(float(fc_distance(a, -a)), 6)
         2.0
     """
-    return 1 - fc_correlation(a, b, fisher_z)
+    return 1 - fc_correlation(a, b, fisher_z, where)
 
 
 def root_mean_square(a: Any, b: Any) -> Float[Array, ""]:
@@ -114,10 +127,43 @@ def root_mean_square(a: Any, b: Any) -> Float[Array, ""]:
     return jnp.where(equal, 0.0, largest * jnp.sqrt(jnp.where(equal, 1.0, square)))
 
 
-def _off_diagonals(a: Any, b: Any) -> tuple[Float[Array, " pair"], Float[Array, " pair"]]:
+def _off_diagonals(a: Any, b: Any, where: Any) -> tuple[Float[Array, " pair"], Float[Array, " pair"]]:
     one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
-    found = off_diagonal(one), off_diagonal(two)
+    if one.ndim != 2 or one.shape[0] != one.shape[1]:
+        raise ValueError(f"expected a square matrix, got shape {one.shape}")
     for x, which in ((a, "first"), (b, "second")):
         rows, columns = labelled(x).names
         check_same(rows, columns, f"the rows of the {which}", "its columns")
-    return found
+    kept = ~np.eye(len(one), dtype=bool)
+    if where is not None:
+        kept &= _mask(where, a, b, a_region=True)
+    _refuse_missing(a, b, kept)
+    return one[kept], two[kept]
+
+
+def _refuse_missing(a: Any, b: Any, kept: Bool[np.ndarray, "..."]) -> None:
+    for x, which in ((a, "the first"), (b, "the second")):
+        refuse_missing(x, kept, which, _MEND)
+
+
+def _mask(where: Any, a: Any, b: Any, a_region: bool = False) -> Bool[np.ndarray, "..."]:
+    """Which entries count, of the shape of what is compared; with `a_region`, one value a region will do."""
+    given = labelled(where)
+    if is_traced(given.values):
+        raise TypeError("where= says which entries there are, so it must be known: make it outside of jit, by NumPy")
+    known = np.asarray(given.values)
+    if known.dtype != bool:
+        raise TypeError(
+            f"where= has True for the entries that count, got {known.dtype}: write where=weights > 0 or the like"
+        )
+    shape, names = np.shape(labelled(a).values), given.names
+    if a_region and known.shape == shape[:1]:
+        known, names = known[:, None] & known[None, :], names * 2
+    if known.shape != shape:
+        raise ValueError(f"where= has shape {known.shape}, and what it chooses from {shape}")
+    for x, which in ((a, "the first"), (b, "the second")):
+        for one, two in zip(names, labelled(x).names, strict=True):
+            check_same(one, two, "where=", which)
+    if not known.any():
+        raise ValueError("where= leaves no entry to compare")
+    return known

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import is_traced
-from ..features.connectivity import refuse_constant
-from ..features.labelled import labelled, pair
+from ..features.connectivity import refuse_constant, standardised
+from ..features.labelled import labelled, pair, refuse_missing
 from ..features.spectra import Spectrum, peak_frequency
 from .matrices import root_mean_square
 
@@ -64,10 +64,9 @@ def psd_correlation(a: Any, b: Any) -> Float[Array, ""]:
         refuse_constant(
             power, lambda k, x=x, which=which: f"the power of {_name(x, k)} of the {which}", "over frequency"
         )
-    one, two = (x - x.mean(0) for x in (one, two))
     # Each to a size of one first: squares of powers of magnetic fields in T^2 vanish in float32.
-    one, two = (x / jax.lax.stop_gradient(jnp.abs(x).max(0)) for x in (one, two))
-    return ((one * two).sum(0) / jnp.sqrt((one**2).sum(0) * (two**2).sum(0))).mean()
+    one, two = (standardised(x / jax.lax.stop_gradient(jnp.abs(x).max(0))) for x in (one, two))
+    return (one * two).sum(0).mean()
 
 
 def psd_distance(a: Any, b: Any) -> Float[Array, ""]:
@@ -125,6 +124,8 @@ def _powers(a: Any, b: Any) -> tuple[Float[Array, "frequency channel"], Float[Ar
     one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
     if one.ndim != 2:
         raise ValueError(f"expected power (frequency, channel), got shape {one.shape}")
+    for x, which in ((a, "the first"), (b, "the second")):
+        refuse_missing(x, np.ones(one.shape, bool), which, "leave that channel or frequency out of both")
     f, g = _frequencies(a), _frequencies(b)
     if f is not None and g is not None and not is_traced(f, g):
         apart = ~np.isclose(f, g, rtol=1e-5, atol=1e-6)

@@ -1,13 +1,17 @@
 """What a run leaves behind: labelled samples, where it ended, and whether it stayed finite."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
+
+from ..labelled import places
 
 
 class Recording(eqx.Module):
@@ -77,6 +81,30 @@ class Recording(eqx.Module):
         values = jax.lax.slice_in_dim(self.values, samples, there, axis=axis)
         later = self.first + samples * round(self.period / self.dt)
         return eqx.tree_at(lambda r: (r.values, r.first), self, (values, later))  # `replace` would refuse those of vmap
+
+    def for_regions(self, regions: Iterable[str]) -> "Recording":
+        """The recording of these regions (or sensors) in this order.
+
+        Raises:
+            ValueError: naming regions that are missing here or asked for twice.
+
+        Example:
+            >>> import gyrax as gx
+            >>> net = gx.Network(gx.models.Hopf(), gx.couplings.Linear(source="x", target="c_x"), gx.Connectome([[0, 1], [1, 0]], labels=["A", "B"]))
+            >>> gx.simulate(net, duration=5.0, dt=1.0, start=[[0.1, 0.2], [0.0, 0.0]])["raw"].for_regions(["B"]).values[0, 0].shape
+            (1,)
+        """
+        if self.channel not in self.dims:
+            raise ValueError(f"this recording has no axis of regions, but {self.dims}")
+        index, values = np.asarray(places(regions, self.labels)), self.values
+        for axis, dim in enumerate(self._axes):
+            if dim in (self.channel, "other"):
+                values = jnp.take(values, index, axis=axis)
+        chosen = tuple(self.labels[i] for i in index)
+        # With `replace` of dataclasses the checks of annotations would refuse the axes of vmap.
+        arranged = eqx.tree_at(lambda r: r.values, self, values)
+        object.__setattr__(arranged, "labels", chosen)
+        return arranged
 
     def to_xarray(self) -> xr.DataArray:
         """A labelled array with times in ms; axes in front of time (from `vmap`) are called run, run_1, ...
