@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -238,8 +238,11 @@ def _name_axis(names: list[Names | None], origin: np.ndarray, along: Names) -> N
         names[moves[0]] = tuple(along[i] for i in line)
 
 
-#: What a feature gives: names where it was given some, otherwise a plain array.
-MaybeLabelled: TypeAlias = Array | LabelledArray
+if TYPE_CHECKING:  # checkers know no class beside Array that jax.numpy takes
+    MaybeLabelled: TypeAlias = Any
+else:
+    #: What a feature gives: names where it was given some, otherwise a plain array.
+    MaybeLabelled: TypeAlias = Array | LabelledArray
 
 
 def _square(names: Sequence[Names | None]) -> bool:
