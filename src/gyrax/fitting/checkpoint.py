@@ -56,15 +56,20 @@ class Checkpoint:
         write_npz(self.path, {"about": np.array(about), **leaves, **history})
 
     def load(
-        self, carry: Any, record: Record, anew: Callable[[Callable[[str], Any]], Any] | None = None
+        self,
+        carry: Any,
+        record: Record,
+        anew: Callable[[Callable[[str], Any]], Any] | None = None,
+        changed: str = "raise",
     ) -> tuple[Any, Record, float]:
         """Carry, record and seconds of the run that these are the beginning of; these themselves if there is no file yet.
 
         Args:
             carry: of the run's beginning.
             record: empty arrays by name.
-            anew: makes a carry of what it asks for by name, if the file is of a run that differs from this; left out, that is
-                refused.
+            anew: makes a carry of what it asks for by name, where the file is of a run that differs from this; left out, such a
+                file is of no use.
+            changed: 'accept' such a file, or 'raise'.
 
         Raises:
             ValueError: if the file is damaged, or of another run: what differs.
@@ -73,11 +78,11 @@ class Checkpoint:
             return carry, record, 0.0
         about, arrays = self._read()
         found = differences(about["of"], self.of)
-        if found and (anew is None or not comparable(about["of"], self.of)):
-            hint = ", or give changed='accept' to go on from its parameters" if comparable(about["of"], self.of) else ""
+        usable = anew is not None and comparable(about["of"], self.of)
+        if found and not (usable and changed == "accept"):
             raise ValueError(
-                f"{self.path} is the checkpoint of another run: {'; '.join(found)}. Give what it was begun with, or another "
-                f"file{hint}"
+                f"{self.path} is the checkpoint of another run: {'; '.join(found)}. Give what it was begun with, or another file"
+                + (", or give changed='accept' to go on from its parameters" if usable else "")
             )
         like = _fields(carry)
 

@@ -1,7 +1,6 @@
 """One loop that trains any Module against any loss."""
 
 import dataclasses
-import functools
 import os
 import time
 import warnings
@@ -139,9 +138,7 @@ def fit(
     free, fixed = split(model, spec)
     if starts is not None:
         free = _stacked(starts, spec, fixed)
-    names = [fixed.names[rule.index] for rule in fixed.rules]
-    if isinstance(optimiser, dict):
-        owners_of(names, optimiser)
+    names = _free_names(fixed, optimiser)
     terms, held = term_names(loss, model, key), _held(validation, loss, fixed, model, key)
     terms = terms if held is None else ["validation", *terms]
     every = 1 if validation is None else validation.every
@@ -166,14 +163,21 @@ def fit(
 
     options: dict[str, Any] = {"steps": steps, "room": BLOCK, "title": "fit", "unit": "step", "progress": progress}
     with kept_in(checkpoint, lambda: of_fit(descent, carry, model)) as kept:
-        anew = functools.partial(descent.anew, steps=steps) if changed == "accept" else None
-        carry, record, earlier = kept.load(carry, record, anew)
+        carry, record, earlier = kept.load(carry, record, lambda saved: descent.anew(saved, steps), changed)
         done = int(carry.step)
         carry, record, stopped = in_blocks(block, carry, record, done=done, look=look, shown=_losses, **options)
     results = [_result(one, fixed, some, names, spent(), stopped) for one, some in _each_start(carry, record, count)]
     best = results[int(np.argmin([r.best_loss for r in results]))]
     _warn(results)
     return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
+    """Names of the free leaves, each of which has an optimiser."""
+    names = [fixed.names[rule.index] for rule in fixed.rules]
+    if isinstance(optimiser, dict):
+        owners_of(names, optimiser)
+    return names
 
 
 def _held(validation: Validation | None, loss: Any, fixed: Fixed, model: Any, key: Any) -> Held | None:
