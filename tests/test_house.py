@@ -21,6 +21,7 @@ ROOMS = [
     "_pictures",
     "_steps",
     "_jaxprs",
+    "_digests",
     "parameters",
     "_formats",
     "labelled",

@@ -1,7 +1,6 @@
 """The loop against problems with a known answer, against itself cut in pieces, and against losses that break."""
 
 import importlib
-import re
 
 import equinox as eqx
 import jax
@@ -259,26 +258,6 @@ def test_resumed_is_bit_for_bit_uninterrupted(optimiser, loss, tmp_path, monkeyp
         np.testing.assert_allclose([more.model.a, more.model.b, more.model.c], bowl.target, atol=1e-3)
 
 
-def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path, monkeypatch, key):
-    file = tmp_path / "fit.npz"
-    arguments = dict(loss=noisy, key=key, steps=12, checkpoint=file)
-    savez, calls = np.savez, []
-
-    def stopping(file, **kwargs):
-        calls.append(1)
-        if len(calls) > 4:
-            file.write(b"half of it")
-            raise KeyboardInterrupt
-        savez(file, **kwargs)
-
-    monkeypatch.setattr(blocks, "_SECONDS", 0.0)
-    monkeypatch.setattr(module.np, "savez", stopping)
-    part = fit(**arguments)
-    monkeypatch.undo()
-    assert part.stopped == "interrupted" and len(part.history["loss"]) == 5
-    same(fit(**arguments).history, fit(**arguments | {"checkpoint": None}).history)
-
-
 def test_skipped_steps_survive_a_resumption(tmp_path):
     file = tmp_path / "fit.npz"
     loss = Broken([1, 5])
@@ -286,20 +265,6 @@ def test_skipped_steps_survive_a_resumption(tmp_path):
         fit(loss, steps=3, checkpoint=file)
     with pytest.warns(RuntimeWarning, match="b at 2 steps"):
         np.testing.assert_array_equal(fit(loss, steps=8, checkpoint=file).skipped["b"], [1, 5])
-
-
-def test_a_checkpoint_of_another_fit_is_refused(tmp_path, key):
-    file = tmp_path / "fit.npz"
-    fit(steps=2, key=key, checkpoint=file)
-    with pytest.raises(ValueError, match="the checkpoint of a fit with another key"):
-        fit(steps=2, checkpoint=file, key=jax.random.key(8))
-    message = re.escape(f"{file} is the checkpoint of another fit (free there: a, b, c; here: a)")
-    with pytest.raises(ValueError, match=message):
-        fit(steps=2, checkpoint=file, key=key, spec=gx.select(POINT, "a"))
-    other = Point(b=np.ones(3))
-    for change in (dict(optimiser=optax.sgd(0.1)), dict(loss=noisy), dict(model=other, loss=lambda m, k: m.b.sum())):
-        with pytest.raises(ValueError, match="or of another optimiser, loss, validation"):
-            fit(steps=2, checkpoint=file, key=key, **change)
 
 
 @pytest.mark.parametrize(

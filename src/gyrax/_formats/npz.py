@@ -1,15 +1,19 @@
 """Arrays in one file, in one move."""
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
+from .writing import replacing
+
+#: What NumPy raises for a file that is damaged, cut off or no npz at all. OSError is not here: it says what it is.
+DAMAGED = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
 
 def write_npz(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
     """An npz in one move: an interruption leaves the old file or the new one."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(Path(path)) as beside, beside.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    os.replace(partial, path)

@@ -117,6 +117,17 @@ class Descent(eqx.Module):
         state = self.each(self.transform(free).init)(free)
         return Carry(free, state, free, inf, zero, zero, jnp.zeros((), jnp.int32))
 
+    def anew(self, saved: Callable[[str], Any], steps: int) -> Carry:
+        """From the parameters and the step of an earlier descent, by another objective or optimiser, to so many steps in all.
+
+        Raises:
+            ValueError: if there is no step left, so that nothing would be the best.
+        """
+        begun, step = self.begin(saved("free")), saved("step")
+        if int(step) >= steps:
+            raise ValueError(f"steps={steps} counts the {int(step)} that the checkpoint has taken: give more")
+        return dataclasses.replace(begun, step=step, best_step=jnp.broadcast_to(step, begun.best_step.shape))
+
     def each(self, function: Callable) -> Callable:
         """A function of one start, for all of them."""
         return function if self.starts is None else jax.vmap(function)

@@ -5,7 +5,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
@@ -16,9 +15,10 @@ from jaxtyping import PyTree
 
 from .._pictures import draw
 from ..parameters.splitting import Fixed, join, split
-from . import checkpoint as _checkpoint
 from .blocks import in_blocks
+from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
+from .fingerprint import of_fit
 from .objective import Objective, term_names
 
 
@@ -86,6 +86,7 @@ def fit(
     seconds: float | None = None,
     nonfinite: Literal["skip", "raise"] = "skip",
     checkpoint: str | os.PathLike[str] | None = None,
+    changed: Literal["raise", "accept"] = "raise",
     progress: bool | str = True,
 ) -> FitResult:
     """Minimises a loss over the free leaves of a model.
@@ -110,12 +111,16 @@ def fit(
         patience: stop after so many steps without a better loss.
         seconds: stop when a block of steps ends after so much wall time, compilation and earlier runs included.
         nonfinite: 'skip' a step whose loss or gradient is not finite (and report it), or 'raise'.
-        checkpoint: a file to keep the state of the fit in. If it exists, the fit goes on from there, bit for bit.
+        checkpoint: a file to keep the state of the fit in. If it exists, the fit goes on from there, bit for bit. While the fit
+            runs, a lock beside it keeps others away.
+        changed: what becomes of a checkpoint whose loss, optimiser, keys, domains, frozen or starting values are not those given
+            now: 'raise' says which, 'accept' goes on from its parameters and begins the optimiser and the search for the best anew.
         progress: show a bar; a text is its title.
 
     Raises:
         ValueError: for a start outside of its domain, a spec that frees nothing, starts that differ where they are frozen, a
-            free leaf without an optimiser, arguments out of range, or a checkpoint of another fit.
+            free leaf without an optimiser, arguments out of range, or a checkpoint that is damaged or of another fit.
+        OSError: if the checkpoint cannot be written, or another process is at work with it.
         FloatingPointError: naming the leaves, if a gradient is not finite and `nonfinite` is 'raise', or ten times in a row.
         TypeError: if the loss does not return a scalar, or its named terms are no scalars.
 
@@ -127,23 +132,19 @@ def fit(
         >>> round(float(result.model.gamma), 2)
         -1.0
     """
-    _check(steps, realisations, noise, patience, nonfinite, clip, seconds, validation)
+    _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
     began = time.perf_counter()
     key = jax.random.key(0) if key is None else key
     free, fixed = split(model, spec)
     if starts is not None:
         free = _stacked(starts, spec, fixed)
-    names = [fixed.names[rule.index] for rule in fixed.rules]
-    if isinstance(optimiser, dict):
-        owners_of(names, optimiser)
+    names = _free_names(fixed, optimiser)
     terms, held = term_names(loss, model, key), _held(validation, loss, fixed, model, key)
     terms = terms if held is None else ["validation", *terms]
     every = 1 if validation is None else validation.every
     count, common = None if starts is None else len(starts), noise == "common"
     descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
     carry, record, earlier = descent.begin(free), _blank(terms, names, count), 0.0
-    if checkpoint is not None and Path(checkpoint).exists():
-        carry, record, earlier = _checkpoint.load(checkpoint, carry, record, key, names)
 
     def spent() -> float:
         return earlier + time.perf_counter() - began
@@ -154,19 +155,29 @@ def fit(
         return int(taken), later, new
 
     def look(carry: Carry, record: dict[str, np.ndarray], done: int) -> str | None:
-        if checkpoint is not None:
-            _checkpoint.save(checkpoint, carry, record, key, names, spent())
+        kept.save(carry, record, spent())
         _check_finite(record, names, carry, nonfinite)
         if patience is not None and int(jnp.min(carry.waited)) >= patience:
             return "patience"
         return "seconds" if seconds is not None and spent() >= seconds and done < steps else None
 
     options: dict[str, Any] = {"steps": steps, "room": BLOCK, "title": "fit", "unit": "step", "progress": progress}
-    carry, record, stopped = in_blocks(block, carry, record, done=int(carry.step), look=look, shown=_losses, **options)
+    with kept_in(checkpoint, lambda: of_fit(descent, carry, model)) as kept:
+        carry, record, earlier = kept.load(carry, record, lambda saved: descent.anew(saved, steps), changed)
+        done = int(carry.step)
+        carry, record, stopped = in_blocks(block, carry, record, done=done, look=look, shown=_losses, **options)
     results = [_result(one, fixed, some, names, spent(), stopped) for one, some in _each_start(carry, record, count)]
     best = results[int(np.argmin([r.best_loss for r in results]))]
     _warn(results)
     return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
+    """Names of the free leaves, each of which has an optimiser."""
+    names = [fixed.names[rule.index] for rule in fixed.rules]
+    if isinstance(optimiser, dict):
+        owners_of(names, optimiser)
+    return names
 
 
 def _held(validation: Validation | None, loss: Any, fixed: Fixed, model: Any, key: Any) -> Held | None:
@@ -195,6 +206,7 @@ def _check(
     noise: str,
     patience: int | None,
     nonfinite: str,
+    changed: str,
     clip: float | None,
     seconds: float | None,
     validation: Validation | None,
@@ -202,7 +214,8 @@ def _check(
     for name, value in (("steps", steps), ("realisations", realisations), ("patience", patience)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is a whole number from 1 on, got {value}")
-    for name, value, allowed in (("noise", noise, ("new", "common")), ("nonfinite", nonfinite, ("skip", "raise"))):
+    choices = {"noise": (noise, ("new", "common")), "nonfinite": (nonfinite, ("skip", "raise"))}
+    for name, (value, allowed) in (choices | {"changed": (changed, ("raise", "accept"))}).items():
         if value not in allowed:
             raise ValueError(f"{name} is one of {allowed}, got {value!r}")
     for name, value in (("clip", clip), ("seconds", seconds)):
