@@ -17,6 +17,15 @@ def depends(jaxpr: Any, inputs: Iterable[Any]) -> list[bool]:
     """
     reached = set(inputs)
     for equation in jaxpr.eqns:
-        if any(not isinstance(v, Literal) and v in reached for v in equation.invars):
-            reached.update(equation.outvars)
+        heard = [not isinstance(v, Literal) and v in reached for v in equation.invars]
+        if any(heard):
+            reached.update(v for v, yes in zip(equation.outvars, _through(equation, heard), strict=True) if yes)
     return [not isinstance(v, Literal) and v in reached for v in jaxpr.outvars]
+
+
+def _through(equation: Any, heard: list[bool]) -> list[bool]:
+    """Which outputs of an equation depend on the inputs heard: of a call of a jitted function those inside, otherwise all."""
+    inner = equation.params.get("jaxpr")
+    if equation.primitive.name not in ("jit", "pjit") or inner is None:
+        return [True] * len(equation.outvars)
+    return depends(inner.jaxpr, [v for v, yes in zip(inner.jaxpr.invars, heard, strict=True) if yes])

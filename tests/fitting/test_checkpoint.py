@@ -117,7 +117,7 @@ CHANGES = {
     "realisations": (dict(realisations=2), "realisations differs: 1 there, 2 here"),
     "clip": (dict(clip=0.1), "clip differs: None there, 0.1 here"),
     "a key": (dict(key=jax.random.key(8)), "the key differs"),
-    "validation": (dict(validation=gx.Validation(keys=2, every=1)), "validation differs: none there, 2 keys every 1"),
+    "validation": (dict(validation=gx.Validation(keys=2, every=1)), "steps there, 2 keys every 1 steps here"),
     "starts": (dict(starts=[POINT, POINT]), "the number of starts differs: 1 there, 2 here"),
 }
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gyrax as gx
-from gyrax.fitting.objective import RESERVED, Objective, named_arrays, outcome, term_names
+from gyrax.fitting.objective import RESERVED, Objective, described, named_arrays, outcome
 
 MODEL = gx.models.Linear(gamma=-0.5)
 SPEC = gx.select(MODEL, "gamma")
@@ -24,13 +24,13 @@ def test_residuals_stand_apart_from_the_terms():
     value, terms, residuals = outcome(squares(MODEL, KEYS[0]))
     assert set(terms) == {"largest"} and residuals.shape == (2,)
     np.testing.assert_allclose(value, (residuals**2).sum(), rtol=1e-6)
-    assert term_names(squares, MODEL, KEYS[0]) == ["largest"]
+    assert described(squares, MODEL, KEYS[0]).terms == ["largest"]
     assert outcome(jnp.ones(())) == (jnp.ones(()), {}, None)
 
 
 def test_a_fit_has_no_history_of_residuals_and_a_sweep_has_their_values():
     result = gx.fit(MODEL, squares, SPEC, optax.adam(0.1), steps=3, key=KEYS[0], progress=False)
-    assert set(result.history) == {"loss", "gradient", "largest"}
+    assert set(result.history) == {"loss", "gradient", "largest", "validation"}
     judged = gx.evaluate(MODEL, squares, KEYS)
     assert judged["residuals"].shape == (3, 2) and judged["loss"].shape == (3,)
     found = gx.sweep(MODEL, squares, {"gamma": [-2.0, -1.0]}, key=KEYS[0])
@@ -57,13 +57,13 @@ def test_an_objective_on_the_real_line_is_the_loss_of_the_model(rounding):
 @pytest.mark.parametrize("name", RESERVED)
 def test_a_term_cannot_be_called_what_a_history_has_of_its_own(name):
     with pytest.raises(ValueError, match=f"the history has a '{name}' of its own"):
-        term_names(lambda model, key: (model.gamma, {name: model.gamma}), MODEL, None)
+        described(lambda model, key: (model.gamma, {name: model.gamma}), MODEL, None)
 
 
 def test_what_is_no_loss_is_refused():
     with pytest.raises(TypeError, match="dict of named scalars, got 1"):
         outcome((jnp.ones(()), 1))
     with pytest.raises(TypeError, match="the loss must be a scalar"):
-        term_names(lambda model, key: jnp.ones(3), MODEL, None)
+        described(lambda model, key: jnp.ones(3), MODEL, None)
     with pytest.raises(TypeError, match="the loss's term 'r' must be a scalar"):
-        term_names(lambda model, key: (model.gamma, {"r": jnp.ones(3)}), MODEL, None)
+        described(lambda model, key: (model.gamma, {"r": jnp.ones(3)}), MODEL, None)

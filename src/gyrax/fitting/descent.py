@@ -22,6 +22,9 @@ HOPELESS = 10
 #: What validation noise is made with. Training folds the step's number in, which is smaller.
 _UNSEEN = np.uint32(2**32 - 1)
 
+#: What a record has beside the mean: the loss on every key of the validation.
+VALIDATION_EACH = "validation on each key"
+
 Optimiser = optax.GradientTransformation | Mapping[str, optax.GradientTransformation]
 
 
@@ -29,7 +32,8 @@ Optimiser = optax.GradientTransformation | Mapping[str, optax.GradientTransforma
 class Validation:
     """Noise on which a fit is judged while it runs, and never trained.
 
-    The best model is then the one with the lowest loss on it, and patience waits for that.
+    The best model is then the one with the lowest loss on it, and patience waits for that. Where noise is new at every step, the
+    lowest loss of a step is the luckiest draw.
 
     Args:
         keys: how many realisations, the same every time; made from the fit's key, or give keys of your own.
@@ -158,10 +162,14 @@ class Descent(eqx.Module):
             judged = (carry.step == 0) | ((carry.step + 1) % self.every == 0)
 
             def look(free: PyTree):
-                return held.objective.means(free, held.keys, self.starts)[0]
+                return held.objective.each(free, held.keys, self.starts)
 
-            score = jax.lax.cond(judged, look, lambda free: jnp.full_like(value, jnp.nan), carry.free)
-            new["validation"] = score
+            def pass_by(free: PyTree):
+                return jnp.full((*value.shape, len(held.keys)), jnp.nan, value.dtype)
+
+            each = jax.lax.cond(judged, look, pass_by, carry.free)
+            score = each.mean(-1)
+            new |= {"validation": score, VALIDATION_EACH: each}
 
         def move(alone: Carry, gradient: PyTree, value: Array, score: Array):
             return self.move(dataclasses.replace(alone, step=carry.step), gradient, value, score, keys)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._jaxprs import depends
 from ..labelled import LabelledArray, MaybeLabelled
 from ..parameters.splitting import Fixed, join
 
@@ -63,18 +64,26 @@ def named_arrays(out: Any) -> dict[str, MaybeLabelled]:
     return named
 
 
-def term_names(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
-    """Names of a loss's terms, after a check of what it returns.
+class Description(NamedTuple):
+    """What a loss returns beside its value, by name, and whether anything of it depends on the key."""
+
+    terms: list[str]
+    noisy: bool
+
+
+def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
+    """What a loss is like, by tracing it once; nothing is compiled, and JAX remembers what it will trace again.
 
     Raises:
         TypeError: if the loss does not return a scalar, or its named terms are no scalars.
         ValueError: for a term with a name that a history has of its own.
 
     Example:
-        >>> term_names(lambda model, key: (model, {"r": 2 * model}), jax.numpy.ones(()), None)
-        ['r']
+        >>> described(lambda model, key: (model, {"r": model + jax.random.normal(key)}), jax.numpy.ones(()), jax.random.key(0))
+        Description(terms=['r'], noisy=True)
     """
-    value, terms, _ = outcome(eqx.filter_eval_shape(loss, model, key))
+    jaxpr, arrays, rest = eqx.filter_make_jaxpr(loss)(model, key)
+    value, terms, _ = outcome(eqx.combine(arrays, rest))
     shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
     for name, what in shapes.items():
         if getattr(what, "shape", None) != ():
@@ -84,7 +93,9 @@ def term_names(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
     for name in terms:
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
-    return list(terms)
+    keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))
+    heard = jaxpr.jaxpr.invars[len(jaxpr.jaxpr.invars) - keys :]
+    return Description(list(terms), any(depends(jaxpr.jaxpr, heard)))
 
 
 class Objective(eqx.Module):
@@ -108,6 +119,14 @@ class Objective(eqx.Module):
     def at(self, free: PyTree, key: Any) -> Outcome:
         """What the loss returns at the free leaves."""
         return outcome(self.loss(join(free, self.fixed), key))
+
+    def each(self, free: PyTree, keys: Array, starts: int | None) -> Array:
+        """The value on every key, of every start if there are several: `(start, key)` or `(key,)`."""
+        if starts is None:
+            return jax.vmap(lambda key: self.at(free, key).value)(keys)
+        several = jax.tree.map(lambda x: jnp.repeat(x, len(keys), axis=0), free)
+        found = jax.vmap(lambda free, key: self.at(free, key).value)(several, jnp.concatenate([keys] * starts))
+        return found.reshape(starts, len(keys))
 
     def mean(self, free: PyTree, keys: Array) -> tuple[Array, dict[str, Array]]:
         """Value and terms, means over keys."""

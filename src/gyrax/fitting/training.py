@@ -17,9 +17,10 @@ from .._pictures import draw
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
 from .checkpoint import kept_in
-from .descent import BLOCK, HOPELESS, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
+from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
+from .estimates import WINDOW, Estimate, gain, over_steps, smoothed
 from .fingerprint import of_fit
-from .objective import Objective, term_names
+from .objective import Objective, described
 
 
 @dataclasses.dataclass
@@ -27,10 +28,11 @@ class FitResult:
     """What `fit` found.
 
     Attributes:
-        model: the best model seen, at the values that its loss was computed with: the lowest loss on validation noise,
-            if there was one, otherwise of all steps.
+        model: what was found: the model with the lowest loss on validation noise. Without validation, the one with the lowest
+            loss of all steps if all had the same noise (or none), and the last one if each had its own: the lowest would be luck.
         last: the model after the last step.
-        best_step, best_loss: where that was.
+        best_step, best_loss: where that was, and its loss; without validation and with new noise the mean of the last steps.
+        gain: how much lower the loss of `model` is than that of the start, on the same validation noise, with its standard error.
         history: by name, one value a step: 'loss', 'gradient' (its norm, before clipping), 'validation' (NaN where it was not
             looked at), and the named terms that the loss returns.
         skipped: for each free leaf, the steps whose gradient was not finite there, and which were not taken; under 'loss'
@@ -38,6 +40,7 @@ class FitResult:
         seconds: wall time, that of interrupted earlier runs included.
         stopped: why it ended: 'steps', 'patience', 'seconds' or 'interrupted'.
         starts: of several starts, what each one found, in their order; what stands here is the best of them.
+        learnt: False if that is no more than noise; True where nothing tells.
     """
 
     model: Any
@@ -49,24 +52,42 @@ class FitResult:
     seconds: float
     stopped: str
     starts: list["FitResult"] = dataclasses.field(default_factory=list)
+    gain: Estimate | None = None
+    learnt: bool = True
 
     def plot(self, ax: Any = None) -> Any:
-        """The loss over steps, and on validation noise, the best one marked; returns the matplotlib axes."""
-        if "validation" not in self.history:
-            return draw("fits.loss_history", self.history["loss"], best=self.best_step, ax=ax)
-        return draw(
-            "fits.loss_history", {k: self.history[k] for k in ("validation", "loss")}, best=self.best_step, ax=ax
-        )
+        """The loss over steps, and on validation noise, the one chosen marked; returns the matplotlib axes."""
+        loss = self.history["loss"]
+        shown = {"loss": loss} | ({f"mean of {WINDOW} steps": smoothed(loss)} if len(loss) > 2 * WINDOW else {})
+        if "validation" in self.history:
+            return draw(
+                "fits.loss_history", {"validation": self.history["validation"]} | shown, best=self.best_step, ax=ax
+            )
+        best = self.best_step if self.best_step < len(loss) else None
+        return draw("fits.loss_history", shown if len(shown) > 1 else loss, best=best, ax=ax)
 
     def __repr__(self):
-        steps, skipped = len(self.history["loss"]), sum(map(len, self.skipped.values()))
-        held = "validation" in self.history
-        first = self.history["validation" if held else "loss"][0] if steps else np.nan
-        text = f"FitResult({'validation ' if held else ''}loss {first:.4g} -> {self.best_loss:.4g} "
-        text += f"at step {self.best_step} of {steps}, {self.seconds:.1f} s"
-        text += f", stopped by {self.stopped}" if self.stopped != "steps" else ""
+        loss, skipped = self.history["loss"], sum(map(len, self.skipped.values()))
+        if "validation" in self.history:
+            text = (
+                f"validation loss {self.history['validation'][0]:.4g} -> {self.best_loss:.4g}"
+                if len(loss)
+                else "no step"
+            )
+            text += f" at step {self.best_step} of {len(loss)}"
+            if not self.learnt and self.gain is not None:
+                text += f": nothing learnt, {self.gain.mean:.2g} less with a standard error of {self.gain.scatter:.1g}"
+        elif self.best_step < len(loss):
+            text = f"loss {loss[0]:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {len(loss)}"
+        else:
+            text = (
+                f"loss {over_steps(loss[:WINDOW])} -> {over_steps(loss)} in {len(loss)} steps"
+                if len(loss)
+                else "no step"
+            )
+        text += f", {self.seconds:.1f} s" + (f", stopped by {self.stopped}" if self.stopped != "steps" else "")
         text += f", best of {len(self.starts)} starts" if self.starts else ""
-        return text + (f", {skipped} gradients not finite" if skipped else "") + ")"
+        return f"FitResult({text}" + (f", {skipped} gradients not finite" if skipped else "") + ")"
 
 
 def fit(
@@ -80,7 +101,7 @@ def fit(
     realisations: int = 1,
     noise: Literal["new", "common"] = "new",
     clip: float | None = None,
-    validation: Validation | None = None,
+    validation: Validation | Literal["auto"] | None = "auto",
     starts: Sequence[Any] | None = None,
     patience: int | None = None,
     seconds: float | None = None,
@@ -105,7 +126,9 @@ def fit(
         realisations: the loss and its gradient are means over so many keys, computed side by side.
         noise: 'new' keys at every step, or 'common' ones at all.
         clip: gradients longer than this (over all free leaves, on the real line) are shortened to it.
-        validation: noise never trained on, by which the best model is kept; left out, by the losses of the steps.
+        validation: noise never trained on, by which the best model is kept. Left out, it is `gx.Validation()`, four realisations
+            every fifth step, if the loss hears noise: about a fifth more time. None on purpose: the last model, or with 'common'
+            noise the one with the lowest loss.
         starts: models that differ in their free leaves, such as `gx.best(...)` of a sweep, fitted side by side on the same
             noise. `model` then says what they have in common.
         patience: stop after so many steps without a better loss.
@@ -133,25 +156,23 @@ def fit(
         -1.0
     """
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
-    began = time.perf_counter()
-    key = jax.random.key(0) if key is None else key
+    began, key = time.perf_counter(), jax.random.key(0) if key is None else key
     free, fixed = split(model, spec)
-    if starts is not None:
-        free = _stacked(starts, spec, fixed)
-    names = _free_names(fixed, optimiser)
-    terms, held = term_names(loss, model, key), _held(validation, loss, fixed, model, key)
-    terms = terms if held is None else ["validation", *terms]
-    every = 1 if validation is None else validation.every
+    free = free if starts is None else _stacked(starts, spec, fixed)
+    names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
+    held, every = _held(validation, noisy, steps, Objective(loss, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
+    shown = _losses if noisy and not common else _lowest
     descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
-    carry, record, earlier = descent.begin(free), _blank(terms, names, count), 0.0
+    carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
 
     def spent() -> float:
         return earlier + time.perf_counter() - began
 
     def block(carry: Carry, most_steps: int):
-        limits = (jnp.asarray(limit, jnp.int32) for limit in (most_steps, patience or steps))
-        taken, later, new = advance(descent, carry, *limits)
+        taken, later, new = advance(
+            descent, carry, *(jnp.asarray(n, jnp.int32) for n in (most_steps, patience or steps))
+        )
         return int(taken), later, new
 
     def look(carry: Carry, record: dict[str, np.ndarray], done: int) -> str | None:
@@ -165,8 +186,12 @@ def fit(
     with kept_in(checkpoint, lambda: of_fit(descent, carry, model)) as kept:
         carry, record, earlier = kept.load(carry, record, lambda saved: descent.anew(saved, steps), changed)
         done = int(carry.step)
-        carry, record, stopped = in_blocks(block, carry, record, done=done, look=look, shown=_losses, **options)
-    results = [_result(one, fixed, some, names, spent(), stopped) for one, some in _each_start(carry, record, count)]
+        _forget(record, carry)
+        carry, record, stopped = in_blocks(block, carry, record, done=done, look=look, shown=shown, **options)
+    results = [
+        _result(c, fixed, r, names, spent(), stopped, shown is _losses and held is None)
+        for c, r in _each_start(carry, record, count)
+    ]
     best = results[int(np.argmin([r.best_loss for r in results]))]
     _warn(results)
     return best if count is None else dataclasses.replace(best, starts=results)
@@ -180,24 +205,46 @@ def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
     return names
 
 
-def _held(validation: Validation | None, loss: Any, fixed: Fixed, model: Any, key: Any) -> Held | None:
-    """What the fit is judged on while it runs, checked."""
+def _held(
+    validation: Validation | Literal["auto"] | None, noisy: bool, steps: int, objective: Objective, model: Any, key: Any
+) -> tuple[Held | None, int]:
+    """What the fit is judged on while it runs, checked, and the steps from one look to the next."""
+    if validation == "auto":
+        validation = (Validation() if steps >= Validation().every else Validation(every=1)) if noisy else None
     if validation is None:
-        return None
-    term_names(validation.loss or loss, model, key)
-    return Held(Objective(validation.loss or loss, fixed), validation.drawn(key))
+        return None, 1
+    if validation.loss is not None:
+        described(validation.loss, model, key)
+        objective = Objective(validation.loss, objective.fixed)
+    return Held(objective, validation.drawn(key)), validation.every
 
 
-def _blank(terms: list[str], names: list[str], starts: int | None) -> dict[str, np.ndarray]:
+def _blank(terms: list[str], names: list[str], held: Held | None, starts: int | None) -> dict[str, np.ndarray]:
     """The record of a fit before its first step, by name."""
     wide = () if starts is None else (starts,)
-    record = {name: np.empty((0, *wide)) for name in ("loss", "gradient", *terms)}
+    record = {name: np.empty((0, *wide)) for name in ("loss", "gradient", *(["validation"] if held else []), *terms)}
+    if held is not None:
+        record[VALIDATION_EACH] = np.empty((0, *wide, len(held.keys)))
     return record | {"nonfinite": np.empty((0, *wide, len(names)), bool)}
 
 
+def _forget(record: dict[str, np.ndarray], carry: Carry) -> None:
+    """Where the best is looked for anew, what was judged before by another loss is no measure of it."""
+    if VALIDATION_EACH in record and not np.isfinite(np.asarray(carry.best_loss)).any():
+        record[VALIDATION_EACH] = np.full_like(record[VALIDATION_EACH], np.nan)
+
+
+def _lowest(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
+    """What the bar shows where all steps have the same noise: of several starts, the best one's."""
+    shown = {"loss": f"{np.min(record['loss'][-1]):.4g}"}
+    return shown | {"validation" if "validation" in record else "best": f"{float(carry.best_loss.min()):.4g}"}
+
+
 def _losses(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
-    """What the bar shows."""
-    return {"loss": f"{np.min(record['loss'][-1]):.4g}", "best": f"{float(carry.best_loss.min()):.4g}"}
+    """What it shows where every step has its own."""
+    losses = record["loss"].reshape(len(record["loss"]), -1)
+    shown = {"loss": str(min((over_steps(one) for one in losses.T), key=lambda found: found.mean))}
+    return shown | ({"validation": f"{float(carry.best_loss.min()):.4g}"} if "validation" in record else {})
 
 
 def _check(
@@ -209,7 +256,7 @@ def _check(
     changed: str,
     clip: float | None,
     seconds: float | None,
-    validation: Validation | None,
+    validation: Validation | Literal["auto"] | None,
 ) -> None:
     for name, value in (("steps", steps), ("realisations", realisations), ("patience", patience)):
         if value is not None and value < 1:
@@ -221,7 +268,7 @@ def _check(
     for name, value in (("clip", clip), ("seconds", seconds)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is a positive number, got {value}")
-    if validation is not None and validation.every > steps:
+    if isinstance(validation, Validation) and validation.every > steps:
         raise ValueError(
             f"validation looks every {validation.every} steps, and the fit takes {steps}: give it a smaller every="
         )
@@ -291,15 +338,30 @@ def _each_start(
 
 
 def _result(
-    carry: Carry, fixed: Fixed, record: dict[str, np.ndarray], names: list[str], seconds: float, stopped: str
+    carry: Carry,
+    fixed: Fixed,
+    record: dict[str, np.ndarray],
+    names: list[str],
+    seconds: float,
+    stopped: str,
+    lucky: bool,
 ) -> FitResult:
+    """What one start found. With `lucky`, the lowest loss of all steps is luck, and the last model is what was found."""
     history = dict(record)
-    bad = history.pop("nonfinite")
+    bad, each = history.pop("nonfinite"), history.pop(VALIDATION_EACH, None)
     skipped = {name: np.flatnonzero(bad[:, i]) for i, name in enumerate(names) if bad[:, i].any()}
     alone = np.flatnonzero(~np.isfinite(history["loss"]) & ~bad.any(1))
     skipped |= {"loss": alone} if len(alone) else {}
     best, last = join(carry.best, fixed), join(carry.free, fixed)
-    return FitResult(best, last, int(carry.best_step), float(carry.best_loss), history, skipped, seconds, stopped)
+    step, loss = int(carry.best_step), float(carry.best_loss)
+    if lucky:
+        best, step, loss = last, len(history["loss"]), over_steps(history["loss"]).mean
+    found = FitResult(best, last, step, loss, history, skipped, seconds, stopped)
+    looks = [] if each is None else np.flatnonzero(np.isfinite(each).all(1))
+    if each is None or not len(looks) or not np.isfinite(loss):
+        return found
+    gained, learnt = gain(each[looks[0]], each[step])
+    return dataclasses.replace(found, gain=gained, learnt=learnt)
 
 
 def _warn(results: list[FitResult]) -> None:
@@ -315,6 +377,13 @@ def _warn(results: list[FitResult]) -> None:
         if "validation" in result.history and len(result.history["loss"]) and not np.isfinite(result.best_loss):
             warnings.warn(
                 f"{which}the loss was never finite on validation noise: model= is the start",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        elif not result.learnt and result.gain is not None:
+            warnings.warn(
+                f"{which}nothing was learnt: on validation noise the loss became {result.gain.mean:.2g} lower, with a standard error of "
+                f"{result.gain.scatter:.1g}; take more steps, a larger learning rate, more realisations, or longer recordings",
                 RuntimeWarning,
                 stacklevel=3,
             )
