@@ -72,7 +72,7 @@ class FitResult:
             text = (
                 f"validation loss {self.history['validation'][0]:.4g} -> {self.best_loss:.4g}"
                 if len(loss)
-                else "no step"
+                else "no loss of 0 steps"
             )
             text += f" at step {self.best_step} of {len(loss)}"
             if not self.learnt and self.gain is not None:
@@ -83,7 +83,7 @@ class FitResult:
             text = (
                 f"loss {over_steps(loss[:WINDOW])} -> {over_steps(loss)} in {len(loss)} steps"
                 if len(loss)
-                else "no step"
+                else "no loss of 0 steps"
             )
         text += f", {self.seconds:.1f} s" + (f", stopped by {self.stopped}" if self.stopped != "steps" else "")
         text += f", best of {len(self.starts)} starts" if self.starts else ""
