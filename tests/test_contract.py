@@ -149,7 +149,7 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
         assert all(domain.contains(leaf(point, key)).all() for key, domain in parameters(case).items())
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.once
 @pytest.mark.parametrize("name", light, scope="module")
 def test_jit_and_vmap_change_nothing(name, rounding):
     case, _ = CASES[name]
@@ -193,7 +193,7 @@ def test_compiles_once_for_all_values(name):
     assert len(traces) == before
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.once
 @every
 def test_a_value_a_region_means_the_same_as_one_value(name, rounding):
     case, y = CASES[name][0], at(name)

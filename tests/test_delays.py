@@ -133,6 +133,7 @@ def test_rounded_delays_are_not_set_free(small_connectome):
     gx.split(moving, gx.select(moving, "delay.speed"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [

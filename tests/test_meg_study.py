@@ -51,6 +51,7 @@ def test_sensors_see_the_real_gain(study, key, rounding):
     np.testing.assert_allclose(run["meg"].values, seen, rtol=0, atol=20 * rounding * np.abs(seen).max())
 
 
+@pytest.mark.once
 def test_switched_off_channels_are_named():
     with pytest.raises(ValueError, match="the gain of 28 sensors is not finite: TRIGGER, RESPONSE"):
         gx.datasets.lead_field("tvb76", "meg")

@@ -318,6 +318,7 @@ def test_renumbering_regions_renumbers_the_result(small_connectome, rounding):
     np.testing.assert_allclose(two, one[:, :, order], atol=rounding)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -337,6 +338,7 @@ def test_wrong_input_is_named(change, message, small_connectome, key):
         gx.simulate(wong_wang(small_connectome), **arguments)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_history_of_another_network_is_refused(small_connectome, key):
     slow, fast = (wong_wang(small_connectome, gx.Delay(speed)) for speed in (2.0, 3.0))
@@ -351,6 +353,7 @@ def test_a_history_of_another_network_is_refused(small_connectome, key):
         )
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_delay_outside_of_its_bounds_is_named(small_connectome, key):
     net = wong_wang(small_connectome, gx.Delay(3.0))

@@ -78,6 +78,7 @@ def test_of_several_with_as_many_parameters_the_name_decides(pages, found):
     assert pages.same_work(stage("start", 0, 1.0), others) is None
 
 
+@pytest.mark.once
 def test_a_side_that_failed_is_said_with_what_it_had_found(pages, found):
     found["tvboptim"] |= {
         "failed": "MemoryError: | /secret/place/of/file.py",

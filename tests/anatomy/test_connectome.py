@@ -174,6 +174,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name):
     arguments, error, words = REFUSED[name]

@@ -124,6 +124,7 @@ def test_gains_of_vertices_add_up_to_regions(seed):
     np.testing.assert_allclose(axis.matrix, free.gain[..., 2], rtol=1e-5)
 
 
+@pytest.mark.once
 def test_regions_without_vertices_are_named_or_not_seen():
     with pytest.raises(
         ValueError, match="1 regions have no vertex: thalamus; unseen='zero' says that no sensor sees them"
@@ -133,6 +134,7 @@ def test_regions_without_vertices_are_named_or_not_seen():
     np.testing.assert_array_equal(field.gain, [[1.0, 0.0, 2.0, 0.0]])
 
 
+@pytest.mark.once
 def test_sensors_without_a_gain_are_named_or_dropped():
     gain = GAIN.copy()
     gain[1, 2], gain[3, 0] = np.nan, np.inf
@@ -159,6 +161,7 @@ def test_sensors_and_regions_by_name():
         gx.LeadField(GAIN).for_regions(LABELS)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -195,6 +198,7 @@ def test_what_does_not_fit_is_named(make, message):
         make()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [

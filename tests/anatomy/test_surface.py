@@ -237,6 +237,7 @@ def test_controlled_steps_on_a_surface():
     np.testing.assert_allclose(chosen, steps, atol=2e-3)
 
 
+@pytest.mark.once
 def test_what_is_wrong_is_said():
     small = gx.Connectome(np.ones((3, 3)), labels=["A", "B", "C"])
     coupling = gx.couplings.Linear(source="x", target="c_x")

@@ -120,6 +120,7 @@ def test_who_hears_nobody():
     assert all(np.isfinite(slope).all() for slope in slopes) and not slopes[1][:, 3].any()
 
 
+@pytest.mark.once
 def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="reads two rows or their difference"):
         c.SigmoidalJansenRit(source=("a", "b", "c"))

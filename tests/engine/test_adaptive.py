@@ -74,6 +74,7 @@ def test_a_recording_goes_on_as_a_history(small_connectome, rounding):
     np.testing.assert_allclose(again["raw"].values, whole["raw"].values[60:], atol=rounding)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -132,7 +132,7 @@ def check_names(result, case) -> None:
             assert names == {"channel": LABELS, "group": ("L", "R")}.get(axis)
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.once
 @every
 def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(name, plain):
     """Names of channels travel where the result has a place for them."""
@@ -147,6 +147,7 @@ def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(na
     assert not case.differentiable or found.real.dtype == jnp.result_type(float)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @smooth
 def test_jit_and_vmap_over_runs_change_nothing(name, plain, batch, rounding):
@@ -157,7 +158,7 @@ def test_jit_and_vmap_over_runs_change_nothing(name, plain, batch, rounding):
     assert (found[0] != found[1]).any()
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.once
 @smooth
 def test_nan_never_passes_for_a_number(name, plain, batch, rounding):
     """Where values are known its channel is named; inside jit what depends on it is NaN, and all else is as it was."""
@@ -213,6 +214,7 @@ def permuted(values: np.ndarray, axes: tuple[str, ...], pairs: str | None) -> np
     return values
 
 
+@pytest.mark.once
 @every
 def test_channels_in_another_order_give_the_result_in_that_order(name, plain, rounding):
     case, x = FEATURES[name], signals(1)

@@ -107,6 +107,7 @@ def test_gradients_equal_finite_differences(feature):
     np.testing.assert_allclose(exact, float(g(step) - g(-step)) / (2 * step), rtol=1e-2 if SINGLE else 1e-6)
 
 
+@pytest.mark.once
 def test_wrong_input_is_refused():
     x = decaying(5, 20)
     for lags in (20, -1):

@@ -119,6 +119,7 @@ def test_phase_fcd_equals_a_loop(rounding):
     np.testing.assert_allclose(jax.jit(phase_fcd)(x - x.mean(0)), expected, atol=50 * rounding)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("window", "step", "message"),
     [
@@ -149,6 +150,7 @@ def test_too_little_for_dynamics():
             f(x[:, :2])
 
 
+@pytest.mark.once
 def test_a_channel_constant_in_a_window_is_named():
     x = signals(7)
     x[12:23, 2] = 0.5

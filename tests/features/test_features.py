@@ -87,6 +87,7 @@ def test_fc_of_other_dtypes(dtype):
     np.testing.assert_allclose(fc(x), np.corrcoef(x.T), atol=1e-5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [(np.nan, "is not finite"), (np.inf, "is not finite"), (0.5, "never changes")],
@@ -232,6 +233,7 @@ def test_rows_receive_and_columns_send(rounding):
     np.testing.assert_allclose(lagged_correlation(x, 3.0, period=1.0)[1, 0], 1.0, rtol=10 * rounding)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("lag", "period", "message"),
     [

@@ -159,6 +159,7 @@ def test_labels_come_with_the_matrix(small_connectome):
         graph_measures(small_connectome)
 
 
+@pytest.mark.once
 def test_wrong_graphs():
     w = weights(4, 4)
     broken = w.copy()

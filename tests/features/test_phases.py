@@ -101,6 +101,7 @@ def test_bandpass_keeps_what_it_was_given(rounding):
         np.testing.assert_allclose(filtered.values.reshape(x.shape), expected, atol=50 * rounding)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -310,6 +311,7 @@ def test_chimeras_of_known_index(rounding):
         )
 
 
+@pytest.mark.once
 def test_wrong_groups_channels_and_trims_are_refused():
     x = rhythms(15)
     for groups, message in [

@@ -127,6 +127,7 @@ def test_labelled():
     assert seen == ["Spectrum(51 frequencies, 3 channels)"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -152,6 +153,7 @@ def test_segments_that_do_not_fit_are_refused(arguments, message):
             jax.jit(lambda x, f=f: f(x, **arguments))(x)
 
 
+@pytest.mark.once
 def test_too_few_samples_or_segments_are_refused():
     with pytest.raises(ValueError, match="8 samples are too few for eight segments: give segment= in ms"):
         psd(signals(6, 8), period=PERIOD)
@@ -203,6 +205,7 @@ def test_bands_that_touch_add_up_and_edges_survive_rounding(rounding):
             assert band_power(spectrum, k / 3, (k + 1) / 3) > 0.33
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("band", "message"),
     [
@@ -231,6 +234,7 @@ def test_bands_that_are_not_resolved_are_refused(band, message):
             spectral_slope(spectrum, *band)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_channels_without_power_are_named():
     power = np.ones((5, 2))

@@ -118,6 +118,7 @@ def test_patience_waits_for_validation(key):
     assert validated(through.model, keys) > validated(result.model, keys)
 
 
+@pytest.mark.once
 def test_wrong_validations_are_refused():
     for wrong, name in ((dict(keys=0), "keys"), (dict(every=0), "every")):
         with pytest.raises(ValueError, match=f"Validation: {name} is a whole number from 1 on, got 0"):
@@ -128,6 +129,7 @@ def test_wrong_validations_are_refused():
         fit(validation=gx.Validation(every=1, loss=lambda m, key: jnp.ones(2)))
 
 
+@pytest.mark.once
 def test_a_validation_that_is_never_finite_is_said():
     nowhere = lambda m, key: m.a * jnp.nan  # noqa: E731
     with pytest.warns(RuntimeWarning, match="the loss was never finite on validation noise"):
@@ -207,6 +209,7 @@ def test_line_searches_of_several_starts():
         np.testing.assert_allclose([found.model.a, found.model.b], [1.2, 0.7], atol=1e-3)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_wrong_starts_are_refused():
     with pytest.raises(ValueError, match="starts is empty"):
@@ -250,6 +253,7 @@ def test_an_optimiser_for_all_of_a_part(small_connectome):
     np.testing.assert_allclose([found.model.w, found.model.I_o, found.coupling.strength], [1, 1, 1], atol=0.02)
 
 
+@pytest.mark.once
 def test_leaves_without_an_optimiser_and_optimisers_without_a_leaf_are_named():
     with pytest.raises(ValueError, match="b is free and has no optimiser: give each free leaf one; they are a, b"):
         fit(optimiser={"a": ADAM})

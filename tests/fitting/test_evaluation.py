@@ -61,6 +61,7 @@ def test_the_ceiling_is_that_of_a_world_made_so(reliability, agreement, seed):
     np.testing.assert_allclose(found.longer(1), found.unseen, atol=1e-9)
 
 
+@pytest.mark.once
 def test_longer_recordings_and_means_over_seeds_reach_what_is_said():
     """A recording k times as long is the mean of k: its correlation with the target is measured, not derived."""
     random = np.random.default_rng(3)
@@ -72,6 +73,7 @@ def test_longer_recordings_and_means_over_seeds_reach_what_is_said():
     np.testing.assert_allclose(np.corrcoef(recordings.mean(0), target)[0, 1], found.without_noise, atol=0.02)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("reliability", "agreement", "trained", "limit"),
     [(0.9, 0.5, None, "model"), (0.3, 0.95, None, "duration"), (0.8, 0.95, 0.99, "noise learnt by heart")],
@@ -93,6 +95,7 @@ def test_matrices_count_off_their_diagonal():
     np.testing.assert_allclose(gx.ceiling(matrices, target).unseen, expected)
 
 
+@pytest.mark.once
 def test_what_has_no_ceiling_is_refused():
     target = np.arange(5.0)
     with pytest.raises(ValueError, match=r"found has shape \(1, 5\): expected two seeds or more .* \(seed, 5\)"):

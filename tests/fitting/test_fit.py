@@ -300,6 +300,7 @@ def test_skipped_steps_survive_a_resumption(tmp_path):
         np.testing.assert_array_equal(fit(loss, steps=8, checkpoint=file, validation=None).skipped["b"], [1, 5])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("loss", "error", "message"),
     [
@@ -317,6 +318,7 @@ def test_wrong_losses_are_refused(loss, error, message):
         fit(loss)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -332,6 +334,7 @@ def test_wrong_arguments_are_refused(change, message):
         fit(**change)
 
 
+@pytest.mark.once
 def test_wrong_policies_are_refused():
     for name in ("noise", "nonfinite"):
         with pytest.raises((ValueError, TypeError), match=name):  # TypeError: the tests' own check of annotations

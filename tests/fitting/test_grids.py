@@ -88,6 +88,7 @@ def test_a_plain_field_can_be_swept():
     np.testing.assert_allclose(grid["value"], [3.0, -6.0])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("space", "message"),
     [
@@ -106,6 +107,7 @@ def test_wrong_spaces_are_named(space, message, model):
         gx.sweep(model, function, space)
 
 
+@pytest.mark.once
 def test_what_cannot_be_swept_is_named(model):
     message = r"the values of w are of shape \(value, 5\), got shape \(1,\); for one value everywhere, sweep before per_region"
     with pytest.raises(ValueError, match=message):

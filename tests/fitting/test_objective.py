@@ -60,6 +60,7 @@ def test_a_term_cannot_be_called_what_a_history_has_of_its_own(name):
         described(lambda model, key: (model.gamma, {name: model.gamma}), MODEL, None)
 
 
+@pytest.mark.once
 def test_what_is_no_loss_is_refused():
     with pytest.raises(TypeError, match="dict of named scalars, got 1"):
         outcome((jnp.ones(()), 1))

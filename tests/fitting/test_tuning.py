@@ -321,6 +321,7 @@ def without(what: str) -> gx.Network:
 LABELS = list("ABDCE")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("act", "kind", "message"),
     [
@@ -375,11 +376,13 @@ def test_what_does_not_fit_is_refused(act, kind, message):
         act()
 
 
+@pytest.mark.once
 def test_going_on_with_another_window_is_refused(both):
     with pytest.raises(ValueError, match=r"EIB remembers something else in start= .* from start.final"):
         quiet(both.network, [FIC(rate=0.2), eib(window=7)], steps=1, start=both)
 
 
+@pytest.mark.once
 def test_negative_weights_are_refused():
     net = eqx.tree_at(lambda n: n.coupling["ffi"].weights, network(), jnp.asarray(-WEIGHTS))
     with pytest.raises(ValueError, match=r"coupling.ffi.weights has negative ones"):

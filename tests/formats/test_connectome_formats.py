@@ -138,6 +138,7 @@ def test_tvb_zip_with_less(tmp_path):
     assert same(Connectome.load(path, lengths=tmp_path / "lengths.txt"), Connectome(WEIGHTS, LENGTHS, centres=CENTRES))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("members", "error", "words"),
     [
@@ -168,6 +169,7 @@ def test_tvb_zip_refused(members, error, words, tmp_path):
         refused(error, [*words, str(path)], read, path)
 
 
+@pytest.mark.once
 def test_what_is_no_zip_is_refused(tmp_path):
     (tmp_path / "brain.zip").write_text("no zip")
     refused(ValueError, ["brain.zip: cannot be read as .zip"], Connectome.load, tmp_path / "brain.zip")
@@ -258,6 +260,7 @@ def test_mat_of_version_7_3_needs_h5py(tmp_path, monkeypatch):
     refused(ImportError, ["h5py", "pip install 'gyrax[io]'"], gx.io.read_mat, tmp_path / "c.mat")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "named", "error", "words"),
     [
@@ -280,6 +283,7 @@ def test_mat_refused(variables, named, error, words, tmp_path):
     refused(error, [*words, str(tmp_path / "c.mat")], gx.io.read_mat, tmp_path / "c.mat", **named)
 
 
+@pytest.mark.once
 def test_what_is_no_mat_is_refused(tmp_path):
     (tmp_path / "c.mat").write_text("no mat, but long enough to have a header of the right length" * 5)
     refused(ValueError, ["c.mat: cannot be read as .mat"], Connectome.load, tmp_path / "c.mat")
@@ -331,6 +335,7 @@ def test_networkx_direction_and_positions():
     assert gx.io.to_networkx(made).nodes["V2"] == {"centre": (4.0, 5.0, 6.0)}
 
 
+@pytest.mark.once
 def test_networkx_refused(monkeypatch):
     nx = pytest.importorskip("networkx")
     graph = nx.Graph([("A", "B", {"weight": 1.0, "length": 3.0}), ("B", "C", {"weight": 1.0})])
@@ -484,6 +489,7 @@ def test_relmat_labels_given_by_the_user(tmp_path):
     refused(ValueError, ["region 2 is 'V3' in"], Connectome.load, tmp_path, labels=tmp_path / "other.txt")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
@@ -526,6 +532,7 @@ def test_relmat_refused(changed, error, words, tmp_path):
         refused(error, [*words, str(tmp_path)], read, tmp_path)
 
 
+@pytest.mark.once
 def test_relmat_lookups_refused(tmp_path):
     files = {f"{COUNT}.dense.tsv": table(WEIGHTS, "\t"), f"{COUNT}.json": FACTS | {"NodeFiles": ["a.tsv", "b.tsv"]}}
     write(tmp_path, files)
@@ -613,6 +620,7 @@ def test_network_variants(changed, expected, tmp_path):
 A = "net/sub-01_desc-a"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [

@@ -63,6 +63,7 @@ def test_a_file_of_another_precision_takes_the_models(tmp_path):
     assert back["x"] == np.float32(1 / 3) and back["y"] == 2.0
 
 
+@pytest.mark.once
 def test_what_does_not_fit_is_named(net, tmp_path):
     file = tmp_path / "model.npz"
     with pytest.raises(FileNotFoundError, match=r"there is no .*model.npz"):

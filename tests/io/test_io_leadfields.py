@@ -49,6 +49,7 @@ def test_a_gain_is_the_same_from_every_format(tmp_path):
         read_gain(tmp_path / "gain.npy", "Gain")
 
 
+@pytest.mark.once
 def test_what_is_no_gain_is_refused_with_its_file(tmp_path):
     np.save(tmp_path / "flat.npy", GAIN[0])
     np.save(tmp_path / "complex.npy", GAIN + 1j)
@@ -130,6 +131,7 @@ def test_a_free_gain_follows_the_normals(files, tmp_path, rounding):
     np.testing.assert_allclose(field.gain, np.stack([along[:, 1], along[:, 0] + along[:, 2]], 1), rtol=1e3 * rounding)
 
 
+@pytest.mark.once
 def test_files_that_do_not_fit_are_named(files, tmp_path):
     gain, sensors, region_map = files
     short = tmp_path / "short.txt"
@@ -190,6 +192,7 @@ def test_the_region_map_is_that_of_the_connectome(tvb):
     np.testing.assert_allclose(gx.datasets.load("tvb76").connectome.centres, means, atol=1e-4)
 
 
+@pytest.mark.once
 def test_sensors_without_a_gain_are_refused_by_name(tvb):
     with pytest.raises(ValueError, match="the gain of 28 sensors is not finite: TRIGGER, RESPONSE, MLzA"):
         lead_field("tvb76", "meg")
@@ -403,6 +406,7 @@ def test_bad_channels_are_left_out(mne, forward):
     assert field.positions is not None and field.positions.shape == (4, 3)
 
 
+@pytest.mark.once
 def test_what_does_not_fit_is_named(mne, forward):
     v1, right, _ = labels(mne)
     with pytest.raises(ValueError, match="channels of eeg, mag that are not bad: choose with ch_type="):

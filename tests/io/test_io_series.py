@@ -88,6 +88,7 @@ def test_a_file_of_mne_keeps_its_rate(mne, tmp_path):
     assert gx.features.psd(found).labels == ("M1",)
 
 
+@pytest.mark.once
 def test_spans_annotated_as_bad_are_refused(mne):
     raw = mne.io.RawArray(DATA, info(mne))
     raw.set_annotations(mne.Annotations([0.02, 0.1], [0.012, 0.004], ["BAD_blink", "stimulus"]))
@@ -118,6 +119,7 @@ def test_trials_are_runs(mne, rounding):
         from_epochs(epochs[[]], "mag")
 
 
+@pytest.mark.once
 def test_what_is_not_finite_is_named_with_channel_and_time(mne):
     broken = DATA.copy()
     broken[1, [2, 3, 4, 9]] = np.nan

@@ -62,6 +62,7 @@ def test_a_perfect_match_is_best(name, jitted, slopes, rounding):
         np.testing.assert_allclose(slopes[name](a, a)[0], 0, atol=50 * rounding)
 
 
+@pytest.mark.once
 @every
 def test_jit_and_vmap_change_nothing(name, jitted, rounding):
     case, (a, b) = LOSSES[name], two(name)
@@ -140,6 +141,7 @@ def test_nan_never_passes_for_a_number(name, jitted):
             assert np.isnan(value)
 
 
+@pytest.mark.once
 @every
 def test_another_order_of_regions_on_both_sides_changes_nothing(name, jitted, rounding):
     order, pair = np.array([2, 0, 3, 1]), two(name)

@@ -164,6 +164,7 @@ def array(values, labels="ABC"):
     return xr.DataArray(values, dims=("to", "from"), coords={"to": list(labels), "from": list(labels)})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("loss", [rmse, fc_rmse, fc_correlation, fc_distance])
 @pytest.mark.parametrize(("one", "two"), [(table, table), (table, array), (array, array)])
 def test_labels_agree_or_are_refused(loss, one, two, rounding):
@@ -287,6 +288,7 @@ def test_the_exact_ks_is_not_differentiated():
     assert np.abs(slopes).max() > 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("f", [wasserstein, ks_distance])
 def test_wrong_samples(f):
     a = np.arange(3.0)
@@ -298,6 +300,7 @@ def test_wrong_samples(f):
     assert np.isnan(jax.jit(f)(np.array([0.0, np.nan]), a))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("width", [0.0, -1.0, np.nan, np.ones(2)], ids=str)
 def test_wrong_widths(width):
     with pytest.raises(ValueError, match="width is a positive number in the unit of the values"):
@@ -391,6 +394,7 @@ def test_spectra_that_do_not_fit(loss):
         loss(a.power[:, 0], a.power[:, 0])
 
 
+@pytest.mark.once
 def test_powers_without_logarithm_or_form_are_named():
     a = spectrum(9, tuple("ABC"))
     bad = Spectrum(a.frequencies, a.power.at[2, 1].set(0.0), a.labels)
@@ -449,6 +453,7 @@ def test_gradients_of_the_likelihood(name):
     np.testing.assert_allclose(exact, numeric, rtol=2e-2 if SINGLE else 1e-6)
 
 
+@pytest.mark.once
 def test_wrong_likelihoods():
     x = pd.Series(np.zeros(3), index=list("ABC"))
     for arguments in ({}, {"sd": 1.0, "covariance": np.eye(3)}):
@@ -502,6 +507,7 @@ def test_weights_may_be_traced():
     assert total(0.5) == 4 and jax.grad(total)(0.5) == 2
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("terms", "error", "message"),
     [

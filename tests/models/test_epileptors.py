@@ -101,6 +101,7 @@ def test_bursters_keep_finite_slopes_at_rest_and_without_a_path():
         np.testing.assert_allclose(drift, 0.001 * (0.3 + 0.1 * 0.5**7), atol=1e-6)
 
 
+@pytest.mark.once
 def test_a_branch_that_is_none_is_refused():
     with pytest.raises(ValueError, match="the branch of the resting state"):
         m.EpileptorCodim3(N=4)

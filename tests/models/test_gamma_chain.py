@@ -42,6 +42,7 @@ def test_a_network_hears_it_like_any_state(small_connectome, key, rounding):
     assert run["raw"].to_xarray().state.values.tolist() == ["S", "late_1", "late"]
 
 
+@pytest.mark.once
 def test_wrong_chains_are_named():
     with pytest.raises(ValueError, match="no 'V'"):
         gx.models.GammaChain(gx.models.WongWang(), "V")

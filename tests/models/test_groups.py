@@ -171,6 +171,7 @@ def test_repr_tells_the_groups():
     assert "coupling tc:  thalamus.x -> cortex.c: Linear" in repr(built())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -196,6 +197,7 @@ def test_wrong_groups_are_said(given, message):
         build()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("coupling", "message"),
     [

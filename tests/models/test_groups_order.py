@@ -69,6 +69,7 @@ def expected():
     return values
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_order_in_which_regions_are_named_changes_nothing(order, expected):

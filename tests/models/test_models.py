@@ -232,6 +232,7 @@ def model(**body):
     return type("Mine", (gx.AbstractModel,), body)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -260,6 +261,7 @@ def test_a_class_without_a_drift_is_abstract():
         Half()
 
 
+@pytest.mark.once
 def test_an_unknown_parameter_is_refused():
     with pytest.raises(TypeError, match="omgea"):
         gx.models.Hopf(omgea=1.0)

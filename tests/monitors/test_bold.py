@@ -215,6 +215,7 @@ def test_tau_is_a_time(rounding):
     assert fractions[0] > 0.75 and fractions[1] < 0.6
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("constants", PUBLISHED)
 def test_named_constants_are_the_published(constants, rounding):
     monitor = Balloon(source="S", period=720.0, constants=constants)
@@ -248,6 +249,7 @@ def test_constants_may_be_one_value_a_region(rounding):
         np.testing.assert_allclose(together[:, i], alone[:, i], rtol=0, atol=rounding)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -270,6 +270,7 @@ def test_a_batch_of_chains_is_each_of_them(small_connectome, rounding):
         np.testing.assert_allclose(together[i], simulate(starts[i]), rtol=100 * rounding, atol=rounding / 10)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [

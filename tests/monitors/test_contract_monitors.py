@@ -102,6 +102,7 @@ def test_every_public_class_is_here():
         assert type(case).__name__ == name
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @every
 def test_samples_have_the_axes_and_labels_that_are_promised(name, runs):
@@ -120,6 +121,7 @@ def test_samples_have_the_axes_and_labels_that_are_promised(name, runs):
     np.testing.assert_allclose(recording.times, ends - MONITORS[name].stamp, rtol=1e-12)
 
 
+@pytest.mark.once
 @every
 def test_a_recording_goes_to_xarray_with_named_axes(name, runs):
     axes = MONITORS[name].axes

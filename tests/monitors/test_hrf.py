@@ -112,6 +112,7 @@ def test_what_is_kept_does_not_grow_with_the_run():
     assert sizes[0] == sizes[1] == (6 + 1) * 3
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("taus", [(0.8, 2.6), (0.5, 1.0), (0.25, 0.4), (np.array([0.8, 0.3]), 0.4)], ids=str)
 def test_a_kernel_that_does_not_oscillate_is_refused(taus):
     with pytest.raises(ValueError, match=r"the kernel oscillates only if tau_f < 4 tau_s\^2, got tau_s="):
@@ -119,6 +120,7 @@ def test_a_kernel_that_does_not_oscillate_is_refused(taus):
     FirstOrderVolterra(tau_s=taus[0] * 2, tau_f=taus[1])
 
 
+@pytest.mark.once
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"HRFBold listens to one state or output: source='S'; got \('S', 'x'\)"):
         HRFBold(source=("S", "x"), period=1000.0)

@@ -235,6 +235,7 @@ def test_sources_are_names_that_differ(source):
         Subsample(source=source, period=1.0)
 
 
+@pytest.mark.once
 def test_a_source_that_does_not_exist_is_named():
     with pytest.raises(ValueError, match=r"monitor 'x' reads 'drvie', but Clock has the states .* outputs"):
         gx.simulate(NET, duration=5.0, dt=DT, monitors={"x": Subsample(source=("t", "drvie"), period=1.0)})

@@ -99,6 +99,7 @@ def test_its_size_is_a_parameter_with_a_gradient(key):
     assert gx.select(monitor, lambda m: m.sigma).sigma
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -113,6 +114,7 @@ def test_shapes_that_do_not_fit_are_named(arguments, message, key):
         gx.simulate(NET, 80.0, 1.0, monitors=ObservationNoise(balloon, **arguments), key=key)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -129,6 +129,7 @@ def test_gradients_equal_finite_differences(kind, small_connectome, key):
     np.testing.assert_allclose(exact, numeric, rtol=2e-2 if SINGLE else 1e-6)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [

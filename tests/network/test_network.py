@@ -131,6 +131,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_disagrees_is_named(case):
     model, coupling, rest, message = REFUSED[case]
@@ -299,6 +300,7 @@ def test_terms_of_a_noisy_network_need_a_control():
 # Delays
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -128,6 +128,7 @@ def test_ensembles_and_continued_runs(key):
     np.testing.assert_allclose(np.concatenate([first["raw"].values, rest["raw"].values]), whole, atol=1e-12)
 
 
+@pytest.mark.once
 def test_wrong_wiring_is_said():
     connectome, model = wiring("wrong"), gx.models.Hopf()
     others = gx.Connectome(OTHER, labels=list("ABCDEF"))

@@ -42,6 +42,7 @@ def test_what_is_replaced_keeps_its_dtype_and_may_change_its_shape():
     assert changed.model.w.tolist() == [1, 2] and not changed.model.I_o.weak_type
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ask", [get, lambda net, where: replace(net, {where: 1.0})])
 def test_none_and_several_are_refused_by_name(ask):
     with pytest.raises(ValueError, match=r"did you mean 'coupling\.far\.strength'"):

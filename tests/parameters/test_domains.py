@@ -170,6 +170,7 @@ def test_scaled_to_fills_in_what_was_not_given():
     assert hash(gx.Above(1.0).scaled_to(2.0)) == hash(gx.Above(1.0, scale=2.0))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -216,6 +217,7 @@ def test_arrays_keep_their_shape_and_none_stays():
     assert Part(gain=1.0, extra=2).extra == 2.0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "value", [True, np.array([True]), "1.0", "f4", 1j, np.ones(2, complex), object(), {"a": 1.0}, float]
 )

@@ -211,6 +211,7 @@ def test_per_region(net):
         gx.per_region(net)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -261,6 +262,7 @@ def test_only_floats_can_be_free(where):
         gx.select(Bare(), where)
 
 
+@pytest.mark.once
 def test_a_start_outside_of_its_domain_is_named(net):
     wide = eqx.tree_at(lambda n: n.model.w, net, jnp.asarray([0.5, 0.6, 2.0, 0.7, 3.0]))
     with pytest.raises(

@@ -146,6 +146,7 @@ def test_logarithmic_colours_leave_zeros_blank():
     assert image.norm(0.1) == pytest.approx(0.5)  # half-way in decades
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -215,6 +216,7 @@ def test_a_loss_history_marks_the_best_step():
     assert len(plain.lines) == 1 and plain.get_legend() is None
 
 
+@pytest.mark.once
 def test_named_terms_have_a_line_each():
     terms = {"loss": [3.0, 1.0, 2.0], "rmse": [0.3, 0.2, 0.1]}
     ax = gx.plot.loss_history(terms, best=1)
@@ -308,6 +310,7 @@ def test_a_global_signal_and_a_transposed_array_can_be_drawn():
     assert texts(gx.plot.recording(values.drop_vars("region")).get_yticklabels()) == [f"region {i}" for i in range(3)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -373,6 +376,7 @@ def test_a_spectrum_over_its_target():
     assert alone.get_legend() is None and not alone.collections
 
 
+@pytest.mark.once
 def test_a_spectrum_that_has_no_logarithm_is_refused():
     with pytest.raises(ValueError, match="negative or not finite"):
         gx.plot.spectrum(Spectrum(frequencies=[1.0, 2.0], power=[[1.0], [-1.0]]))
@@ -445,6 +449,7 @@ def test_what_sweep_gives_can_be_drawn():
     np.testing.assert_allclose(one[0, :, 0], [0.5, 1.5])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -137,6 +137,7 @@ def test_a_surface_has_the_values_of_the_regions_below_it(atlas):
         gx.plot.brain(list(values.values()), atlas=atlas, kind="surface", ax=plt.figure().subplots())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -168,6 +169,7 @@ def halved(atlas):
     return nibabel.Nifti1Image(np.asarray(atlas.dataobj) / 2, atlas.affine)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("package", "call", "extra"),
     [
@@ -242,6 +244,7 @@ def test_a_topography_of_an_info():
         gx.plot.topography([1.0, 2.0], mixed)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("values", "positions", "message"),
     [

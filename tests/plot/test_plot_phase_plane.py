@@ -118,6 +118,7 @@ def test_a_trajectory_is_that_of_one_region(raw, region, index):
     assert ax.get_legend().get_texts()[-1].get_text() == "trajectory"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -138,6 +139,7 @@ def test_what_is_no_phase_plane_is_refused(options, message):
         gx.plot.phase_plane(FitzHughNagumo(), **({"bounds": BOUNDS} | options))
 
 
+@pytest.mark.once
 def test_models_of_one_state_and_other_things_are_refused(raw):
     with pytest.raises(ValueError, match="two of WongWang's"):
         gx.plot.phase_plane(gx.models.WongWang(), {"S": (0, 1)})

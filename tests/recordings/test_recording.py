@@ -173,6 +173,7 @@ def test_after_under_vmap_and_jit(key):
     np.testing.assert_array_equal(whole.after(6.0).values, both.values)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("duration", "message"),
     [

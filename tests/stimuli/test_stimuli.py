@@ -127,6 +127,7 @@ def test_stimuli_add_up_by_input_and_show_what_they_do():
     plt.close("all")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -92,6 +92,7 @@ def wrong(files, name, matrix):
     return files / name
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
