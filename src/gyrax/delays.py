@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -32,9 +33,13 @@ class Spans:
     low: np.ndarray
     high: np.ndarray
 
-    def __post_init__(self):
-        object.__setattr__(self, "_key", (self.low.shape, self.low.tobytes(), self.high.tobytes()))
-        object.__setattr__(self, "_hash", hash(self._key))
+    @functools.cached_property
+    def _key(self) -> tuple:
+        return self.low.shape, self.low.tobytes(), self.high.tobytes()
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self._key)
 
     def __hash__(self):
         return self._hash

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-import optax
 import pytest
 import xarray as xr
 
@@ -146,7 +145,7 @@ def test_what_belongs_to_networks(tmp_path):
 
 @pytest.fixture(scope="module")
 def run():
-    monitors = {"raw": gx.monitors.Raw(), "mean": gx.monitors.GlobalAverage(source="E", period=1.0)}
+    monitors: dict = {"raw": gx.monitors.Raw()}
     monitors["bold"] = gx.monitors.GlobalAverage(source="E", period=1.0).then(gx.monitors.Balloon(period=2.0))
     net = network(delay=gx.Delay(10.0), noise=gx.noise.White())
     return gx.simulate(net, 4.0, 1.0, monitors=monitors, key=jax.random.key(3, impl="rbg"))
@@ -163,26 +162,15 @@ def test_runs_recordings_and_their_ends(tmp_path, run):
 
 
 def test_results(tmp_path, run):
-    model = gx.models.Linear(gamma=-0.5)
-    fitted = gx.fit(
-        model,
-        lambda m, key: ((m.gamma + 1.0) ** 2, {"r": m.gamma}),
-        gx.select(model, "gamma"),
-        optax.adam(0.1),
-        steps=3,
-        starts=[model, gx.models.Linear(gamma=-0.3)],
-        validation=gx.Validation(every=2),
-        progress=False,
-    )
-    back = there_and_back(tmp_path, fitted)
-    assert len(back.starts) == 2 and np.isnan(back.history["validation"]).any()
-    assert list(back.history)[:2] == ["loss", "gradient"]
+    model, history = gx.models.Linear(gamma=-0.5), {"loss": np.array([2.0, 1.0]), "validation": np.array([1.5, np.nan])}
+    one = gx.FitResult(model, model, 0, 1.5, history, {"gamma": np.array([1])}, 0.1, "steps")
+    there_and_back(tmp_path, dataclasses.replace(one, starts=[one, one]))
     there_and_back(tmp_path, gx.Evaluation({"r": np.array([0.5, 0.7]), "fc": np.ones((2, 3, 3))}))
     there_and_back(tmp_path, gx.Ceiling(0.5, 0.6, None, 4))
     states = {"FIC": None, "EIB": {"w": jnp.ones(3)}}
     there_and_back(tmp_path, gx.TuneResult(network(), {"FIC.a": np.ones(2)}, run.final, states, 720.0, 1.5, "steps"))
-    grid = gx.sweep(model, lambda m, key: {"a": m.gamma * jnp.ones(2)}, {"gamma": [-0.5, -0.25]})
-    there_and_back(tmp_path, grid)
+    swept = xr.Dataset({"r": (("model.w", "r_0"), np.ones((2, 3)))}, {"model.w": [0.5, 0.7]}, {"about": "a sweep"})
+    there_and_back(tmp_path, swept)
     there_and_back(tmp_path, gx.features.Spectrum(frequencies=[0.0, 2.0], power=np.ones((2, 3)), labels=tuple(LABELS)))
 
 
@@ -371,6 +359,8 @@ def test_classes_and_functions_of_ones_own_are_not_looked_up(tmp_path):
     [
         ({"a": np.array([1, None])}, "a is an array of dtype object"),
         ({"a": [np.ma.masked_array([1.0, 2.0], [True, False])]}, "a.0 is a numpy.*MaskedArray, not a plain array"),
+        ({"a": {1, 2}}, "a is a builtins.set: what is saved are numbers, text, arrays"),
+        ([(i for i in "ab")], "0 is a builtins.generator: what is saved are"),
         ({"a": np.zeros(2, [("x", float)])}, r"a is an array of dtype \[\('x', '<f8'\)\]"),
     ],
 )
@@ -586,10 +576,18 @@ def test_places_that_are_none(tmp_path):
         gx.io.save(tmp_path / "none" / "model.npz", 1.0)
     with pytest.raises(ValueError, match="is no file"):
         gx.io.load(tmp_path)
+    with pytest.raises(ValueError, match="is no file: give the name of one"):
+        gx.io.save(tmp_path, 1.0)
+    with pytest.raises(TypeError, match=r"model= is the class WongWang: give .* an instance"):
+        gx.io.load(tmp_path / "model.npz", gx.models.WongWang)
+    with pytest.raises(TypeError, match="own= takes a list"):
+        gx.io.load(tmp_path / "model.npz", own=Bare)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(ValueError, match="pipe is no file"):
             gx.io.load(tmp_path / "pipe")
+        with pytest.raises(ValueError, match="pipe is no file"):
+            gx.io.save(tmp_path / "pipe", 1.0)  # a device would be replaced
 
 
 def member(array_header, data=b""):
@@ -664,7 +662,7 @@ def test_mutated_files_load_or_are_refused(tmp_path):
             node = node[key]
 
     outcomes = []
-    for i in range(60):
+    for i in range(40):
         if i % 2:
             data = bytearray(whole)
             for _ in range(rng.choice([1, 5])):
@@ -679,4 +677,4 @@ def test_mutated_files_load_or_are_refused(tmp_path):
         except ValueError as error:
             assert "it.npz" in str(error)
             outcomes.append(False)
-    assert outcomes.count(False) > 40
+    assert outcomes.count(False) > 25

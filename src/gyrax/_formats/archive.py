@@ -39,10 +39,13 @@ def write(path: str | os.PathLike[str], about: Any, arrays: dict[str, np.ndarray
 
     Raises:
         FileNotFoundError: if there is no such folder.
+        ValueError: if what stands there is no file: a folder, or a device such as /dev/null, which would be replaced.
     """
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file: give the name of one")
     beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         with beside.open("xb") as file:

@@ -84,15 +84,17 @@ class _Comparing:
         if kind == "node" and saved["node"] != like["node"]:
             yield f"{path or 'it'} is a {saved['node']} in the file and a {like['node']} in the model"
             return
+        mine: dict[Any, Node]
+        others: dict[Any, Node]
         if kind in ("tuple", "list"):
-            names = [[part for part in node[kind]] for node in (saved, like)]
-            if all(names) and all(isinstance(name, str) for part in names for name in part):
-                yield from _labels(*names, path or "it")
+            one, two = list(saved[kind]), list(like[kind])
+            if one and two and all(isinstance(part, str) for part in one + two):
+                yield from _labels(one, two, path or "it")
                 return
-            if len(names[0]) != len(names[1]):
-                yield f"{path or 'it'} has {len(names[0])} parts in the file and {len(names[1])} in the model"
+            if len(one) != len(two):
+                yield f"{path or 'it'} has {len(one)} parts in the file and {len(two)} in the model"
                 return
-            mine, others = (dict(enumerate(part)) for part in names)
+            mine, others = dict(enumerate(one)), dict(enumerate(two))
         else:
             what = "children" if kind == "node" else "dict"
             mine, others = ({str(key): part for key, part in node[what]} for node in (saved, like))
@@ -105,11 +107,8 @@ class _Comparing:
     def _same(self, saved: Node, like: Node, path: str) -> bool:
         """Whether two static values are one; across precisions, but for rounding."""
         one, two = self.file.tree(saved, path), self.here.tree(like, path)
-        if (
-            type(one) is bool
-            or type(two) is bool
-            or not all(isinstance(x, int | float | np.ndarray | np.generic) for x in (one, two))
-        ):
+        numbers = (isinstance(x, int | float | np.ndarray | np.generic) and type(x) is not bool for x in (one, two))
+        if not all(numbers):
             return type(one) is type(two) and bool(np.all(one == two))
         if np.shape(one) != np.shape(two):
             return False

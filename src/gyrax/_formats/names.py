@@ -21,7 +21,7 @@ def known_as(what: Any) -> str:
         >>> known_as(Names), known_as(2.0)
         ('gyrax._formats.names.Names', 'builtins.float')
     """
-    named = what if hasattr(what, "__qualname__") else type(what)
+    named = what if hasattr(what, "__qualname__") and hasattr(what, "__module__") else type(what)
     return f"{named.__module__}.{named.__qualname__}"
 
 

@@ -48,7 +48,8 @@ def fields_of(x: Any) -> dict[str, dataclasses.Field | None] | None:
     if dataclasses.is_dataclass(x):
         held = vars(x) if hasattr(x, "__dict__") else {f.name for f in dataclasses.fields(x) if hasattr(x, f.name)}
         return {f.name: f for f in dataclasses.fields(x) if f.name in held}
-    return dict.fromkeys(x._fields) if isinstance(x, tuple) and hasattr(x, "_fields") else None
+    names = getattr(x, "_fields", None) if isinstance(x, tuple) else None
+    return None if names is None else dict.fromkeys(names)
 
 
 def children_of(x: Any) -> tuple[list[tuple[str, Any]], Any] | None:
@@ -75,6 +76,7 @@ class Describing:
         self.arrays: dict[str, np.ndarray] = {}
         #: Objects that a file can but name, by their path.
         self.own: dict[str, Any] = {}
+        self._static = False  # within a static field, whose value need not be written if a model brings it
 
     def node(self, x: Any, path: str) -> Node:
         """What a part is.
@@ -157,13 +159,21 @@ class Describing:
             name = self.names.name_of(x)
             if name is not None and not isinstance(x, type):
                 return {"function": name}
+            if not callable(x) and not self._static:
+                raise TypeError(
+                    f"{path or 'it'} is a {known_as(x)}: what is saved are numbers, text, arrays, tuples, lists, dicts, "
+                    "dataclasses, Modules and xarray's; make one of these of it"
+                )
             self.own[path] = x
             text = "" if hasattr(x, "__qualname__") else re.sub(r" at 0x[0-9a-f]+", "", repr(x))[:500]
             return {"own": known_as(x), "text": text}
         node: dict[str, Any] = {"class": self.names.name_of(type(x)) or known_as(type(x)), "fields": {}, "static": {}}
+        outer = self._static
         for name, field in fields.items():
-            where = "static" if field is not None and is_static(field) else "fields"
-            node[where][name] = self.node(getattr(x, name), join(path, name))
+            static = field is not None and is_static(field)
+            self._static = outer or static
+            node["static" if static else "fields"][name] = self.node(getattr(x, name), join(path, name))
+        self._static = outer
         units = {name: f.metadata["unit"] for name, f in fields.items() if f is not None and f.metadata.get("unit")}
         absent = [f.name for f in dataclasses.fields(x) if f.name not in fields] if dataclasses.is_dataclass(x) else []
         return node | ({"units": units} if units else {}) | ({"absent": absent} if absent else {})
@@ -254,9 +264,8 @@ class Building:
             return value[()]
         if node["of"] == "numpy" or node["dtype"] == FLOAT0:
             return value.copy()
-        real, now = np.zeros(0, value.dtype).real.dtype, jnp.result_type(float)
-        if value.dtype.kind in "fc" and real == self.precision != now:
-            return jnp.asarray(value, now if value.dtype.kind == "f" else jnp.result_type(complex))
+        if value.dtype in (self.precision, np.result_type(self.precision, np.complex64)):
+            return jnp.asarray(value, jnp.result_type(float if value.dtype == self.precision else complex))
         return exactly(value, path)
 
     def key(self, node: Node, path: str) -> jax.Array:

@@ -1,7 +1,7 @@
 """Models and results to disk and back: a file says what it holds, and nothing in it is run."""
 
+import functools
 import os
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -33,9 +33,10 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
     Of functions the file has the name alone, and so of classes of your own: see `load`.
 
     Raises:
-        TypeError: naming the part, for what is no number, text or array, such as an array of objects, or is not known yet (in
-            `jit`).
+        TypeError: naming the part, for what is none of these, such as a DataFrame or an array of objects, or is not known
+            yet (in `jit`).
         FileNotFoundError: if there is no such folder.
+        ValueError: if what stands there is no file.
 
     Example:
         >>> import tempfile, gyrax as gx
@@ -50,7 +51,7 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
     archive.write(path, about, writing.arrays)
 
 
-def load(path: str | os.PathLike[str], model: Any = None, *, own: Sequence[Any] = ()) -> Any:
+def load(path: str | os.PathLike[str], model: Any = None, *, own: Any = ()) -> Any:
     """What `save` wrote: the same classes, labels, static fields and, bit for bit, numbers.
 
     Floats that were saved in the other precision (`jax_enable_x64`) become those of this one, as in all constructors.
@@ -67,6 +68,7 @@ def load(path: str | os.PathLike[str], model: Any = None, *, own: Sequence[Any] 
         ValueError: if the file is damaged, or of a later version; if it differs from `model`, with what differs; if it holds
             what is not the library's and not in `model` or `own`; naming the parameter, if a value is not finite, outside its
             domain, or of a shape that does not fit.
+        TypeError: for a class as `model`, or `own` that is no list.
 
     Example:
         >>> import tempfile, gyrax as gx
@@ -77,6 +79,10 @@ def load(path: str | os.PathLike[str], model: Any = None, *, own: Sequence[Any] 
         ...
         ValueError: .../coupling.npz: the file does not fit the model: source[0] is 'E' in the file and 'I' in the model
     """
+    if isinstance(model, type):
+        raise TypeError(f"model= is the class {model.__name__}: give load(path, model) an instance, or leave it out")
+    if not isinstance(own, list | tuple):
+        raise TypeError(f"own= takes a list of classes and functions of your own, such as [MyModel]; got {own!r}")
     about, arrays = archive.read(path)
     here = Describing(Names())
     like = here.node(model, "")
@@ -106,6 +112,7 @@ def load(path: str | os.PathLike[str], model: Any = None, *, own: Sequence[Any] 
     return found
 
 
+@functools.cache
 def _version() -> str:
     try:
         return version("gyrax")

@@ -34,18 +34,18 @@ def validate(x: Any, path: str = "", like: Any = None, labels: Labels = (), stac
     """
     if isinstance(x, Network):
         labels, stacked = x.labels, stacked or jnp.ndim(x.connectome.weights) > 2
+    below: list[tuple[str, Any, Any]] = []
     fields = fields_of(x)
     if fields is not None:
         below = [
             (name, getattr(x, name), field) for name, field in fields.items() if field is None or not is_static(field)
         ]
-    elif type(x) in (tuple, list):
+    elif isinstance(x, tuple | list):
         below = [(str(i), part, None) for i, part in enumerate(x)]
-    elif type(x) is dict:
+    elif isinstance(x, dict):
         below = [(str(key), part, None) for key, part in x.items()]
-    else:
-        found = children_of(x)
-        below = [] if found is None else [(name, part, None) for name, part in found[0]]
+    elif (found := children_of(x)) is not None:
+        below = [(name, part, None) for name, part in found[0]]
     for name, part, field in below:
         other = _within(like, name)
         domain = None if field is None else field.metadata.get("domain")
