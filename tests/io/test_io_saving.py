@@ -1,6 +1,7 @@
 """Models and results to disk and back."""
 
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -26,6 +27,9 @@ from families.noise import grown
 EVERY = {name: case for name, (case, _) in CASES.items()}
 EVERY |= {f"monitors.{name}": watched.monitor for name, watched in MONITORS.items()}
 EVERY |= {f"kernels.{name}": kernel for name, kernel in KERNELS.items()}
+
+
+in_precision = getattr(jax, "enable_x64", None) or importlib.import_module("jax.experimental").enable_x64
 
 
 def same(one, two, where="it"):
@@ -456,7 +460,7 @@ def test_indices_are_looked_at(tmp_path, what, where, said):
 
 def test_floats_take_the_precision_of_here(tmp_path):
     net = network(delay=gx.Delay(3.0))
-    with jax.enable_x64(False):
+    with in_precision(False):
         single = network(delay=gx.Delay(3.0))
         gx.io.save(tmp_path / "single.npz", single)
         gx.io.save(
@@ -472,7 +476,7 @@ def test_floats_take_the_precision_of_here(tmp_path):
     assert [str(loose[name].dtype) for name in ("x", "n", "i", "h")] == ["float64", "float64", "int32", "float16"]
     gx.io.save(tmp_path / "double.npz", net)
     gx.io.save(tmp_path / "whole.npz", {"i": jnp.asarray([1, 2**40])})
-    with jax.enable_x64(False):
+    with in_precision(False):
         back = gx.io.load(tmp_path / "double.npz")
         assert {x.dtype for x in jax.tree.leaves(back)} == {np.dtype("float32")}
         same(gx.io.load(tmp_path / "double.npz", single), single)
