@@ -519,7 +519,7 @@ def test_versions_fields_and_units_that_changed_are_named(tmp_path):
 
 
 def test_files_of_arrays_alone_load_into_a_model(tmp_path):
-    """As versions before 0.2 wrote them."""
+    """As gyrax 0.1 wrote them."""
     net = gx.per_region(network(delay=gx.Delay(3.0)), "model.tau_e")
     arrays = {name: np.asarray(x) for name, x in zip(gx.parameters.leaf_names(net), jax.tree.leaves(net), strict=True)}
     np.savez(tmp_path / "old.npz", **arrays)

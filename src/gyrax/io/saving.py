@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str], model: Any = None, *, own: Any = ()) -> A
         path: the file.
         model: what it is to be like, with any values: the file must have the same classes, labels and static fields. One value a
             region may stand where `model` has a scalar. Classes and functions of your own are taken from it, never from the
-            file. Files of versions before 0.2, which are arrays alone, need it.
+            file. Files of gyrax 0.1, which are arrays alone, need it.
         own: instead, your own classes and functions that the file may hold.
 
     Raises:
@@ -90,7 +90,7 @@ def load(path: str | os.PathLike[str], model: Any = None, *, own: Any = ()) -> A
         if about is None:
             if model is None:
                 raise ValueError(
-                    "it has arrays alone, as of gyrax before 0.2: give load(path, model) a model to put them in"
+                    "it has arrays alone, as gyrax 0.1 wrote them: give load(path, model) a model to put them in"
                 )
             about = {"format": FORMAT, "float": jnp.result_type(float).name, "tree": _of_arrays(like, arrays)}
             arrays = {**here.arrays, **arrays}
