@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,29 @@ MUTATED = {
 }
 #: The share of faults that are to be caught, those in tests/equivalent_mutants.txt apart, which change nothing.
 CAUGHT = 0.95
+#: What of the suite the sessions `lowest` and `newest` run: what touches other packages most, a minute or two in all.
+OF_VERSIONS = [
+    "tests/test_simulate.py",
+    "tests/fitting/test_descent.py",
+    "tests/fitting/test_evaluation.py",
+    "tests/fitting/test_grids.py",
+    "tests/formats",
+    "tests/io",
+    "tests/plot",
+    "tests/study/test_cli_options.py",
+]
+COMPILED = [
+    "h5py",
+    "jaxlib",
+    "matplotlib",
+    "netcdf4",
+    "numcodecs",
+    "numpy",
+    "pandas",
+    "pyyaml",
+    "scikit-learn",
+    "scipy",
+]
 PEERS = {
     "tvboptim": ["tvboptim==0.4.0"],
     "tvb-library": ["tvb-library==2.10"],
@@ -63,6 +87,48 @@ def tests(session: nox.Session) -> None:
         command = ["pytest", "-n", "auto", "--dist", "worksteal", *session.posargs]
         env = {"JAX_ENABLE_X64": x64, "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir).resolve() / "compiled")}
         session.run(*command, env=env)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Part of the suite with every direct dependency at the lowest version that pyproject.toml allows, on the oldest Python here."""
+    _suite_of_versions(session, min(_interpreters().items())[1], "lowest-direct")
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """The same part with the newest versions that install, on the newest Python here."""
+    _suite_of_versions(session, max(_interpreters().items())[1], "highest")
+
+
+def _interpreters() -> dict[tuple[int, int], str]:
+    """The Pythons of this machine from 3.11 on, by version: this one, those on the path, pyenv's."""
+    found = {}
+    folders = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin"))
+    for minor in range(11, 30):
+        name = f"python3.{minor}"
+        places = [shutil.which(name), *(folder / name for folder in folders)]
+        if sys.version_info[:2] == (3, minor):
+            places.insert(0, sys.executable)
+        for place in filter(None, places):  # one on the path may be a shim for what is not installed
+            command = [str(place), "-c", "import sys, venv; print(sys.version_info[1])"]
+            if Path(place).exists() and subprocess.run(command, capture_output=True, text=True).stdout == f"{minor}\n":
+                found.setdefault((3, minor), str(place))
+    return found
+
+
+def _suite_of_versions(session: nox.Session, python: str, resolution: str) -> None:
+    """Installs the package in an environment of its own, says what came, and runs the tests in it."""
+    session.install("uv")
+    here = Path(session.create_tmp()) / "environment"
+    session.run("uv", "venv", "--quiet", "--clear", "--python", python, str(here))
+    # of what takes a compiler, the lowest that this Python has a wheel of
+    wheels = [f"--only-binary={name}" for name in COMPILED]
+    install = ["uv", "pip", "install", "--quiet", "--python", str(here), "--resolution", resolution]
+    session.run(*install, *wheels, "-e", f"{ROOT}[test]")
+    session.run("uv", "pip", "list", "--python", str(here))
+    command = [str(here / "bin" / "python"), "-m", "pytest", "-n", "auto", "--dist", "worksteal"]
+    session.run(*command, *(session.posargs or OF_VERSIONS), env={"JAX_ENABLE_X64": "1"}, external=True)
 
 
 @nox.session

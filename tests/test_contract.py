@@ -282,17 +282,6 @@ def test_every_parameter_and_class_is_documented(name):
 
 @pytest.mark.once
 @every
-def test_goes_to_disk_and_back(name, tmp_path):
-    case, moved = points(name)[:2]
-    gx.io.save(tmp_path / "case.npz", moved)
-    back = gx.io.load(tmp_path / "case.npz", case)
-    assert jax.tree.structure(back) == jax.tree.structure(moved)
-    for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(moved), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.once
-@every
 def test_works_in_either_precision(name):
     """With the other precision switched on too: results agree to single precision, and keep the dtype asked for."""
     results = []

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -22,16 +23,23 @@ _DENSE = 0.5
 _SAMPLES = {"nearest": 1, "linear": 2, "cubic": 4}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Spans:
     """The shortest and the longest delay in ms that each connection may take; static, for they fix how delays are read.
 
     `low` and `high` are `(target, source)`, infinite and minus infinite where there is no connection.
     """
 
-    def __init__(self, low: np.ndarray, high: np.ndarray):
-        self.low, self.high = low, high
-        self._key = (low.shape, low.tobytes(), high.tobytes())
-        self._hash = hash(self._key)
+    low: np.ndarray
+    high: np.ndarray
+
+    @functools.cached_property
+    def _key(self) -> tuple:
+        return self.low.shape, self.low.tobytes(), self.high.tobytes()
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self._key)
 
     def __hash__(self):
         return self._hash

@@ -9,7 +9,7 @@ from .export import parameters_frame, read_recordings, to_dataframe, to_gifti, t
 from .export_mne import to_epochs, to_evoked, to_raw
 from .graphs import from_networkx, to_networkx
 from .leadfields import from_forward
-from .models import load, save
+from .saving import load, save
 from .series import from_epochs, from_evoked, from_nilearn, from_raw, read_series
 
 __all__ = [

@@ -85,7 +85,9 @@ def from_epochs(epochs: Any, picks: Any = None) -> Recording:
         >>> from_epochs(mne.EpochsArray(np.zeros((4, 2, 5)), info, verbose="error"))
         Recording(run: 4, time: 5, sensor: 2; eeg every 1 ms)
     """
-    if not len(epochs.copy().drop_bad()):  # what is not loaded yet may still be dropped
+    kept = epochs.copy()
+    kept.drop_bad()  # what is not loaded yet may still be dropped; older versions of MNE return nothing here
+    if not len(kept):
         raise ValueError("there are no epochs: all of them are dropped")
     epochs, source = _picked(epochs.copy().load_data(), picks)
     values = np.swapaxes(epochs.get_data(), 1, 2)
