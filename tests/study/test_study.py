@@ -388,7 +388,8 @@ def dying(at):
     patch = pytest.MonkeyPatch()
     patch.setattr(writing.os, "replace", wrap(writing.os.replace))
     patch.setattr(writing, "_to_disk", wrap(writing._to_disk))
-    patch.setattr(writing.Path, "unlink", lambda *args, **kwargs: None)
+    unlink = writing.Path.unlink
+    patch.setattr(writing.Path, "unlink", lambda x, **kwargs: None if writing.is_partial(x) else unlink(x, **kwargs))
     return patch
 
 
