@@ -311,3 +311,10 @@ def regress(session: nox.Session) -> None:
     """Times of our own hot paths; `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last."""
     session.install("-e", ".[test]", "pytest-benchmark")
     session.run("pytest", "benchmarks/test_hot_paths.py", "-p", "no:xdist", *session.posargs)
+
+
+@nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kills `gyrax fit`, `gx.fit` and `gx.tune` at random moments, and compares what comes out in the end; minutes."""
+    session.install("-e", ".")
+    session.run("python", "scripts/kills.py", *session.posargs)

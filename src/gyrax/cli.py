@@ -1,12 +1,15 @@
 """`gyrax`, the command."""
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import yaml
+
+from ._formats.locking import passes
+
+if TYPE_CHECKING:
+    from .study import Settings
 
 _DEFAULT_OUT = "gyrax-fit"
 
@@ -46,13 +49,13 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     try:
         folder = _folder(out, resume)
         settings = _settings(folder, given, resume, smoke)
-        if settings["x64"]:
+        if settings.x64:
             import jax
 
             jax.config.update("jax_enable_x64", True)
-        from .study import Settings, StudyInterrupted, prepare
+        from .study import StudyInterrupted, prepare
 
-        study = prepare(Settings(**settings), folder)
+        study = prepare(settings, folder)
     except (OSError, ValueError, TypeError) as error:
         _fail(error)
     click.echo(repr(study.network))
@@ -62,15 +65,23 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     except (StudyInterrupted, KeyboardInterrupt) as stop:
         click.echo(f"\nstopped {str(stop) or 'between steps'}; go on with: gyrax fit --resume --out {folder}", err=True)
         sys.exit(130)
-    except FloatingPointError as error:
+    except BlockingIOError as error:
+        _fail(error)
+    except OSError as error:
+        begun = (folder / "config.yaml").exists()
+        _fail(error, f"; what was finished is kept: go on with gyrax fit --resume --out {folder}" if begun else "")
+    except (FloatingPointError, ValueError) as error:
         _fail(error)
     click.echo("\n" + study.table())
     click.echo(f"\nin {folder}: " + ", ".join(study.files))
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception, more: str = "") -> NoReturn:
     """One readable line, no traceback."""
-    click.echo("gyrax: " + " ".join(str(error).split()), err=True)
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    click.echo("gyrax: " + " ".join(text.split()) + more, err=True)
     sys.exit(2)
 
 
@@ -88,14 +99,15 @@ def _folder(out: Path | None, resume: bool) -> Path:
         return Path(f"{_DEFAULT_OUT}-{number}" if number > 1 else _DEFAULT_OUT)
     if resume and not (out / "config.yaml").exists():
         raise ValueError(f"{out} holds no fit to go on with: leave out --resume to begin one there")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not resume and out.exists() and (not out.is_dir() or any(not passes(path) for path in out.iterdir())):
         raise ValueError(f"{out} is not empty: go on with the fit there by --resume, or name another --out")
     return out
 
 
-def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) -> dict[str, Any]:
+def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) -> "Settings":
     """The settings of a new fit, or those that the fit to go on with began with."""
     from .study import Settings
+    from .study.config import read_settings
 
     for name in ("connectome", "target"):
         if name in given and given[name] != "dk84":
@@ -106,12 +118,11 @@ def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) ->
         )
     if not resume:
         settings = Settings(**given)
-        return dataclasses.asdict(settings.smaller() if smoke else settings)
-    kept = yaml.safe_load((folder / "config.yaml").read_text())["settings"]
-    kept["free"] = tuple(kept["free"])
+        return settings.smaller() if smoke else settings
+    kept = read_settings(folder)
     for name, value in given.items():
-        if kept[name] != value:
+        if getattr(kept, name) != value:
             raise ValueError(
-                f"the fit in {folder} was begun with {name} {kept[name]}, not {value}: leave the option out, or begin another"
+                f"the fit in {folder} was begun with {name} {getattr(kept, name)}, not {value}: leave the option out, or begin another"
             )
     return kept

@@ -1,6 +1,7 @@
 """Tuning rules against a plain NumPy loop of simulation and rule, the fixed points of the equations, and what must never change."""
 
 import functools
+import shutil
 import sys
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from scipy.optimize import brentq
 
 import gyrax as gx
 from exc_inh import WEIGHTS, network, rate, run, wiener
+from gyrax.fitting import blocks
 from gyrax.fitting.rules import EIB, FIC, AbstractRule
 from gyrax.fitting.tuning import TuneResult, _named, tune
 
@@ -309,6 +311,55 @@ def test_result_tells_plots_and_survives_an_interruption(key, monkeypatch):
     stopped = quiet(network(), [FIC()], steps=7, key=key)
     assert stopped.stopped == "interrupted" and len(stopped.history["FIC.activity"]) == 1
     assert "interrupted" in repr(stopped)
+
+
+# Checkpoints
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Three pieces of a tuning of six, and the checkpoint that they left."""
+    file = tmp_path_factory.mktemp("tuned") / "tune.npz"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "_SECONDS", 0.0)  # a file after every piece
+        quiet(network(), [FIC(rate=0.2), eib()], steps=3, key=jax.random.key(7), checkpoint=file)
+    return file
+
+
+@pytest.fixture
+def file(kept, tmp_path):
+    return shutil.copy(kept, tmp_path / "tune.npz")
+
+
+@pytest.mark.once
+def test_a_tuning_goes_on_from_its_checkpoint_to_the_bit(file, key):
+    rules = [FIC(rate=0.2), eib()]
+    whole = quiet(network(), rules, steps=6, key=key)
+    resumed = quiet(network(), rules, steps=6, key=key, checkpoint=file)
+    finished = quiet(network(), rules, steps=6, key=key, checkpoint=file)
+    for other in (resumed, finished):
+        for name, values in found(whole).items():
+            np.testing.assert_array_equal(found(other)[name], values)
+        assert int(other.final.step) == 6 * STEPS and len(other.history["EIB.r"]) == 6
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(rules=[FIC(rate=0.3), eib()]), "rule FIC.rate differs: 0.2 there, 0.3 here"),
+        (dict(rules=[FIC(rate=0.2)]), "the rules differs"),
+        (dict(period=2 * PERIOD), "period differs: 80.0 there, 160.0 here"),
+        (dict(key=jax.random.key(8)), "the key differs"),
+        (dict(start=jnp.full((2, 5), 0.1)), "where it starts differs"),
+        (dict(network=network(scale=0.7)), "differs"),
+    ],
+)
+def test_the_checkpoint_of_another_tuning_is_refused(change, message, file, key):
+    arguments = dict(network=network(), rules=[FIC(rate=0.2), eib()], steps=6, key=key, checkpoint=file) | change
+    with pytest.raises(ValueError, match="is the checkpoint of another run: ") as told:
+        quiet(**arguments)
+    assert message in str(told.value) and "changed=" not in str(told.value)
 
 
 # Errors

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import click.testing
 import jax
 import numpy as np
+import optax
 import pytest
 import yaml
 
@@ -219,6 +220,9 @@ def test_the_command_says_what_it_does_and_what_it_left(prepared):
         ),
         (KeyboardInterrupt(), 130, "stopped between steps; go on with: gyrax fit --resume --out there"),
         (FloatingPointError("no candidate\n  stayed finite"), 2, "gyrax: no candidate stayed finite"),
+        (ValueError("x.json is damaged: delete it"), 2, "gyrax: x.json is damaged: delete it"),
+        (OSError(28, "No space left on device", "there/a.npz"), 2, "gyrax: there/a.npz: No space left on device"),
+        (BlockingIOError("there is in use by process 7"), 2, "gyrax: there is in use by process 7"),
     ],
 )
 def test_how_a_fit_ends_that_does_not_finish(ends, code, message, prepared):
@@ -226,6 +230,33 @@ def test_how_a_fit_ends_that_does_not_finish(ends, code, message, prepared):
     done = run("--out", "there")
     assert done.exit_code == code and message in done.output.splitlines()
     assert message in done.stderr.splitlines() and "the table" not in done.output
+
+
+def test_a_full_disk_after_the_first_file_says_how_to_go_on(prepared):
+    keep("there")
+    prepared.ends = OSError(28, "No space left on device", "there/stages/refine.npz")
+    done = run("--resume", "--out", "there")
+    assert done.exit_code == 2 and done.stderr == (
+        "gyrax: there/stages/refine.npz: No space left on device; what was finished is kept: go on with gyrax fit --resume "
+        "--out there\n"
+    )
+
+
+def test_what_a_killed_fit_left_before_its_first_file_is_in_nobodys_way(prepared):
+    Path("there").mkdir()
+    for name in ("study.lock", ".config.yaml.7-ab.partial"):
+        Path("there", name).write_text("")
+    fitted("--out", "there")
+    assert prepared.out == Path("there")
+
+
+@pytest.mark.parametrize("text", ["", "settings: {steps: x}", "\x00"])
+def test_a_damaged_configuration_is_one_line(text, prepared):
+    keep("mine")
+    Path("mine/config.yaml").write_text(text)
+    done = run("--resume", "--out", "mine")
+    assert done.exit_code == 2 and done.stderr.startswith("gyrax: mine/config.yaml is damaged (")
+    assert done.stderr.count("\n") == 1 and prepared.settings is None
 
 
 def test_a_mistake_in_the_package_is_not_taken_for_wrong_input(prepared):
@@ -247,6 +278,33 @@ def files(small_connectome, tmp_path):
     target = np.corrcoef(np.random.default_rng(1).normal(size=(5, 20)))
     np.savetxt(tmp_path / "fc.tsv", target, delimiter="\t")
     return str(tmp_path / "brain"), str(tmp_path / "fc.tsv"), target
+
+
+def test_a_folder_that_cannot_be_is_one_line_before_anything_is_computed(files):
+    for out, why in (("/dev/null/x", "Not a directory"), ("n" * 300, "File name too long")):
+        done = run("--connectome", files[0], "--target", files[1], "--out", out)
+        assert done.exit_code == 2 and why in done.stderr and done.stderr.count("\n") == 1
+        assert "what was finished" not in done.stderr
+
+
+def test_an_empty_checkpoint_and_another_target_are_one_line(files, tmp_path, monkeypatch):
+    """They were "Aborted!", and nothing at all."""
+    out = tmp_path / "out"
+    settings = study.Settings(*files[:2])
+    one = study.prepare(settings, out, progress=False)
+    monkeypatch.setattr(study.Study, "_run", lambda self: gx.fit(*FIT, checkpoint=out / "stages" / "fit.npz", steps=1))
+    fitted("--connectome", files[0], "--target", files[1], "--out", out)
+    (out / "stages" / "fit.npz").write_bytes(b"")
+    done = run("--resume", "--out", out)
+    assert done.exit_code == 2 and "fit.npz is damaged, or no checkpoint" in done.stderr
+    np.savetxt(files[1], one.target[::-1, ::-1], delimiter="\t")
+    done = run("--resume", "--out", out)
+    assert done.exit_code == 2 and f"the target ({files[1]}) is not what the fit in {out} was begun with" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+MODEL = gx.models.Linear(gamma=-0.5)
+FIT = (MODEL, lambda m, key: (m.gamma + 1.0) ** 2, gx.select(MODEL, "gamma"), optax.sgd(0.1))
 
 
 def test_a_study_is_of_its_files_and_its_model(files, small_connectome, tmp_path):

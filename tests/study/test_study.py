@@ -7,7 +7,9 @@ drawn from are written down.
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -21,7 +23,9 @@ import yaml
 
 import gyrax as gx
 from gyrax import study
-from gyrax.study import mismatch, report, stages
+from gyrax._formats import writing
+from gyrax._formats.locking import held
+from gyrax.study import config, mismatch, report, stages
 from gyrax.study import study as whole_study
 
 pytestmark = pytest.mark.once
@@ -176,11 +180,14 @@ def test_train_figures_are_of_the_noise_trained_on(whole, stage):
 
 
 def test_train_figures_are_of_the_best_step(network, target, whole):
-    """At the durations of the training they are what the fit had found there."""
+    """At the durations of the training they are what the fit had found there: on common noise the best step, on new the last model."""
     for stage in ("refine", "regional"):
         _, result = whole.ear.fits[stage]
         keys = [key for key, _ in figures_of(whole, stage, "train")]
         assert len(keys) == REALISATIONS
+        if stage == "regional":
+            assert eqx.tree_equal(result.model, result.last) and result.best_step == STEPS
+            continue
         with listening():
             loss = whole.study.loss(TIMES["duration"])
             keys = jax.random.wrap_key_data(jnp.array(keys, jnp.uint32))
@@ -306,6 +313,7 @@ def test_the_table_tells_every_stage(whole):
 def test_a_stage_on_disk_is_not_computed_again(network, target, whole, tmp_path):
     """Of a study without its last stage that stage alone is computed, with the same outcome."""
     (tmp_path / "stages").mkdir()
+    (tmp_path / "config.yaml").write_bytes((whole.out / "config.yaml").read_bytes())
     for name in ("explore.npz", "explore.json", "refine.npz", "refine.json"):
         (tmp_path / "stages" / name).write_bytes((whole.out / "stages" / name).read_bytes())
     again = done(network, target, tmp_path)
@@ -359,3 +367,160 @@ def test_a_free_parameter_that_no_recipe_explores_is_explored_about_its_value(ne
     task = stages.Task("explore", network, one.free, None, None, one.settings, one.recipe, None, progress=False)
     np.testing.assert_allclose(stages._candidates(task, "model.I_o"), 0.32 * np.linspace(0.5, 1.5, 11))
     np.testing.assert_allclose(stages._candidates(task, "model.w"), np.linspace(0.1, 0.8, 15))
+
+
+# Files that were stopped, changed or damaged
+
+
+class Killed(BaseException):
+    """Ends a process on the spot: nothing cleans up after it."""
+
+
+def dying(at):
+    """A patch that kills at the n-th of the moments at which a file is written, brought to the disk, or renamed."""
+    count = iter(range(10**6))
+
+    def wrap(act):
+        def instead(*args, **kwargs):
+            if next(count) == at:
+                raise Killed
+            return act(*args, **kwargs)
+
+        return instead
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(writing.os, "replace", wrap(writing.os.replace))
+    patch.setattr(writing, "_to_disk", wrap(writing._to_disk))
+    unlink = writing.Path.unlink
+    patch.setattr(writing.Path, "unlink", lambda x, **kwargs: None if writing.is_partial(x) else unlink(x, **kwargs))
+    return patch
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_over_and_over_ends_the_same(network, target, whole, tmp_path):
+    """At moments of every file: before it is on the disk, before it has its name, after; what was left is cleared away."""
+    kills = 0
+    for at in itertools.accumulate(itertools.count()):  # 0, 1, 3, 6 and so on
+        patch = dying(at)
+        try:
+            again = done(network, target, tmp_path)
+            break
+        except Killed:
+            kills += 1
+        finally:
+            patch.undo()
+    assert kills > 4
+    again = done(network, target, tmp_path)  # unharmed, and without what the dead left
+    np.testing.assert_array_equal(again.fitted.model.w, whole.fitted.model.w)
+    assert [dict(x, seconds=0) for x in again.study.stages] == [dict(x, seconds=0) for x in whole.study.stages]
+    names = [sorted(str(x.relative_to(y)) for x in y.rglob("*")) for y in (tmp_path, whole.out)]
+    assert names[0] == [name for name in names[1] if name != "figure.png"]
+
+
+def copied(whole, folder):
+    shutil.copytree(whole.out, folder, dirs_exist_ok=True)
+    return folder
+
+
+DAMAGES = {
+    "stages/refine.json": (b"", "delete .*refine.json, and the stage is computed again"),
+    "stages/explore.json": (b'{"name": "explore"}', "no judgement of the stage 'explore'.*delete .*explore.json"),
+    "stages/regional.npz": (b"PK half of it", "delete .*regional.json, and the stage is computed again"),
+    "stages/refine.npz": (None, "delete .*refine.json, and the stage is computed again"),
+    "config.yaml": (b"", "it is empty.*: mend it, or begin another fit in another folder"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_named_with_what_to_do(name, network, target, whole, tmp_path):
+    content, message = DAMAGES[name]
+    file = copied(whole, tmp_path) / name
+    file.unlink() if content is None else file.write_bytes(content)
+    with listening(), pytest.raises(ValueError, match=message) as told:
+        study.Study(SETTINGS, network, target, tmp_path, progress=False).run()
+    assert f"{file} is damaged" in str(told.value)
+
+
+def test_another_study_does_not_go_on_with_these_files(network, target, whole, tmp_path):
+    """Of other data of the same size, of other settings, or of nobody knows what."""
+    copied(whole, tmp_path)
+    before = (tmp_path / "config.yaml").read_bytes()
+    swapped = network.connectome.weights[::-1, ::-1]
+    other = eqx.tree_at(lambda n: n.connectome.weights, network, swapped)
+    changed = {
+        r"the target \(dk84\) is not what the fit in .* was begun with": (SETTINGS, network, target[::-1, ::-1]),
+        r"the connectome \(dk84\) is not what the fit": (SETTINGS, other, target),
+        "the network is not what": (SETTINGS, eqx.tree_at(lambda n: n.model.I_o, network, jnp.asarray(0.3)), target),
+        "was begun with seed 11, not 12": (dataclasses.replace(SETTINGS, seed=12), network, target),
+    }
+    for message, arguments in changed.items():
+        with pytest.raises(ValueError, match=message):
+            study.Study(*arguments, tmp_path, progress=False).run()
+    assert (tmp_path / "config.yaml").read_bytes() == before
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(ValueError, match=r"has stages of a study, but no config\.yaml"):
+        study.Study(SETTINGS, network, target, tmp_path, progress=False).run()
+
+
+def test_the_configuration_is_written_once(network, target, whole, tmp_path, monkeypatch):
+    """A study that goes on with other versions leaves what it was begun with."""
+    copied(whole, tmp_path)
+    before = (tmp_path / "config.yaml").read_bytes()
+    monkeypatch.setattr(config, "version", lambda name: "99.0")
+    done(network, target, tmp_path)
+    assert (tmp_path / "config.yaml").read_bytes() == before
+
+
+def test_two_studies_in_one_folder_do_not_meet(network, target, whole, tmp_path):
+    copied(whole, tmp_path)
+    with held(tmp_path, tmp_path / "study.lock"), pytest.raises(BlockingIOError, match=r"is in use by process \d+ on"):
+        study.Study(SETTINGS, network, target, tmp_path, progress=False).run()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("steps", "80", TypeError),
+        ("steps", 0, ValueError),
+        ("steps", 2.5, TypeError),
+        ("seeds", True, TypeError),
+        ("seed", -1, ValueError),
+        ("realisations", 10**12, ValueError),
+        ("period", float("nan"), ValueError),
+        ("duration", float("inf"), ValueError),
+        ("judged", 0.0, ValueError),
+        ("warm_up", -1.0, ValueError),
+        ("warm_up", None, TypeError),
+        ("x64", "yes", TypeError),
+        ("free", ["model.w"], TypeError),
+        ("free", (1,), TypeError),
+        ("target", 3, TypeError),
+    ],
+)
+def test_settings_are_of_their_type_and_range(name, value, kind, tmp_path):
+    with pytest.raises(kind, match=f"^{name} is "):
+        study.Settings(**{name: value})
+    kept = dataclasses.asdict(study.Settings()) | {"free": []}
+    if isinstance(value, tuple | list) and value == ["model.w"]:  # as YAML has it
+        value = "model.w"
+    text = yaml.safe_dump({"settings": kept | {name: list(value) if isinstance(value, tuple) else value}})
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=rf"config\.yaml is damaged \({name} is .*\): mend it, or begin another"):
+        config.read_settings(tmp_path)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    settings = study.Settings(steps=np.int64(5), period=np.float32(500), warm_up=0)
+    assert settings == study.Settings(steps=5, period=500.0, warm_up=0.0)
+    yaml.safe_dump(dataclasses.asdict(settings) | {"free": []})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "just a text", "[1, 2", "settings: 3", "settings: {steps: 3}", "\x00", "[" * 500, "settings: {colour: red}"],
+)
+def test_a_damaged_configuration_is_one_sentence(text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.yaml is damaged \(.*\): mend it, or begin another") as told:
+        config.read_settings(tmp_path)
+    assert "\n" not in str(told.value)

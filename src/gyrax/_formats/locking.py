@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .writing import clear
+from .writing import clear, is_partial
 
 #: What the system says of a file that another process has locked.
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, lock: Path | None = None) -> Iterator[None]:
     """Keeps other processes from `path`, by a lock beside it that says who holds it.
 
     The lock of a process that died on this machine is taken over, and what it left half written is cleared away.
+
+    Args:
+        path: a file, or a folder with a lock of its own.
+        lock: where the lock is; `path` with `.lock` if left out.
 
     Raises:
         BlockingIOError: if another one holds it: its process, host and since when.
@@ -35,7 +39,7 @@ def held(path: Path) -> Iterator[None]:
         Traceback (most recent call last):
         BlockingIOError: ...fit.npz is in use by process ... since ...: wait for it, stop it, or name another
     """
-    lock = path.with_name(path.name + ".lock")
+    lock = lock or path.with_name(path.name + ".lock")
     try:
         handle = _taken(path, lock)
     except BlockingIOError:
@@ -49,6 +53,11 @@ def held(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # its folder may have been removed meanwhile
             lock.unlink()
         os.close(handle)
+
+
+def passes(path: Path) -> bool:
+    """Whether a file is there only while some process is at work, or was left by one that was killed."""
+    return path.suffix == ".lock" or is_partial(path)
 
 
 def _taken(path: Path, lock: Path) -> int:

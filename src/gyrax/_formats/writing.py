@@ -52,8 +52,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def clear(path: Path) -> None:
-    """Takes away what killed writers of `path` left beside it. Only for who holds it: it knows no writer at work."""
-    for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*{_PARTIAL}"):
+    """Takes away what killed writers of `path` left beside it; of a path that ends with '*', of all files of the folder.
+
+    Only for who holds it: a writer at work is not known here.
+    """
+    name = "*" if path.name == "*" else glob.escape(path.name[:100])
+    for left in path.parent.glob(f".{name}.*{_PARTIAL}"):
         left.unlink(missing_ok=True)
 
 

@@ -66,7 +66,7 @@ class Checkpoint:
 
         Args:
             carry: of the run's beginning.
-            record: empty arrays by name.
+            record: by name what has one entry a step.
             anew: makes a carry of what it asks for by name, where the file is of a run that differs from this; left out, such a
                 file is of no use.
             changed: 'accept' such a file, or 'raise'.
@@ -127,7 +127,7 @@ class Checkpoint:
         for name, values in saved.items():
             if values is None and filled and len(steps) == 1:
                 saved[name] = np.full((*steps, *record[name].shape[1:]), np.nan)
-            elif values is None or len(steps) != 1 or (values[:0].shape if values.ndim else ()) != record[name].shape:
+            elif values is None or len(steps) != 1 or values.ndim == 0 or values.shape[1:] != record[name].shape[1:]:
                 raise self._damaged(f"its history of {name} does not fit")
         return {name: values for name, values in saved.items() if values is not None}
 

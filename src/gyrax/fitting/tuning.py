@@ -1,6 +1,7 @@
 """Tuning a network while it runs: pieces of a simulation, and rules between them, in one compiled loop."""
 
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._digests import digest
 from .._pictures import draw
 from .._types import State
 from ..monitors import AbstractMonitor
@@ -18,10 +20,14 @@ from ..parameters.addresses import named_leaves
 from ..recordings.run import Final
 from ..simulation import simulate
 from .blocks import compiled_steps, in_blocks
+from .checkpoint import kept_in
+from .fingerprint import shown, statics, surroundings, traced
 from .rules import AbstractRule
 
 #: Pieces that one call into XLA may take.
 _BLOCK = 256
+#: What a checkpoint has one of for every piece, whatever the rules report.
+_PIECES = "pieces"
 
 
 @dataclasses.dataclass
@@ -85,6 +91,7 @@ def tune(
     key: Any = None,
     start: State | Final | TuneResult | None = None,
     solver: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | str = True,
 ) -> TuneResult:
     """Runs a network in pieces, and lets rules change it after each: online tuning, in one compiled loop.
@@ -102,10 +109,14 @@ def tune(
         start: where to begin: a state, `run.final`, or an earlier result of tuning, to go on from exactly, together with
             `result.network`. Rules that took part then go on with what they remember.
         solver: as in `gx.simulate`.
+        checkpoint: a file to keep the state of the tuning in. If it exists, the tuning goes on from there, bit for bit, to `steps`
+            pieces in all. While it runs, a lock beside the file keeps others away.
         progress: show a bar; a text is its title.
 
     Raises:
-        ValueError: for rules that do not fit the network, monitors that do not fit the period, or what `gx.simulate` refuses.
+        ValueError: for rules that do not fit the network, monitors that do not fit the period, what `gx.simulate` refuses, or a
+            checkpoint that is damaged or of another tuning.
+        OSError: if the checkpoint cannot be written, or another process is at work with it.
         TypeError: for what is no rule, or a rule that changes the shapes in the network or its memory.
         FloatingPointError: if the activity or the network is not finite any more.
 
@@ -126,22 +137,44 @@ def tune(
         states |= _remembered(start.states, states)
         start = start.final
     run = eqx.Partial(simulate, duration=period, dt=dt, solver=solver, monitors=_monitors(named, period))
-    # A piece by itself: only after it has a run that goes on the structure that a loop needs.
-    carry, values = _piece(run, named, network, states, start, key)
-    history = {name: np.asarray(value)[None] for name, value in values.items()}
-    _check_finite(carry, 1, period, dt)
 
     def block(carry: _Carry, most_steps: int):
         taken, later, new = _advance(run, named, carry, jnp.asarray(most_steps, jnp.int32))
         return int(taken), later, new
 
     def look(carry: _Carry, history: dict[str, np.ndarray], done: int) -> None:
+        kept.save(carry, history | {_PIECES: np.ones(done)}, earlier + time.perf_counter() - began)
         _check_finite(carry, done, period, dt)
 
     options: dict[str, Any] = {"steps": steps, "room": _BLOCK, "title": "tune", "unit": "piece", "progress": progress}
-    carry, history, stopped = in_blocks(block, carry, history, done=1, look=look, shown=_latest, **options)
-    seconds = time.perf_counter() - began
+    first = (run, named, network, states, start, key)
+    with kept_in(checkpoint, lambda: _fingerprint(*first)) as kept:
+        # A piece by itself: only after it has a run that goes on the structure that a loop needs.
+        carry, values = _piece(*first)
+        _check_finite(carry, 1, period, dt)
+        history = {name: np.asarray(value)[None] for name, value in values.items()}
+        carry, record, earlier = kept.load(carry, history | {_PIECES: np.ones(1)})
+        done = len(record.pop(_PIECES))
+        carry, history, stopped = in_blocks(block, carry, record, done=done, look=look, shown=_latest, **options)
+    seconds = earlier + time.perf_counter() - began
     return TuneResult(carry.network, history, carry.final, carry.states, period, seconds, stopped)
+
+
+def _fingerprint(run: Any, rules: dict[str, AbstractRule], network: Network, states: Any, start: Any, key: Any) -> Any:
+    """What a tuning is of: what rules and run compute, and all values that they begin with."""
+    given = {
+        "period": run.keywords["duration"],
+        "dt": run.keywords["dt"],
+        "solver": type(run.keywords["solver"]).__name__,
+    }
+    parts = surroundings() | {name: str(value) for name, value in given.items()}
+    parts["the rules"] = traced(_piece, run, rules, network, states, start, key)
+    parts["the monitors"] = f"#{digest(run.keywords['monitors'])}"
+    parts["where it starts"] = f"#{digest(start, states)}"
+    parts["the key"] = shown(key)
+    parts |= {name: shown(leaf) for name, leaf in named_leaves(network).items()}
+    parts |= {f"rule {name}": shown(leaf) for name, leaf in named_leaves(rules).items()}
+    return parts | statics(network) | statics(rules)
 
 
 def _named(rules: Any, steps: int) -> dict[str, AbstractRule]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .. import plot
+from .._formats.writing import replacing, write_text
 from ..fitting.evaluation import Ceiling
 from .settings import Settings
 
@@ -48,7 +49,7 @@ def write_summary(path: Path, stages: Sequence[dict[str, Any]], ceiling: Ceiling
     if ceiling is not None:
         shown = ("unseen", "reliability", "highest", "without_noise", "limit")
         summary["ceiling"] = {name: getattr(ceiling, name) for name in shown}
-    path.write_text(json.dumps(summary, indent=1))
+    write_text(path, json.dumps(summary, indent=1))
 
 
 def write_recordings(
@@ -68,7 +69,8 @@ def write_recordings(
             "source": list(labels),
         },
     )
-    data.to_netcdf(path, engine="scipy")
+    with replacing(path) as beside:
+        data.to_netcdf(beside, engine="scipy")
 
 
 def draw(
@@ -104,4 +106,5 @@ def draw(
     for name, values in list(regional.items())[:1]:
         plot.regional(values, labels, name=name, ax=axes[1, 2])
         axes[1, 2].set_title("regional parameters")
-    figure.savefig(path, dpi=130)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=130, format="png")

@@ -17,6 +17,8 @@ import optax
 from jaxtyping import Array
 
 from .. import io
+from .._formats.npz import DAMAGED, write_npz
+from .._formats.writing import replacing, write_text
 from ..fitting.evaluation import evaluate
 from ..fitting.grids import best, sweep
 from ..fitting.training import FitResult, fit
@@ -62,7 +64,8 @@ def explore(task: Task) -> StageOutcome:
     if not np.isfinite(grid["value"]).any():
         raise FloatingPointError("no candidate of the exploration stayed finite: look at --model and --free")
     (network,) = best(grid, task.start)
-    grid.to_netcdf(task.folder / f"{task.name}.nc", engine="scipy")
+    with replacing(task.folder / f"{task.name}.nc") as beside:
+        grid.to_netcdf(beside, engine="scipy")
     return StageOutcome(network, jax.random.split(task.key, 1))
 
 
@@ -76,6 +79,8 @@ def _candidates(task: Task, path: str) -> np.ndarray:
 
 def descend(task: Task, *, rate: float, steps: Callable[[int], int], noise: Literal["new", "common"]) -> StageOutcome:
     """Gradient steps whose length falls to nothing; near an instability single gradients are large, so they are cut.
+
+    Steps that fall to nothing end at a mean over noise, so that the last model of new noise needs no validation to choose it.
 
     Args:
         task: what the stage is given.
@@ -95,13 +100,16 @@ def descend(task: Task, *, rate: float, steps: Callable[[int], int], noise: Lite
         key=task.key,
         realisations=s.realisations,
         noise=noise,
+        validation=None,
         checkpoint=task.folder / f"{task.name}.checkpoint.npz",
         progress=task.name if task.progress else False,
     )
     if result.stopped == "interrupted":
         raise StudyInterrupted(f"in stage '{task.name}' after {len(result.history['loss'])} of {count} steps")
-    np.savez(task.folder / f"{task.name}.history.npz", allow_pickle=False, **result.history)
-    base = task.key if noise == "common" else jax.random.fold_in(task.key, result.best_step)
+    write_npz(task.folder / f"{task.name}.history.npz", result.history)
+    base = (
+        task.key if noise == "common" else jax.random.fold_in(task.key, count - 1)
+    )  # the last noise it was trained on
     return StageOutcome(result.model, jax.random.split(base, s.realisations), result)
 
 
@@ -139,23 +147,60 @@ def judge(network: Network, loss: FCMismatch, free: tuple[str, ...], seen: Array
 def keep(folder: Path, judgement: dict[str, Any], network: Network) -> None:
     """Writes a finished stage. The judgement comes last: where it is, the stage is whole."""
     io.save(folder / f"{judgement['name']}.npz", network)
-    (folder / f"{judgement['name']}.json").write_text(json.dumps(judgement, indent=1))
+    write_text(folder / f"{judgement['name']}.json", json.dumps(judgement, indent=1))
 
 
 def recall(folder: Path, name: str, like: Network) -> tuple[dict[str, Any], Network] | None:
-    """The judgement and the network of a stage that was finished before, if it was; `like` is a network of its form."""
-    judgement = folder / f"{name}.json"
+    """The judgement and the network of a stage that was finished before, if it was; `like` is a network of its form.
+
+    Raises:
+        ValueError: if they are damaged: what to delete, so that the stage is computed again.
+    """
+    judgement, network = folder / f"{name}.json", folder / f"{name}.npz"
     if not judgement.exists():
         return None
-    return json.loads(judgement.read_text()), io.load(folder / f"{name}.npz", like)
+    try:
+        found = json.loads(judgement.read_text(encoding="utf-8"))
+        _check_judgement(found, name)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(judgement, error, judgement) from error
+    try:
+        return found, io.load(network, like)
+    except (*DAMAGED, TypeError, FileNotFoundError) as error:
+        raise _damaged(network, error, judgement) from error
 
 
 def histories(folder: Path) -> dict[str, np.ndarray]:
-    """The losses of the stages that descended, step by step, in the order of the stages."""
+    """The losses of the stages that descended, step by step, in the order of the stages.
+
+    Raises:
+        ValueError: if one is damaged.
+    """
     found = {}
     for stage in STAGES:
         path = folder / f"{stage.name}.history.npz"
         if path.exists():
-            with np.load(path) as history:
-                found[stage.name] = history["loss"]
+            try:
+                with np.load(path, allow_pickle=False) as history:
+                    found[stage.name] = history["loss"]
+            except (*DAMAGED, TypeError, AttributeError) as error:
+                raise _damaged(path, error, folder / f"{stage.name}.json") from error
     return found
+
+
+def _check_judgement(found: Any, name: str) -> None:
+    """Refuses what is no judgement of the stage."""
+    wanted = {"train": ("r", "rmse"), "unseen": ("r", "r_sd", "rmse", "seeds")}
+    fine = isinstance(found, dict) and found.get("name") == name
+    fine = fine and all(isinstance(found.get(x), int | float) for x in ("n_free", "seconds"))
+    fine = fine and all(
+        isinstance(found.get(kind), dict) and all(isinstance(found[kind].get(x), int | float) for x in names)
+        for kind, names in wanted.items()
+    )
+    if not fine:
+        raise ValueError(f"it is no judgement of the stage '{name}'")
+
+
+def _damaged(path: Path, error: BaseException, judgement: Path) -> ValueError:
+    why = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"{path} is damaged ({why}): delete {judgement}, and the stage is computed again")

@@ -1,29 +1,32 @@
 """A study under way: the stages one after the other, and the report at the end."""
 
 import dataclasses
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import yaml
 from jaxtyping import Array
 
 from .. import features, io
+from .._formats.locking import held
+from .._formats.writing import clear
 from ..fitting.evaluation import Ceiling, ceiling, evaluate
 from ..fitting.training import FitResult
 from ..network.network import Network
 from ..parameters.addresses import get
 from ..parameters.selection import per_region
 from . import report
+from .config import begin_or_compare, described
 from .mismatch import FCMismatch
 from .recipes import RECIPES, Recipe
 from .settings import Settings
 from .stages import STAGES, Stage, Task, histories, judge, keep, recall
+
+#: Beside the files of a study while it is under way.
+LOCK = "study.lock"
 
 
 @dataclasses.dataclass
@@ -70,9 +73,21 @@ class Study:
         return FCMismatch(jnp.asarray(self.target), self.recipe.monitor(s.period), duration, s.warm_up, self.recipe.dt)
 
     def run(self) -> Network:
-        """All stages in their order; a stage that is on disk already is not computed again."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self.out / "config.yaml").write_text(yaml.safe_dump(self.config(), sort_keys=False))
+        """All stages in their order; a stage that is on disk already is not computed again.
+
+        Raises:
+            OSError: if another process is at work in the folder, or it takes no files.
+            ValueError: if another study was begun there, or this one with other data, or a file of it is damaged.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        with held(self.out, self.out / LOCK):
+            begin_or_compare(self.out, self.config())
+            self._folder.mkdir(exist_ok=True)
+            for path in (*(self.out / name for name in self.files), self._folder / "*"):
+                clear(path)
+            return self._run()
+
+    def _run(self) -> Network:
         # four is how many there always were: their number decides what each key is under JAX's older key splitting
         keys = jax.random.split(jax.random.key(self.settings.seed), max(4, len(STAGES)))
         network = self.network
@@ -83,9 +98,7 @@ class Study:
         return network
 
     def config(self) -> dict[str, Any]:
-        packages = ("gyrax", "jax", "equinox", "diffrax", "optax", "numpy")
-        about = {name: version(name) for name in packages} | {"python": platform.python_version()}
-        return {"settings": dataclasses.asdict(self.settings) | {"free": list(self.settings.free)}, "versions": about}
+        return described(self.settings, self.network, self.target)
 
     @property
     def _folder(self) -> Path:
