@@ -48,7 +48,7 @@ np.savez(out / "end.npz", J_i=result.network.model.J_i, y=result.final.y, **resu
 STUDY = f"""{PREPARE}
 from gyrax.cli import main
 connectome.save(out / "brain")
-np.savetxt(out / "fc.tsv", 0.3 + 0.7 * np.eye(4), delimiter="\\t")
+np.savetxt(out / "fc.tsv", np.corrcoef(np.random.default_rng(0).normal(size=(4, 9))), delimiter="\\t")
 begun = (out / "study" / "config.yaml").exists()
 given = ["--connectome", str(out / "brain"), "--target", str(out / "fc.tsv"), "--smoke", "--steps", "3"]
 main(["fit", "--out", str(out / "study"), *(["--resume"] if begun else given)])
