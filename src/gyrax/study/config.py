@@ -97,9 +97,9 @@ def _settings(path: Path, found: dict[str, Any]) -> Settings:
     odd = [name for name in names if name not in kept] + [name for name in kept if name not in names]
     if odd:
         raise _damaged(path, f"setting '{odd[0]}' is {'unknown' if odd[0] in kept else 'missing'}")
-    free = kept["free"]
+    values: dict[str, Any] = {**kept, "free": tuple(kept["free"]) if isinstance(kept["free"], list) else kept["free"]}
     try:
-        return Settings(**kept | {"free": tuple(free) if isinstance(free, list) else free})
+        return Settings(**values)
     except (TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
 
