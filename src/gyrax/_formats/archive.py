@@ -1,5 +1,6 @@
 """Arrays and a description of them in one npz: written in one move, read without trust."""
 
+import contextlib
 import io
 import json
 import math
@@ -63,14 +64,15 @@ def write(path: str | os.PathLike[str], about: Any, arrays: dict[str, np.ndarray
 
 
 def _settle(folder: Path) -> None:
-    """Has the folder's new entry on the disk, where the system can."""
+    """Has the folder's new entry on the disk, where the system can: some network drives refuse."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.ndarray]]:
