@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 
 import click.testing
 import jax
@@ -13,6 +12,7 @@ import yaml
 
 import gyrax as gx
 from gyrax import cli, study
+from gyrax.fitting.checkpoint import Checkpoint
 
 SMALL = ("--smoke", "--seeds", "2", "--steps", "4")
 
@@ -66,8 +66,7 @@ def test_a_fit_leaves_everything_to_repeat_it(files):
 def test_an_interrupted_fit_goes_on_and_ends_the_same(files, monkeypatch):
     whole = run(*data(files), *SMALL, "--out", files / "whole")
     assert whole.exit_code == 0, whole.output
-    fitting = sys.modules["gyrax.fitting.training"]
-    calls, save = [], fitting._checkpoint.save
+    calls, save = [], Checkpoint.save
 
     def interrupt(*arguments):
         save(*arguments)
@@ -75,13 +74,13 @@ def test_an_interrupted_fit_goes_on_and_ends_the_same(files, monkeypatch):
         if len(calls) == 2:  # in the middle of the regional stage
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting._checkpoint, "save", interrupt)
+    monkeypatch.setattr(Checkpoint, "save", interrupt)
     stopped = run(*data(files), *SMALL, "--out", files / "out")
     assert stopped.exit_code == 130 and "go on with: gyrax fit --resume --out" in stopped.output
     assert (files / "out" / "stages" / "refine.json").exists()
     resumed = run("--resume", "--out", files / "out")
     assert resumed.exit_code == 0, resumed.output
-    models = [np.load(files / name / "model.npz")["model.w"] for name in ("whole", "out")]
+    models = [gx.io.load(files / name / "model.npz").model.w for name in ("whole", "out")]
     np.testing.assert_array_equal(*models)
     again = run("--resume", "--out", files / "out", "--steps", "9")
     assert again.exit_code == 2 and "was begun with steps 3, not 9" in again.output
