@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from .._formats.fields import FIELDS, arguments, check, indices, to_part
 from .._formats.kinds import read_field, read_parts
-from .._formats.tables import existing, write_connectome
+from .._formats.reading import existing
+from .._formats.tables import write_connectome
 from .._types import is_traced
 
 

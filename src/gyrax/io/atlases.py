@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 
 from .._extras import need
 from .._formats.fields import closest, label_tuple
-from .._formats.tables import cells_of, existing, read_lines
+from .._formats.reading import existing
+from .._formats.text import cells_of, read_lines
 
 #: What files call vertices that are in no region.
 OUTSIDE = (

@@ -11,7 +11,8 @@ from .._formats.fields import (
     check_values,
 )
 from .._formats.matlab import read_mat_fields
-from .._formats.tables import existing, read_part
+from .._formats.reading import existing
+from .._formats.tables import read_part
 from .._formats.tvb import read_zip
 from ..anatomy.connectome import Connectome
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from .._extras import need
 from .._formats.fields import closest
-from .._formats.tables import existing
+from .._formats.reading import existing
 from .._types import is_traced
 from ..network.network import Network
 from ..parameters.addresses import named_leaves

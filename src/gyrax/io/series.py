@@ -12,7 +12,7 @@ import numpy as np
 from .._extras import need
 from .._formats.arrays import read_array
 from .._formats.fields import label_tuple
-from .._formats.tables import existing
+from .._formats.reading import existing
 from ..recordings.recording import Recording
 
 
