@@ -42,7 +42,9 @@ def variables(path: Path) -> dict[str, Any]:
 
 def _chosen(variables: dict[str, Any], name: str | None, path: Path) -> Any:
     if name is None:
-        matrices = [n for n, v in variables.items() if np.ndim(v) == 2 and getattr(v, "dtype", np.dtype("O")).kind in "biuf"]
+        matrices = [
+            n for n, v in variables.items() if np.ndim(v) == 2 and getattr(v, "dtype", np.dtype("O")).kind in "biuf"
+        ]
         if len(matrices) != 1:
             found = "no matrix" if not matrices else f"{len(matrices)} matrices"
             raise ValueError(f"{path} has {found}: say which one with variable= ({inventory(variables)})")

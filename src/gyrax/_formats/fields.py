@@ -1,6 +1,7 @@
 """The fields of a connectome on their way in, from arguments or files: what each may be, and what to say if it is not."""
 
 import difflib
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ _MEND = {
 }
 
 
-class WrongKind(TypeError, ValueError):
+class WrongKindError(TypeError, ValueError):
     """Not of the kind that was expected: a TypeError of an argument, a ValueError of a file, and both read the same."""
 
 
@@ -47,7 +48,7 @@ def to_part(field: str, value: Any, name: str) -> Part:
     if not isinstance(value, jax.Array):
         value = numbers(value, name)
     elif not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise WrongKind(f"{name} has dtype {value.dtype}, expected real numbers")
+        raise WrongKindError(f"{name} has dtype {value.dtype}, expected real numbers")
     return Part(value, labels, name)
 
 
@@ -62,7 +63,9 @@ def numbers(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         for index, entry in np.ndenumerate(array):
             if not isinstance(entry, (int, float, np.bool_, np.integer, np.floating)):
-                raise WrongKind(f"{name}: entry {at(index)} is {entry!r}, expected a real number; labels go in labels=")
+                raise WrongKindError(
+                    f"{name}: entry {at(index)} is {entry!r}, expected a real number; labels go in labels="
+                )
     return array.astype(np.float64)
 
 
@@ -92,10 +95,48 @@ def check(parts: Mapping[str, Part]) -> Labels:
     return labels
 
 
+def of_files(parts: Mapping[str, Part], symmetric: str | None = None) -> dict[str, Any]:
+    """Arguments of `Connectome` from files, which may hold one half of what is symmetric."""
+    return arguments(mirrored(parts, symmetric))
+
+
 def arguments(parts: Mapping[str, Part]) -> dict[str, Any]:
     """Arguments of `Connectome`, checked here, where the names of the files are still known."""
     labels = check(parts)
     return {"labels": labels} | {field: part.value for field, part in parts.items() if field != "labels"}
+
+
+def mirrored(parts: Mapping[str, Part], half: str | None) -> dict[str, Part]:
+    """Parts of a file, with matrices of which it has one half made whole; without `half`, a warning of such matrices.
+
+    Args:
+        parts: of a connectome, or one matrix.
+        half: 'upper' or 'lower', where all values stand.
+    """
+    if half not in (None, "upper", "lower"):
+        raise ValueError(f"symmetric is 'upper' or 'lower', where the values stand, or left out, got {half!r}")
+    whole = dict(parts)
+    for field, part in parts.items():
+        shape = np.shape(part.value)
+        if field in ("labels", "centres") or len(shape) != 2 or shape[0] != shape[1]:
+            continue
+        value = np.asarray(part.value)
+        halves = {"upper": np.triu(value, 1), "lower": np.tril(value, -1)}
+        if half is not None and not np.array_equal(value, value.T):
+            empty = halves["lower" if half == "upper" else "upper"]
+            if empty.any():
+                i, j = np.argwhere(empty)[0]
+                raise ValueError(f"{part.name}: entry {at((i, j))} is {value[i, j]:g}, zero where symmetric={half!r}")
+            whole[field] = part._replace(value=value + halves[half].T)
+        for there, other in (("upper", "lower"), ("lower", "upper")):
+            if half is None and shape[0] > 2 and halves[there].any() and not halves[other].any():
+                warnings.warn(
+                    f"{part.name} has values in its {there} half alone, and is taken as directed: if it is half of a symmetric "
+                    f"matrix, as MRtrix writes it without -symmetric, symmetric={there!r} of Connectome.load and "
+                    "gyrax.io.read_matrix makes it whole",
+                    stacklevel=4,
+                )
+    return whole
 
 
 def check_square(part: Part) -> None:
@@ -154,7 +195,7 @@ def label_tuple(labels: Any, name: str) -> Labels:
     labels = (labels,) if isinstance(labels, str) else tuple(labels)
     for i, label in enumerate(labels):
         if not isinstance(label, str):
-            raise WrongKind(f"{name}: label {i} is {label!r}, expected text: str(label) makes it so")
+            raise WrongKindError(f"{name}: label {i} is {label!r}, expected text: str(label) makes it so")
     labels = tuple(str(label).strip() for label in labels)
     first: dict[str, int] = {}
     for i, label in enumerate(labels):

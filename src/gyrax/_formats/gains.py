@@ -1,7 +1,6 @@
 """Gains, sensors and region maps, as The Virtual Brain and Brainstorm keep them."""
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np

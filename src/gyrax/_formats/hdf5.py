@@ -107,7 +107,9 @@ def read_hdf5(path: Path, given: Mapping[str, str | None] = {}, labelled: bool =
         fields |= {field: name for field, name in given.items() if name is not None}
         names = list(store.file)
         if fields["weights"] not in names:
-            raise ValueError(f"{path} has no {fields['weights']!r}, nor 'edges': it has {', '.join(names) or 'nothing'}")
+            raise ValueError(
+                f"{path} has no {fields['weights']!r}, nor 'edges': it has {', '.join(names) or 'nothing'}"
+            )
         parts = {}
         for field, name in fields.items():
             if name not in names and given.get(field) is not None:
@@ -129,8 +131,10 @@ def _tvbo(store: Store, given: Mapping[str, str | None], labelled: bool) -> dict
         names = [name for name in edges if name in common] if asked is None else [asked]
         if len(names) > 1:
             raise ValueError(f"{store.path}: {' and '.join(map(repr, names))} may both be {field}: say which, {field}=")
-        if asked is not None and asked not in edges or (field == "weights" and not names):
-            raise ValueError(f"{store.path} has no {asked or 'weight'!r} in 'edges': {closest(asked or 'weight', edges)}")
+        if (asked is not None and asked not in edges) or (field == "weights" and not names):
+            raise ValueError(
+                f"{store.path} has no {asked or 'weight'!r} in 'edges': {closest(asked or 'weight', edges)}"
+            )
         for name in names:
             group = store.child(edges, name)
             parts[field] = to_part(field, _matrix(store, group), f"{field} ({name!r} in {store.path})")
@@ -141,7 +145,9 @@ def _tvbo(store: Store, given: Mapping[str, str | None], labelled: bool) -> dict
                 parts[field] = parts[field]._replace(labels=label_tuple(labels, f"labels of {name!r} in {store.path}"))
     nodes = store.child(store.file, "nodes") if "nodes" in store.file else {}
     if "coordinates" in nodes:
-        parts["centres"] = to_part("centres", store.array(store.child(nodes, "coordinates")), f"centres in {store.path}")
+        parts["centres"] = to_part(
+            "centres", store.array(store.child(nodes, "coordinates")), f"centres in {store.path}"
+        )
     return parts | _sidecar(store, labelled or any(part.labels for part in parts.values()))
 
 

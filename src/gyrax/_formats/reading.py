@@ -118,7 +118,9 @@ def reading(path: Path, kind: str, *others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (*BROKEN, *others) as error:
-        if isinstance(error, ValueError | OSError) and (str(path) in str(error) or isinstance(error, FileNotFoundError)):
+        if isinstance(error, ValueError | OSError) and (
+            str(path) in str(error) or isinstance(error, FileNotFoundError)
+        ):
             raise
         said = "it needs more memory than there is" if isinstance(error, MemoryError) else _said(error)
         raise ValueError(f"{path}: cannot be read as {kind}: {said}") from None
@@ -129,12 +131,10 @@ def _said(error: BaseException) -> str:
     return f"there is no {words}" if isinstance(error, KeyError) else words
 
 
-def unpack(packed: Any, path: Path, kind: str) -> bytes:
-    """Compressed text as bytes, no further than the bound."""
-    least = bound(path, TEXT)
-    with reading(path, kind):
-        data = packed.read(least + 1)
-    check_size(path, len(data), "the text in it", TEXT)
+def unpack(packed: Any, path: Path, least: int = TEXT) -> bytes:
+    """What a stream has in it, no further than the bound of its file."""
+    data = packed.read(bound(path, least) + 1)
+    check_size(path, len(data), "what is in it", least)
     return data
 
 
@@ -143,7 +143,7 @@ def read_bytes(path: Path) -> bytes:
     if path.suffix.lower() != ".bz2":
         return path.read_bytes()
     with bz2.open(path) as packed:
-        return unpack(packed, path, ".bz2")
+        return unpack(packed, path)
 
 
 def check_members(archive: zipfile.ZipFile, path: Path, least: int = ARRAYS) -> None:

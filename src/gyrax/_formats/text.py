@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .fields import WrongKind, at
+from .fields import WrongKindError, at
 from .reading import read_bytes, reading
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
@@ -121,7 +121,11 @@ def parse(lines: list[str], name: str) -> tuple[np.ndarray, list[str] | None, li
     first, side = table.row(0), [table.row(i)[0] for i in range(len(table.texts))]
     corner = not side[0] and len(side) > 1
     # 0, 1, 2, ... in the first line look like numbers; pandas writes them so around an unlabelled table
-    counted = first == side and all(c.isdecimal() and len(c) < 10 for c in side[1:]) and sorted(set(side[1:]), key=int) == side[1:]
+    counted = (
+        first == side
+        and all(c.isdecimal() and len(c) < 10 for c in side[1:])
+        and sorted(set(side[1:]), key=int) == side[1:]
+    )
     columns = rows = None
     if is_text(first[corner:]) or (corner and counted):
         columns, side = first, side[1:]
@@ -158,7 +162,9 @@ def _float(cell: str, index: tuple[int, int], line: int, name: str) -> float:
         return float("nan")
     if not is_number(cell):
         hint = "; write decimals with a point" if cell.replace(",", "").isdigit() else ""
-        raise WrongKind(f"{name}: entry {at(index)} (line {line} of the file) is {cell!r}, expected a number{hint}")
+        raise WrongKindError(
+            f"{name}: entry {at(index)} (line {line} of the file) is {cell!r}, expected a number{hint}"
+        )
     return float(cell)
 
 

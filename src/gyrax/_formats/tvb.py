@@ -57,8 +57,8 @@ def _text(archive: zipfile.ZipFile, member: str, path: Path) -> str:
     with reading(path / member, "text"), archive.open(member) as packed:
         if member.lower().endswith(".bz2"):
             with bz2.open(packed) as inner:
-                return decode(unpack(inner, path, ".bz2"), str(path / member))
-        return decode(unpack(packed, path, "text"), str(path / member))
+                return decode(unpack(inner, path), str(path / member))
+        return decode(unpack(packed, path), str(path / member))
 
 
 def _centres(lines: list[str], name: str) -> Part:
