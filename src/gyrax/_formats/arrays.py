@@ -25,7 +25,7 @@ def read_array(path: Path, variable: str | None, name: str) -> tuple[np.ndarray,
     """
     suffix = path.suffix.lower()
     if suffix in (".npz", ".mat"):
-        return np.asarray(_chosen(variables(path), variable, path)), None, None
+        return np.asarray(chosen(variables(path), variable, path)), None, None
     if variable is not None:
         raise ValueError(f"{path} has no variables, so not {variable!r} either: leave variable= out")
     if suffix == ".npy":
@@ -40,7 +40,8 @@ def variables(path: Path) -> dict[str, Any]:
     return variables_of(path) if path.suffix.lower() == ".mat" else load_npz(path)[1]
 
 
-def _chosen(variables: dict[str, Any], name: str | None, path: Path) -> Any:
+def chosen(variables: dict[str, Any], name: str | None, path: Path) -> Any:
+    """The variable of a name, or the only matrix."""
     if name is None:
         matrices = [
             n for n, v in variables.items() if np.ndim(v) == 2 and getattr(v, "dtype", np.dtype("O")).kind in "biuf"

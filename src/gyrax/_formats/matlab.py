@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.io import loadmat, matlab
 
-from .fields import FIELDS, Part, closest, to_part
+from .fields import FIELDS, Part, closest, label_tuple, to_part
 from .hdf5 import Store, compressed, densify, opened
 from .mat5 import check_claims
 from .reading import reading
@@ -55,6 +55,14 @@ def variables_of(path: Path) -> dict[str, Any]:
                 return dict(flat(loadmat(file, simplify_cells=True)))
         with opened(path, ".mat") as store:
             return dict(flat(_from_hdf5(store.file, store)))
+
+
+def labels_in(variables: Mapping[str, Any], path: Path) -> list[str] | None:
+    """The names of regions that a file has beside its numbers, under a common name."""
+    name = next((name for name in variables if _stem(name) in _VARIABLES["labels"]), None)
+    if name is None or not np.size(variables[name]):
+        return None
+    return list(label_tuple(variables[name], f"labels ({name!r} in {path})"))
 
 
 def plain(value: Any, path: Path) -> Any:
@@ -108,13 +116,17 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _guess(field: str, variables: Mapping[str, Any], path: Path) -> str | None:
-    fits = [name for name in variables if name.rpartition(".")[2].lower().replace("_", "") in _VARIABLES[field]]
+    fits = [name for name in variables if _stem(name) in _VARIABLES[field]]
     if len(fits) > 1 or (field == "weights" and not fits):
         trouble = f"{' and '.join(map(repr, fits))} may both be" if fits else "no variable is known for"
         raise ValueError(
             f"{path}: {trouble} {field}: say which with gyrax.io.read_mat(path, {field}=...) ({inventory(variables)})"
         )
     return fits[0] if fits else None
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[2].lower().replace("_", "")
 
 
 def inventory(variables: Mapping[str, Any]) -> str:

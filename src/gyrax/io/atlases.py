@@ -91,7 +91,7 @@ def read_gifti_labels(path: str | os.PathLike[str], outside: Sequence[str] | Non
             f"{path} has {len(maps)} label maps and {_count(image)} labels: expected one map with its label table"
         )
     table = {int(label.key): str(label.label) for label in image.labeltable.labels}
-    return _regions(np.asarray(maps[0]).ravel(), table, outside, path)
+    return regions_of(np.asarray(maps[0]).ravel(), table, outside, path)
 
 
 def read_annot(path: str | os.PathLike[str], outside: Sequence[str] | None = None) -> SurfaceLabels:
@@ -125,14 +125,15 @@ def read_annot(path: str | os.PathLike[str], outside: Sequence[str] | None = Non
             raise ValueError(f"it claims {count} vertices, and has {path.stat().st_size} bytes")
         keys, _, names = freesurfer.read_annot(path)
         table = {i: name.decode("utf-8") for i, name in enumerate(names)}
-    return _regions(keys, table, outside, path)
+    return regions_of(keys, table, outside, path)
 
 
 def _count(image: Any) -> int:
     return len(image.labeltable.labels) if hasattr(image, "labeltable") else 0
 
 
-def _regions(keys: np.ndarray, table: Mapping[int, str], outside: Sequence[str] | None, path: Path) -> SurfaceLabels:
+def regions_of(keys: np.ndarray, table: Mapping[int, str], outside: Sequence[str] | None, path: Path) -> SurfaceLabels:
+    """Indices of regions from the keys of a label table, those outside left out."""
     for name in outside or ():
         if name not in table.values():
             raise ValueError(f"{path} has no label {name!r}: {closest(name, table.values())}")
