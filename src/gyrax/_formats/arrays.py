@@ -44,7 +44,9 @@ def chosen(variables: dict[str, Any], name: str | None, path: Path) -> Any:
     """The variable of a name, or the only matrix."""
     if name is None:
         matrices = [
-            n for n, v in variables.items() if np.ndim(v) == 2 and getattr(v, "dtype", np.dtype("O")).kind in "biuf"
+            n
+            for n, v in variables.items()
+            if getattr(v, "ndim", 0) == 2 and getattr(v, "dtype", np.dtype("O")).kind in "biuf"
         ]
         if len(matrices) != 1:
             found = "no matrix" if not matrices else f"{len(matrices)} matrices"

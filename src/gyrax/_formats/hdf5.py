@@ -1,6 +1,8 @@
 """HDF5 files, as far as they are safe to read, and the connectomes of The Virtual Brain and TVB-O in them."""
 
 import math
+import mmap
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ SUFFIXES = (".h5", ".hdf5")
 _WEIGHTS, _LENGTHS = ("weight", "weights"), ("length", "lengths", "tract_lengths", "tractLength")
 #: An object of HDF5 takes more bytes than that: whoever meets more objects goes in circles.
 _LEAST = 32
+#: How a heap begins.
+_HEAP = b"GCOL\x01\x00\x00\x00"
 #: How many texts are read at a time.
 _TEXTS = 256
 
@@ -52,15 +56,28 @@ class Store:
         for name in group:
             yield name, self.child(group, name)
 
+    def check(self, group: Any) -> None:
+        """All datasets below a group, without reading them, for another library to read."""
+        for _, node in self.children(group):
+            if hasattr(node, "items"):
+                self.check(node)
+            else:
+                self._claim(node)
+
+    def _claim(self, node: Any) -> int:
+        """How many entries a dataset has."""
+        if node.is_virtual or node.external:
+            raise ValueError(f"{self.path}: {node.name!r} lies in other files, which are not read")
+        size = math.prod(node.shape or ())
+        self._read += size * node.dtype.itemsize
+        check_size(self.path, self._read, "what is in it")
+        return size
+
     def array(self, node: Any) -> np.ndarray:
         """A dataset: numbers, or text as objects."""
         if node.shape is None:  # as h5py calls what holds nothing
             return np.empty(0)
-        if node.is_virtual or node.external:
-            raise ValueError(f"{self.path}: {node.name!r} lies in other files, which are not read")
-        size = math.prod(node.shape)
-        self._read += size * node.dtype.itemsize
-        check_size(self.path, self._read, "what is in it")
+        size = self._claim(node)
         if need("h5py", "io").check_string_dtype(node.dtype) is None or node.ndim != 1:
             return np.asarray(node[()])
         texts: list[str] = []
@@ -75,8 +92,23 @@ class Store:
 def opened(path: Path, kind: str) -> Iterator[Store]:
     """A file of HDF5, closed again."""
     h5py = need("h5py", "io")
-    with reading(path, kind), h5py.File(path, "r") as file:
-        yield Store(file, path)
+    with reading(path, kind):
+        _check_heaps(path)
+        with h5py.File(path, "r") as file:
+            yield Store(file, path)
+
+
+def _check_heaps(path: Path) -> None:
+    """Texts lie in heaps, one after the other; where one of no length is said to follow, the library never ends."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        heap = -1
+        while (heap := data.find(_HEAP, heap + 1)) >= 0:
+            at, end = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
+            while at + 16 <= min(end, len(data)):
+                index, size = struct.unpack_from("<H6xQ", data, at)
+                at += 16 + -(-size // 8) * 8 if index else size
+                if not size and not index:
+                    raise ValueError("a heap of texts in it is damaged")
 
 
 def densify(matrix: Any, path: Path) -> np.ndarray:

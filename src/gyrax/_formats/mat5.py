@@ -1,4 +1,4 @@
-"""What a MATLAB file of version 5 to 7.2 claims, checked before scipy makes arrays of that size."""
+"""What a MATLAB file of version 5 to 7.2 claims, checked before scipy makes arrays of that size, or crashes on a type it does not know."""
 
 import math
 import struct
@@ -8,14 +8,21 @@ from pathlib import Path
 
 from .reading import bound, check_size
 
-_MATRIX, _COMPRESSED = 14, 15
-#: Classes whose entries are matrices of their own: cells, structures, objects.
-_NESTED = (1, 2, 3)
-_DEEPEST = 50
+_MATRIX, _COMPRESSED, _WHOLE, _LETTERS = 14, 15, 5, 1
+_NUMBERS = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}
+#: Types of the elements that follow the name of a matrix, by its class: cells, structures, objects, functions, what is opaque.
+_PARTS = {
+    1: {_MATRIX},
+    2: {_MATRIX, _WHOLE, _LETTERS},
+    3: {_MATRIX, _WHOLE, _LETTERS},
+    16: {_MATRIX},
+    17: {_MATRIX, _LETTERS},
+}
+_NESTED, _OPAQUE, _SHAPED, _DEEPEST = (1, 2, 3), 17, 2, 50
 
 
 def check_claims(path: Path) -> None:
-    """Compressed variables unpack to a bounded size, and no cell or structure claims more entries than it has bytes.
+    """Compressed variables unpack to a bounded size, elements are of known types, and cells claim no more entries than they have bytes.
 
     Raises:
         ValueError, struct.error, zlib.error: they do not.
@@ -25,8 +32,7 @@ def check_claims(path: Path) -> None:
     left = bound(path)
     for kind, body in _elements(memoryview(data)[128:], order):
         if kind == _COMPRESSED:
-            unpacker = zlib.decompressobj()
-            plain = unpacker.decompress(body, left + 1)
+            plain = zlib.decompressobj().decompress(body, left + 1)
             check_size(path, bound(path) - left + len(plain), "its variables")
             left -= len(plain)
             for inner, content in _elements(memoryview(plain), order):
@@ -36,7 +42,7 @@ def check_claims(path: Path) -> None:
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Types and contents of the elements that follow each other, to the last that has a whole tag."""
+    """Types and contents of the elements that follow each other."""
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from(f"{order}II", data, at)
@@ -44,22 +50,29 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
             kind, size, begin, step = kind & 0xFFFF, kind >> 16, at + 4, 8
         else:
             begin, step = at + 8, 8 + (size if kind == _COMPRESSED else -(-size // 8) * 8)
+        if begin + size > len(data) or (begin == at + 4 and size > 4):
+            raise ValueError(f"an element of {size} bytes is cut short")
         yield kind, data[begin : begin + size]
         at += step
 
 
 def _check(kind: int, body: memoryview, order: str, depth: int) -> None:
-    if kind != _MATRIX or not len(body):
+    """One matrix: flags, shape and name, and parts of the types that belong to its class."""
+    if kind != _MATRIX:
+        raise ValueError(f"an element is of type {kind}, where a matrix is expected")
+    if not len(body):
         return
     if depth > _DEEPEST:
         raise ValueError(f"its cells and structures are nested deeper than {_DEEPEST}")
-    parts = _elements(body, order)
-    _, flags = next(parts, (0, memoryview(b"")))
-    _, shape = next(parts, (0, memoryview(b"")))
-    dims = [size for (size,) in struct.iter_unpack(f"{order}i", shape[: len(shape) // 4 * 4])]
-    count = math.prod(dims)
-    if min(dims, default=0) < 0 or (count > len(body) and struct.unpack_from(f"{order}I", flags)[0] & 0xFF in _NESTED):
-        raise ValueError(f"a cell or structure claims the shape {tuple(dims)}, and has {len(body)} bytes")
-    if struct.unpack_from(f"{order}I", flags)[0] & 0xFF in _NESTED:
-        for inner, content in parts:
-            _check(inner, content, order, depth + 1)
+    (_, flags), *parts = _elements(body, order)
+    of = struct.unpack_from(f"{order}I", flags)[0] & 0xFF
+    if of != _OPAQUE and parts:
+        dims = [size for (size,) in struct.iter_unpack(f"{order}i", parts[0][1])]
+        if min(dims, default=0) < 0 or (of in _NESTED and math.prod(dims) > len(body)):
+            raise ValueError(f"a cell or structure claims the shape {tuple(dims)}, and has {len(body)} bytes")
+        parts = parts[_SHAPED:]
+    for part, content in parts:
+        if part not in _PARTS.get(of, _NUMBERS):
+            raise ValueError(f"an element is of type {part}, which a matrix of class {of} does not have")
+        if part == _MATRIX:
+            _check(part, content, order, depth + 1)

@@ -32,7 +32,7 @@ def read_mat_fields(path: Path, given: Mapping[str, str | None] = {}) -> dict[st
             raise ValueError(f"{path} has no {name!r}: {closest(name, variables)} ({inventory(variables)})")
         if name is not None:
             value = plain(variables[name], path)
-            if not np.size(value) and field != "weights" and not given.get(field):
+            if is_empty(value) and field != "weights" and not given.get(field):
                 continue  # [] in MATLAB: it is not known
             if field != "labels" and not isinstance(value, list):
                 value = np.atleast_2d(value)  # scipy squeezes what is of one region
@@ -60,9 +60,14 @@ def variables_of(path: Path) -> dict[str, Any]:
 def labels_in(variables: Mapping[str, Any], path: Path) -> list[str] | None:
     """The names of regions that a file has beside its numbers, under a common name."""
     name = next((name for name in variables if _stem(name) in _VARIABLES["labels"]), None)
-    if name is None or not np.size(variables[name]):
+    if name is None or is_empty(variables[name]):
         return None
     return list(label_tuple(variables[name], f"labels ({name!r} in {path})"))
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a variable has no entries; a cell may have entries of any shapes."""
+    return not (len(value) if isinstance(value, list | str) else np.size(value))
 
 
 def plain(value: Any, path: Path) -> Any:

@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError
 from .fields import closest
 
 #: What a file may unpack to, or claim to hold, whatever its size, in bytes. Text takes several times its size while it is parsed.
-TEXT, ARRAYS = 2**25, 2**29
+TEXT, ARRAYS = 2**25, 2**28
 #: Beyond those, so many times the size of the file.
 TIMES = 10
 #: What libraries were seen to raise for broken files. Not their own kind of error: ImportError, KeyboardInterrupt, warnings.
@@ -47,7 +47,7 @@ _allowed: ContextVar[float] = ContextVar("allowed", default=0.0)
 def allowing(gigabytes: float) -> Iterator[None]:
     """Within it, readers take files that unpack to so many gigabytes.
 
-    Without it, what a file unpacks to or claims to hold is at most ten times its size, or 33 MB of text and 536 MB of arrays, so that
+    Without it, what a file unpacks to or claims to hold is at most ten times its size, or 33 MB of text and 268 MB of arrays, so that
     a small broken or hostile file cannot take all the memory.
 
     Raises:
@@ -67,14 +67,14 @@ def allowing(gigabytes: float) -> Iterator[None]:
         _allowed.reset(token)
 
 
-def bound(path: Path, least: int = ARRAYS) -> int:
+def bound(path: Path, text: bool = False) -> int:
     """How many bytes a file may unpack to."""
-    return int(max(least, TIMES * size_of(path), _allowed.get()))
+    return int(max(TEXT if text else ARRAYS, TIMES * size_of(path), _allowed.get()))
 
 
-def check_size(path: Path, size: int, what: str, least: int = ARRAYS) -> None:
+def check_size(path: Path, size: int, what: str, text: bool = False) -> None:
     """Before anything is allocated: a header can claim any number."""
-    if size > bound(path, least):
+    if size > bound(path, text):
         raise ValueError(
             f"{path}: {what} would take {size / 1e9:.3g} GB, and the file has {size_of(path) / 1e9:.2g} GB: if it is right, "
             f"read it within gyrax.io.allowing(gigabytes={math.ceil(size / 1e9 + 0.1)})"
@@ -131,10 +131,10 @@ def _said(error: BaseException) -> str:
     return f"there is no {words}" if isinstance(error, KeyError) else words
 
 
-def unpack(packed: Any, path: Path, least: int = TEXT) -> bytes:
+def unpack(packed: Any, path: Path) -> bytes:
     """What a stream has in it, no further than the bound of its file."""
-    data = packed.read(bound(path, least) + 1)
-    check_size(path, len(data), "what is in it", least)
+    data = packed.read(bound(path, text=True) + 1)
+    check_size(path, len(data), "what is in it", text=True)
     return data
 
 
@@ -146,7 +146,7 @@ def read_bytes(path: Path) -> bytes:
         return unpack(packed, path)
 
 
-def check_members(archive: zipfile.ZipFile, path: Path, least: int = ARRAYS) -> None:
+def check_members(archive: zipfile.ZipFile, path: Path, text: bool = False) -> None:
     """No name twice, of which a reader would take one without a word, and a bounded sum of sizes."""
     names = archive.namelist()
     seen: set[str] = set()
@@ -154,4 +154,4 @@ def check_members(archive: zipfile.ZipFile, path: Path, least: int = ARRAYS) -> 
         if name in seen:
             raise ValueError(f"{path} has {name} twice: keep one of them")
         seen.add(name)
-    check_size(path, sum(member.file_size for member in archive.infolist()), "what is in it", least)
+    check_size(path, sum(member.file_size for member in archive.infolist()), "what is in it", text)

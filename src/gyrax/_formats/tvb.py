@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from .fields import Part, label_tuple
-from .reading import TEXT, check_members, reading, unpack
+from .reading import check_members, reading, unpack
 from .text import cells_of, decode, parse, to_numbers
 
 # a folder or a subject may stand in front: connectivity_76/weights.txt, sub-01_weights.txt
@@ -17,7 +17,7 @@ _MEMBERS = {"weights": ("weights",), "lengths": ("tract_lengths", "lengths"), "c
 
 def read_zip(path: Path) -> dict[str, Part]:
     with reading(path, ".zip"), zipfile.ZipFile(path) as archive:
-        check_members(archive, path, TEXT)
+        check_members(archive, path, text=True)
         members = {
             name: PurePosixPath(name.lower().removesuffix(".bz2")).stem
             for name in archive.namelist()
