@@ -171,7 +171,11 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _node_labels(file: Path, facts: dict[str, Any]) -> Labels | None:
     """Labels by way of the table of node indices, or of the one atlas; None if nothing names any."""
-    named = facts.get("NodeIndicesFile")
+    named, atlases = facts.get("NodeIndicesFile"), facts.get("NodeFiles") or []
+    atlases = atlases if isinstance(atlases, list) else [atlases]
+    for link in [*atlases, "-" if named is None else named]:
+        if not isinstance(link, str) or not link:
+            raise ValueError(f"the sidecar of {file} names {link!r}, expected the path of a file")
     if named is None:
         found = next((found for found in _applicable(file, "nodeindices.tsv") if found), [])
         if len(found) > 1:
@@ -179,8 +183,6 @@ def _node_labels(file: Path, facts: dict[str, Any]) -> Labels | None:
         index_file = inside(found[0], _root(file)) if found else None
     else:
         index_file = _resolve(named, file)
-    atlases = facts.get("NodeFiles") or []
-    atlases = [atlases] if isinstance(atlases, str) else list(atlases)
     if index_file is None:
         if len(atlases) > 1:
             raise ValueError(f"{file}: NodeFiles names {len(atlases)} files, which needs a *_nodeindices.tsv")
@@ -216,8 +218,6 @@ def _names(atlas: Path) -> dict[str, str]:
 def _resolve(link: str, file: Path) -> Path:
     """The table that a sidecar names: by a URI within the dataset, or from the folder of the file it describes."""
     root = _root(file)
-    if not isinstance(link, str) or not link:
-        raise ValueError(f"the sidecar of {file} names {link!r}, expected the path of a file")
     target = root / link.removeprefix("bids::") if link.startswith("bids::") else file.parent / link
     target = target.with_name(target.name.partition(".")[0] + ".tsv")  # an image has its names in a table beside it
     if not target.is_file():

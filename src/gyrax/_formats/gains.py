@@ -109,8 +109,11 @@ def read_region_map(path: File) -> Int[np.ndarray, " vertex"]:
     if path.suffix.lower() == ".npy":
         value = load_npy(path)
     else:
-        lines = [line.replace(",", " ").split() for line in read_lines(path, name)]
-        value = np.array([x for i, row in enumerate(lines) for x in floats(row, i, i + 1, name)])
+        words = [(word, i) for i, line in enumerate(read_lines(path, name)) for word in line.replace(",", " ").split()]
+        try:
+            value = np.array(floats([word for word, _ in words], 0, 1, name))
+        except ValueError:  # once more, with the line
+            value = np.array([floats([word], i, i + 1, name)[0] for word, i in words])
     value = value.ravel() if value.ndim == 2 and 1 in value.shape else value
     if value.ndim != 1 or not len(value) or value.dtype.kind not in "iuf":
         raise ValueError(f"{name}: expected one number a vertex, got {value.dtype} of shape {value.shape}")

@@ -113,7 +113,8 @@ def _check_heaps(path: Path) -> None:
 
 def densify(matrix: Any, path: Path) -> np.ndarray:
     """A sparse matrix from a file as an array. scipy writes where indices say, wherever that is, so they are checked first."""
-    check_size(path, math.prod(matrix.shape) * matrix.dtype.itemsize, f"a matrix of shape {matrix.shape}")
+    entries = math.prod(matrix.shape) + sum(matrix.shape)  # scipy counts rows and columns also where there is no entry
+    check_size(path, 8 * entries, f"a matrix of shape {matrix.shape}")
     if matrix.format in ("csc", "csr"):
         with reading(path, "a sparse matrix"):
             matrix.check_format(full_check=True)
@@ -209,7 +210,7 @@ def _sidecar(store: Store, labelled: bool) -> dict[str, Part]:
         return {}
     inside(file, store.path.resolve().parent)
     check_size(file, size_of(file), "it")
-    with reading(file, "YAML"):
+    with reading(file, "YAML", yaml.YAMLError):
         facts = yaml.load(file.read_text("utf-8-sig"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     nodes = facts.get("nodes") if isinstance(facts, dict) else None
     if not nodes:  # TVB-O leaves nodes without names out

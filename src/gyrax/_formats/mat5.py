@@ -18,11 +18,11 @@ _PARTS = {
     16: {_MATRIX},
     17: {_MATRIX, _LETTERS},
 }
-_NESTED, _OPAQUE, _SHAPED, _DEEPEST = (1, 2, 3), 17, 2, 50
+_SPARSE, _OPAQUE, _FLAGS, _DEEPEST = 5, 17, 6, 50
 
 
 def check_claims(path: Path) -> None:
-    """Compressed variables unpack to a bounded size, elements are of known types, and cells claim no more entries than they have bytes.
+    """Compressed variables unpack to a bounded size, elements are of known types, and no matrix claims more entries than it has bytes.
 
     Raises:
         ValueError, struct.error, zlib.error: they do not.
@@ -64,13 +64,17 @@ def _check(kind: int, body: memoryview, order: str, depth: int) -> None:
         return
     if depth > _DEEPEST:
         raise ValueError(f"its cells and structures are nested deeper than {_DEEPEST}")
-    (_, flags), *parts = _elements(body, order)
+    (kind, flags), *parts = _elements(body, order)
+    if kind != _FLAGS or len(flags) != 8:
+        raise ValueError("a matrix has no flags")
     of = struct.unpack_from(f"{order}I", flags)[0] & 0xFF
-    if of != _OPAQUE and parts:
-        dims = [size for (size,) in struct.iter_unpack(f"{order}i", parts[0][1])]
-        if min(dims, default=0) < 0 or (of in _NESTED and math.prod(dims) > len(body)):
-            raise ValueError(f"a cell or structure claims the shape {tuple(dims)}, and has {len(body)} bytes")
-        parts = parts[_SHAPED:]
+    if of != _OPAQUE:
+        shape, name, *parts = parts
+        dims = [size for (size,) in struct.iter_unpack(f"{order}i", shape[1])]
+        if (shape[0], name[0]) != (_WHOLE, _LETTERS) or len(dims) < 2 or min(dims) < 0:
+            raise ValueError(f"a matrix has the shape {tuple(dims)}")
+        if of != _SPARSE and math.prod(dims) > len(body):
+            raise ValueError(f"a matrix claims the shape {tuple(dims)}, and has {len(body)} bytes")
     for part, content in parts:
         if part not in _PARTS.get(of, _NUMBERS):
             raise ValueError(f"an element is of type {part}, which a matrix of class {of} does not have")

@@ -77,9 +77,9 @@ def table_of(lines: list[str], name: str) -> Table:
     mark = next((mark for mark in "\t;," if mark in bare), None)
     widths, ends = [], True
     for number, text in zip(numbers, texts, strict=True):
-        cells = cut(text, mark, number, name)
+        cells = cut(text, mark, number, name) if '"' in text else text.split(mark)
         widths.append(len(cells))
-        ends = ends and len(cells) > 1 and not cells[-1]
+        ends = ends and len(cells) > 1 and not cells[-1].strip()
     first = cut(texts[0], mark, numbers[0], name)
     corner = widths[0] + 1 == widths[-1] and ('"' in texts[0] or is_text(first))
     widths[0] += corner
