@@ -116,19 +116,27 @@ def densify(matrix: Any, path: Path) -> np.ndarray:
     entries = math.prod(matrix.shape) + sum(matrix.shape)  # scipy counts rows and columns also where there is no entry
     check_size(path, 8 * entries, f"a matrix of shape {matrix.shape}")
     if matrix.format in ("csc", "csr"):
+        minor = matrix.shape[0 if matrix.format == "csc" else 1]
         with reading(path, "a sparse matrix"):
-            matrix.check_format(full_check=True)
+            _check_parts(matrix.data, matrix.indices, matrix.indptr, minor)
     return matrix.toarray()
 
 
 def compressed(kind: type, data: np.ndarray, indices: np.ndarray, starts: np.ndarray, shape: tuple[int, int]) -> Any:
     """A compressed sparse matrix whose parts are what they are called."""
+    _check_parts(data, indices, starts, shape[0 if kind is sparse.csc_array else 1])
+    return kind((data, indices.astype(np.int64), starts.astype(np.int64)), shape)
+
+
+def _check_parts(data: np.ndarray, indices: np.ndarray, starts: np.ndarray, minor: int) -> None:
+    """scipy's own check passes over starts that fall where the last is 0."""
     for part in (indices, starts):
-        if part.ndim != 1 or part.dtype.kind not in "iu" or part.max(initial=0) > np.iinfo(np.int64).max:
+        if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(f"indices of a sparse matrix are whole numbers, got {part.dtype} of shape {part.shape}")
-    made = kind((data, indices.astype(np.int64), starts.astype(np.int64)), shape)
-    made.check_format(full_check=True)
-    return made
+    if data.shape != indices.shape or not len(starts) or starts[0] != 0 or starts[-1] != len(indices):
+        raise ValueError(f"a sparse matrix has {data.shape} values, and {indices.shape} indices")
+    if (starts[1:] < starts[:-1]).any() or indices.min(initial=0) < 0 or (len(indices) and indices.max() >= minor):
+        raise ValueError("a sparse matrix has indices beyond its shape")
 
 
 def read_hdf5(path: Path, given: Mapping[str, str | None] = {}, labelled: bool = False) -> dict[str, Part]:

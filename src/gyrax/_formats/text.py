@@ -132,7 +132,7 @@ def parse(lines: list[str], name: str) -> tuple[np.ndarray, list[str] | None, li
     if side and table.width > 1 and (is_text(side) or (corner and columns)):
         rows, columns = side, columns and columns[1:]
     top, left = columns is not None, rows is not None
-    value = np.empty((len(table.texts) - top, table.width - left if len(table.texts) > top else 0))
+    value = np.empty((len(table.texts) - top, table.width - left))
     for i in range(len(value)):
         value[i] = floats(table.row(i + top)[left:], i, table.numbers[i + top], name)
     return value, rows, columns

@@ -105,22 +105,23 @@ def _volume(image: Any, path: Path, atlas: Any) -> Series:
     if len(image.shape) != 4:
         raise ValueError(f"{path}: expected images (x, y, z, time), got shape {image.shape}")
     atlas = atlas if isinstance(atlas, LabelImage) else read_label_image(atlas)
-    index = _resampled(atlas, image)
+    index = _resampled(atlas, image, path)
     values = data_of(image, path)[index >= 0].T
     with reading(path, "NIfTI"):
-        step, unit = float(image.header.get_zooms()[3]), image.header.get_xyzt_units()[1]
+        step, unit = float(str(image.header.get_zooms()[3])), image.header.get_xyzt_units()[1]  # a float32: 0.72
     period = step * _MS[unit] if unit in _MS and step > 0 else None
     return Series(*_means(values, index[index >= 0], atlas.names, path, np.arange(len(atlas.names))), 0.0, period)
 
 
-def _resampled(atlas: LabelImage, image: Any) -> np.ndarray:
+def _resampled(atlas: LabelImage, image: Any, path: Path) -> np.ndarray:
     """The index of every voxel's region, in the space of the images: nilearn takes the nearest voxel."""
     if atlas.region_of.shape == image.shape[:3] and np.allclose(atlas.affine, image.affine, atol=1e-3):
         return atlas.region_of
     nibabel, nilearn = need("nibabel", "io"), need("nilearn.image", "brain")
     labels = nibabel.Nifti1Image((atlas.region_of + 1).astype(np.int32), atlas.affine)
     grid = nibabel.Nifti1Image(np.zeros(image.shape[:3], np.int8), image.affine)
-    moved = nilearn.resample_to_img(labels, grid, interpolation="nearest", force_resample=True, copy_header=True)
+    with reading(path, "images in the space of the atlas"):
+        moved = nilearn.resample_to_img(labels, grid, interpolation="nearest", force_resample=True, copy_header=True)
     return np.asarray(moved.dataobj).astype(int) - 1
 
 
