@@ -133,7 +133,7 @@ def _check_parts(data: np.ndarray, indices: np.ndarray, starts: np.ndarray, mino
     for part in (indices, starts):
         if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(f"indices of a sparse matrix are whole numbers, got {part.dtype} of shape {part.shape}")
-    if data.shape != indices.shape or not len(starts) or starts[0] != 0 or starts[-1] != len(indices):
+    if data.shape != indices.shape or not len(starts) or starts[0] != 0 or starts[-1] > len(indices):
         raise ValueError(f"a sparse matrix has {data.shape} values, and {indices.shape} indices")
     if (starts[1:] < starts[:-1]).any() or indices.min(initial=0) < 0 or (len(indices) and indices.max() >= minor):
         raise ValueError("a sparse matrix has indices beyond its shape")
