@@ -536,7 +536,7 @@ def test_read_matrix_undoes_pandas(tmp_path_factory, n, data):
         ("fc.csv", "0;0,5\n0,5;0\n", TypeError, ["is '0,5'", "write decimals with a point"]),
         ("fc.csv", "0,1\n1,0\n1,1\n", ValueError, ["fc.csv has shape (3, 2), expected a square", "look like numbers"]),
         ("fc.csv", "0,1,2\n1,0\n", ValueError, ["line 2 has 2 entries, line 1 has 3"]),
-        ("fc.csv", "V1,V2\n", ValueError, ["fc.csv has shape (0, 0)"]),
+        ("fc.csv", "V1,V2\n", ValueError, ["fc.csv has shape (0, 2)"]),
         ("fc.csv", "\n\n", ValueError, ["fc.csv: the file is empty"]),
         ("fc.csv", ",V1,V2\nV1,0,1\nV3,1,0\n", ValueError, ["'V2'", "'V3'", "rows of matrix", "columns of matrix"]),
         ("fc.csv", ",V1,V1\nV1,0,1\nV1,1,0\n", ValueError, ["'V1' is both label 0 and label 1"]),

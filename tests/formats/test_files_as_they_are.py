@@ -198,7 +198,7 @@ def test_a_small_file_does_not_take_all_memory(tmp_path, monkeypatch):
     scipy.io.savemat(tmp_path / "rows.mat", {"SC": scipy.sparse.csc_array((2**31 - 1, 0))})
     scipy.io.savemat(tmp_path / "sparse.mat", {"SC": scipy.sparse.csc_array((many, many))})
     with h5py.File(tmp_path / "c.h5", "w") as file:
-        file.create_dataset("weights", (many, many), chunks=True)
+        file.create_dataset("weights", (many, many), "f8", chunks=True)
     header = nib.Nifti1Header()
     header.set_data_shape((30000, 30000, 30000))
     (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(100))

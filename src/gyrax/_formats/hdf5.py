@@ -203,7 +203,8 @@ def _matrix(store: Store, group: Any) -> np.ndarray:
     rows, columns = (int(size) for size in np.ravel(group.attrs["shape"]))
     if kind == "coo":
         return densify(sparse.coo_array((data, tuple(places)), (rows, columns)), store.path)
-    return densify(compressed(sparse.csr_array, data, *places, (rows, columns)), store.path)
+    indices, starts = places
+    return densify(compressed(sparse.csr_array, data, indices, starts, (rows, columns)), store.path)
 
 
 def _sidecar(store: Store, labelled: bool) -> dict[str, Part]:

@@ -2,6 +2,7 @@
 
 import bz2
 import math
+import os
 import struct
 import tokenize
 import zipfile
@@ -88,7 +89,7 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-def existing(path: str | Path) -> Path:
+def existing(path: str | os.PathLike[str]) -> Path:
     """The path, if a file or a folder is there: no pipe and no device, which may never end."""
     path = Path(path)
     if path.is_file() or path.is_dir():
