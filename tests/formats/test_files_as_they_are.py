@@ -247,6 +247,14 @@ def test_damage_that_crashes_or_hangs_libraries_is_found_before(tmp_path):
         load(tmp_path / "c.h5")
 
 
+def test_dimensions_that_never_end(tmp_path):
+    pytest.importorskip("nibabel")
+    path = SPECIMENS["label_gii"][0](tmp_path)
+    put(path, path.read_text().replace('Dimensionality="1"', f'Dimensionality="{10**12}"'))
+    with pytest.raises(ValueError, match=r"a.label.gii: cannot be read as GIfTI: an array claims the shape"):
+        gx.io.read_gifti_labels(path)
+
+
 def test_a_name_that_is_twice_in_a_zip(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         for value in (W, 2 * W):

@@ -41,6 +41,7 @@ def read_gain(path: File, variable: str | None = None) -> Float[np.ndarray, "sen
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "gain.txt"
         >>> _ = file.write_text("1 2 4\n0 1 3\n")
         >>> read_gain(file).shape
@@ -72,6 +73,7 @@ def read_sensors(path: File) -> Sensors:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "eeg.txt"
         >>> _ = file.write_text("Fz 60 0 95\nCz -5 0 120\n")
         >>> read_sensors(file).names
@@ -99,6 +101,7 @@ def read_region_map(path: File) -> Int[np.ndarray, " vertex"]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "map.txt"
         >>> _ = file.write_text("0 0 1 2")
         >>> read_region_map(file).tolist()

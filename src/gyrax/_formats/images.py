@@ -14,6 +14,7 @@ from .._extras import need
 from .reading import bound, check_size, existing, reading
 
 _CHUNK = 2**20
+_DIMS = tuple(f"Dim{i}" for i in range(6))
 
 
 def load_image(path: Path) -> Any:
@@ -22,7 +23,7 @@ def load_image(path: Path) -> Any:
     if path.name.lower().removesuffix(".gz").endswith(".gii"):
         with reading(path, "GIfTI"):
             _check_gifti(path)
-    with reading(path, "an image", *_own(nibabel)):
+    with reading(path, "an image", *own_errors(nibabel)):
         image = nibabel.load(path)
         for holder in image.file_map.values():  # the other half of a pair
             if holder.filename is not None and Path(holder.filename).exists():
@@ -35,7 +36,7 @@ def data_of(image: Any, path: Path | str) -> np.ndarray:
     if isinstance(path, str):  # an image in memory
         return np.asarray(image.dataobj)
     nibabel = need("nibabel", "io")
-    with reading(path, "an image", *_own(nibabel)):
+    with reading(path, "an image", *own_errors(nibabel)):
         shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
         if min(shape, default=0) < 0:
             raise ValueError(f"it claims the shape {shape}")
@@ -43,7 +44,7 @@ def data_of(image: Any, path: Path | str) -> np.ndarray:
         return np.asarray(image.dataobj)
 
 
-def _own(nibabel: Any) -> tuple[type[Exception], ...]:
+def own_errors(nibabel: Any) -> tuple[type[Exception], ...]:
     """What nibabel raises that are none of Python's errors."""
     spatial, wrapped = nibabel.spatialimages, nibabel.wrapstruct
     return (
@@ -72,8 +73,8 @@ class _Claims:
         if "external" in encoding.lower():
             raise ValueError(f"an array lies in {facts.get('ExternalFileName')!r}, and other files are not read")
         self.packed = encoding == "GZipBase64Binary"
-        dims = [int(facts.get(f"Dim{i}", "0")) for i in range(int(facts.get("Dimensionality", "0")))]
-        if min(dims, default=0) < 0:
+        dims = [int(facts[name]) for name in _DIMS if name in facts]
+        if min(dims, default=0) < 0 or not 0 <= int(facts.get("Dimensionality", "0")) <= len(_DIMS):
             raise ValueError(f"an array claims the shape {tuple(dims)}")
         check_size(self.path, math.prod(dims) * 4, f"an array of shape {tuple(dims)}")
 

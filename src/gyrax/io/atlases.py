@@ -194,7 +194,7 @@ def read_label_image(
     if not len(numbers):
         raise ValueError(f"{name} is zero everywhere: there is no region")
     affine = np.asarray(image.affine, float)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.matrix_rank(affine) < 4:
         raise ValueError(f"{name}: its affine, from voxels to mm, is {affine.tolist()}")
     inside = np.argwhere(index >= 0)
     where, sizes = index[tuple(inside.T)], np.bincount(index[index >= 0])

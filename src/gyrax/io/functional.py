@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._extras import need
-from .._formats.images import data_of, load_image
+from .._formats.images import data_of, load_image, own_errors
 from .._formats.reading import existing, reading
 from .atlases import LabelImage, SurfaceLabels, read_annot, read_gifti_labels, read_label_image, regions_of
 
@@ -118,9 +118,9 @@ def _resampled(atlas: LabelImage, image: Any, path: Path) -> np.ndarray:
     if atlas.region_of.shape == image.shape[:3] and np.allclose(atlas.affine, image.affine, atol=1e-3):
         return atlas.region_of
     nibabel, nilearn = need("nibabel", "io"), need("nilearn.image", "brain")
-    labels = nibabel.Nifti1Image((atlas.region_of + 1).astype(np.int32), atlas.affine)
-    grid = nibabel.Nifti1Image(np.zeros(image.shape[:3], np.int8), image.affine)
-    with reading(path, "images in the space of the atlas"):
+    with reading(path, "images in the space of the atlas", *own_errors(nibabel)):
+        labels = nibabel.Nifti1Image((atlas.region_of + 1).astype(np.int32), atlas.affine)
+        grid = nibabel.Nifti1Image(np.zeros(image.shape[:3], np.int8), image.affine)
         moved = nilearn.resample_to_img(labels, grid, interpolation="nearest", force_resample=True, copy_header=True)
     return np.asarray(moved.dataobj).astype(int) - 1
 
