@@ -21,7 +21,7 @@ _CELLS = {
 
 def read_lines(path: Path, name: str) -> list[str]:
     """The lines of a text file, which may be compressed as `.bz2`."""
-    with reading(path, "text"):
+    with reading(path, ".bz2" if path.suffix.lower() == ".bz2" else "text"):
         data = read_bytes(path)
     return decode(data, name).splitlines()
 
