@@ -307,6 +307,13 @@ def _equivalent() -> set[tuple[str, ...]]:
     return {change for block in blocks if (change := _change(block))}
 
 
+@nox.session(default=False, python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Broken files for every reader, 2000 of each format, an hour; `-- --budget 20000 --seed 1`, `-- --only mat5 npz` for some."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/formats/fuzzing.py", *session.posargs, env={"JAX_ENABLE_X64": "1"})
+
+
 @nox.session(default=False)
 def regress(session: nox.Session) -> None:
     """Times of our own hot paths; `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last."""

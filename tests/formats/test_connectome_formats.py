@@ -153,14 +153,17 @@ def test_tvb_zip_with_less(tmp_path):
             ["weights.txt has shape (2, 3), expected a square"],
         ),
         (MEMBERS | {"weights.txt": table(-WEIGHTS)}, ValueError, ["weights.txt: entry [0, 1] (row 'V1'", "is -2"]),
-        (MEMBERS | {"tract_lengths.txt": ""}, ValueError, ["lengths in", "tract_lengths.txt: the file is empty"]),
         (MEMBERS | {"tract_lengths.txt": "1"}, ValueError, ["tract_lengths.txt has shape (1, 1), expected (3, 3)"]),
         (MEMBERS | {"centres.txt": "V1 1\nV2 2\nV3 3\n"}, ValueError, ["centres.txt: line 1 has 2 entries", "label x"]),
         (MEMBERS | {"centres.txt": "V 1 2 3 4\n"}, ValueError, ["centres.txt: 1 labels, but", "weights.txt has 3"]),
         (MEMBERS | {"centres.txt": ROWS.replace("MT", "V2")}, ValueError, ["'V2' is both label 1 and label 2"]),
         (MEMBERS | {"centres.txt": ROWS.replace("8", "?")}, TypeError, ["centres.txt: entry [2, 1] (line 3", "'?'"]),
         ({"weights.txt": b"\xff\xfe0\x00"}, ValueError, ["brain.zip/weights.txt: not text in UTF-8"]),
-        ({"weights.txt.bz2": b"no bz2"}, ValueError, ["brain.zip/weights.txt.bz2: cannot be read: Invalid data"]),
+        (
+            {"weights.txt.bz2": b"no bz2"},
+            ValueError,
+            ["brain.zip/weights.txt.bz2: cannot be read as text: Invalid data"],
+        ),
     ],
 )
 def test_tvb_zip_refused(members, error, words, tmp_path):

@@ -233,3 +233,130 @@ def test_tables_that_are_no_series(tmp_path):
     (tmp_path / "a.xlsx").write_text("nothing")
     with pytest.raises(ValueError, match=r"cannot read '.xlsx', expected .tsv"):
         read_series(tmp_path / "a.xlsx", period=1.0)
+
+
+# images ----------------------------------------------------------------------------------------------------------------
+
+VOXELS = np.zeros((6, 5, 4), np.int16)
+VOXELS[:2], VOXELS[3:, :2], VOXELS[3:, 3:, 2:] = 3, 8, 9
+IMAGES = np.random.default_rng(3).normal(size=(6, 5, 4, 7)).astype(np.float32)
+GRID = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+def bold(nib, path, zoom=0.72, unit="sec"):
+    image = nib.Nifti1Image(IMAGES, GRID)
+    image.header.set_zooms((2, 2, 2, zoom))
+    image.header.set_xyzt_units("mm", unit)
+    nib.save(image, path)
+    return path
+
+
+def test_bold_is_averaged_over_the_regions_of_an_atlas(tmp_path, rounding):
+    nib = pytest.importorskip("nibabel")
+    file, expected = bold(nib, tmp_path / "b.nii.gz"), np.stack([IMAGES[n == VOXELS].mean(0) for n in (3, 8, 9)], 1)
+    nib.save(nib.Nifti1Image(VOXELS, GRID), tmp_path / "a.nii")
+    atlas = gx.io.read_label_image(tmp_path / "a.nii", NAMES)
+    found = read_series(file, atlas=atlas, source="bold")
+    np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-6)
+    assert found.labels == tuple(NAMES) and found.period == 720.0
+    assert read_series(file, atlas=tmp_path / "a.nii").labels == ("label_3", "label_8", "label_9")
+    for zoom, unit, period in ((720.0, "msec", 720.0), (2.0, "unknown", None)):
+        file = bold(nib, tmp_path / "c.nii", zoom, unit)
+        if period is None:
+            with pytest.raises(ValueError, match="how far apart are the samples"):
+                read_series(file, atlas=atlas)
+        assert read_series(file, 720.0, atlas=atlas).period == 720.0
+    with pytest.raises(ValueError, match=r"720 ms apart, not period = 0.72"):
+        read_series(tmp_path / "b.nii.gz", 0.72, atlas=atlas)
+    with pytest.raises(ValueError, match=r"b.nii.gz has a value a voxel: atlas="):
+        read_series(tmp_path / "b.nii.gz")
+    with pytest.raises(ValueError, match="labels= something else"):
+        read_series(file, 720.0, labels=["V2", "V1", "V3"], atlas=atlas)
+
+
+def test_an_atlas_in_other_voxels_is_moved_and_one_elsewhere_refused(tmp_path):
+    pytest.importorskip("nilearn.image")
+    nib = pytest.importorskip("nibabel")
+    file = bold(nib, tmp_path / "b.nii")
+    fine, grid = np.kron(VOXELS, np.ones((2, 2, 2), np.int16)), GRID @ np.diag([0.5, 0.5, 0.5, 1.0])
+    grid[:3, 3] = -0.5
+    moved = read_series(file, atlas=nib.Nifti1Image(fine, grid))
+    here = read_series(file, atlas=nib.Nifti1Image(VOXELS, GRID))
+    np.testing.assert_array_equal(moved.values, here.values)
+    grid[0, 3] = -7.5  # beyond the images, for the region that lies there
+    with pytest.raises(ValueError, match=r"b.nii has nothing in 1 regions of the atlas: label_3; is the atlas in its"):
+        read_series(file, atlas=nib.Nifti1Image(fine, grid))
+
+
+def test_surfaces_are_averaged_or_of_vertices(tmp_path, rounding):
+    nib = pytest.importorskip("nibabel")
+    arrays = [nib.gifti.GiftiDataArray(np.float32([i, 2 * i, 3, 4]), "NIFTI_INTENT_TIME_SERIES") for i in range(3)]
+    nib.save(nib.GiftiImage(darrays=arrays), tmp_path / "b.func.gii")
+    regions = gx.io.SurfaceLabels(np.array([0, 0, -1, 2]), ("V1", "nowhere", "V2"))
+    found = read_series(tmp_path / "b.func.gii", 2000.0, atlas=regions)
+    np.testing.assert_allclose(found.values, [[0, 4], [1.5, 4], [3, 4]], rtol=rounding)
+    assert found.labels == ("V1", "V2")
+    vertices = read_series(tmp_path / "b.func.gii", 2000.0)
+    assert vertices.channel == "vertex" and vertices.values.shape == (3, 4)
+    with pytest.raises(ValueError, match="how far apart"):
+        read_series(tmp_path / "b.func.gii")
+    with pytest.raises(ValueError, match=r"b.func.gii has 4 vertices, and the atlas 2"):
+        read_series(tmp_path / "b.func.gii", 1.0, atlas=gx.io.SurfaceLabels(np.array([0, 1]), ("V1", "V2")))
+
+
+def test_cifti_has_its_labels_and_times(tmp_path, rounding):
+    nib = pytest.importorskip("nibabel")
+    axes = pytest.importorskip("nibabel.cifti2.cifti2_axes")
+    time, name = axes.SeriesAxis(1.44, 0.72, 6), "CIFTI_STRUCTURE_CORTEX_LEFT"
+    parcels = axes.ParcelsAxis(
+        NAMES, [np.zeros((0, 3), int)] * 3, [{name: np.array([i])} for i in range(3)], nvertices={name: 5}
+    )
+    nib.save(nib.Cifti2Image(VALUES, (time, parcels)), tmp_path / "b.ptseries.nii")
+    found = read_series(tmp_path / "b.ptseries.nii")
+    np.testing.assert_allclose(found.values, VALUES, rtol=10 * rounding)
+    np.testing.assert_allclose(found.times, 1440 + 720 * np.arange(6), rtol=1e-12)
+    assert found.labels == tuple(NAMES) and found.channel == "region"
+    # the series leave the third vertex out, and the labels have it: vertices are matched, not columns
+    series = axes.BrainModelAxis.from_mask(np.array([1, 1, 0, 1], bool), "CORTEX_LEFT")
+    table = {0: ("???", (0, 0, 0, 0)), 1: ("V1", (1, 0, 0, 1)), 5: ("V2", (0, 1, 0, 1))}
+    whole = axes.BrainModelAxis.from_mask(np.ones(4, bool), "CORTEX_LEFT")
+    nib.save(nib.Cifti2Image(VALUES, (time, series)), tmp_path / "b.dtseries.nii")
+    keys = np.array([[1.0, 1.0, 1.0, 5.0]])
+    nib.save(nib.Cifti2Image(keys, (axes.LabelAxis(["p"], [table]), whole)), tmp_path / "a.dlabel.nii")
+    found = read_series(tmp_path / "b.dtseries.nii", atlas=tmp_path / "a.dlabel.nii")
+    np.testing.assert_allclose(found.values, np.c_[VALUES[:, :2].mean(1), VALUES[:, 2]], rtol=10 * rounding)
+    assert found.labels == ("V1", "V2")
+    assert read_series(tmp_path / "b.dtseries.nii").channel == "vertex"
+    with pytest.raises(ValueError, match="its rows are no samples in time, but a LabelAxis"):
+        read_series(tmp_path / "a.dlabel.nii")
+
+
+def test_matlab_keeps_regions_in_rows_and_names_beside(tmp_path, rounding):
+    savemat(tmp_path / "a.mat", {"ts": VALUES.T, "roi_names": np.array(NAMES, object)})
+    found = read_series(tmp_path / "a.mat", 720.0, transpose=True)
+    np.testing.assert_allclose(found.values, VALUES, rtol=rounding)
+    assert found.labels == tuple(NAMES)
+    with pytest.raises(ValueError, match=r"it has 3 labels, and values of shape \(3, 6\): transpose=True"):
+        read_series(tmp_path / "a.mat", 720.0)
+    (tmp_path / "a.tsv").write_text("V1\t1\t2\nV2\t3\t4\n")
+    with pytest.raises(ValueError, match="a line is a sample, transpose it"):
+        read_series(tmp_path / "a.tsv", 720.0)
+    assert read_series(tmp_path / "a.tsv", 720.0, transpose=True).labels == ("V1", "V2")
+
+
+def test_first_samples_without_values_are_left_out_on_request(tmp_path):
+    """As fMRIPrep's tables have them."""
+    file = tmp_path / "a.tsv"
+    file.write_text("V1\tV2\nn/a\tn/a\nn/a\t2\n3\t4\n5\t6\n")
+    with pytest.raises(ValueError, match=r"V1 at 0, 720 ms; V2 at 0 ms; leave the first 2 samples out \(skip="):
+        read_series(file, 720.0)
+    found = read_series(file, 720.0, skip=2)
+    assert found.values.tolist() == [[3, 4], [5, 6]] and found.times.tolist() == [1440.0, 2160.0]
+    with pytest.raises(ValueError, match="there are 4 samples, and skip=4"):
+        read_series(file, 720.0, skip=4)
+
+
+def test_a_value_that_float32_cannot_hold_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1.0, 2.0], [1e39 if jnp.float32 == KIND else np.inf, 3.0]]))
+    with pytest.raises(ValueError, match="1 of 2 are not finite: region_0 at 720 ms"):
+        read_series(tmp_path / "a.npy", 720.0)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .fields import Labels, Part, at, check_square, closest, label_tuple
-from .tables import candidates, cells_of, read_lines, read_part
+from .reading import inside, reading
+from .tables import candidates, read_part
+from .text import cells_of, read_lines
 
 _RELMAT = ("_relmat.dense.tsv", "_relmat.tsv")
 _MM = {"": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -32,6 +34,11 @@ def read_parts(
     path: Path, weights: str | None = None, lengths: str | None = None, labelled: bool = False
 ) -> dict[str, Part]:
     """The fields of a connectome; what names no labels is no trouble if they are known without (`labelled`)."""
+    with reading(path, "BIDS derivatives"):
+        return _parts(path, weights, lengths, labelled)
+
+
+def _parts(path: Path, weights: str | None, lengths: str | None, labelled: bool) -> dict[str, Part]:
     if not path.is_dir():
         if weights or lengths:
             raise ValueError(f"{path} is one file: to choose a measure by name, give its folder")
@@ -54,6 +61,11 @@ def read_parts(
 
 def read_matrix(field: str, file: Path, labelled: bool) -> Part:
     """A matrix, checked against its sidecar, with lengths in mm and the labels of its regions."""
+    with reading(file, "BIDS derivatives"):
+        return _matrix(field, inside(file, _root(file)), labelled)
+
+
+def _matrix(field: str, file: Path, labelled: bool) -> Part:
     if file.name.endswith("_relmat.sparse.tsv"):
         raise ValueError(f"{file}: sparse matrices are not read: write it dense, as *_relmat.dense.tsv")
     if not file.name.endswith(_RELMAT):
@@ -120,11 +132,17 @@ def _measure(file: Path) -> str:
 
 def _applicable(file: Path, suffix: str) -> Iterator[list[Path]]:
     """Files of a suffix that apply to a file by the inheritance principle: a list for each folder, the nearest first."""
-    root = next((p for p in file.parents if (p / "dataset_description.json").is_file()), file.parent)
+    root = _root(file)
     entities = set(file.name.split("_")[:-1])
     for folder in (p for p in file.parents if p == root or root in p.parents):
         found = [p for p in sorted(folder.glob(f"*{suffix}")) if p.name.split("_")[-1] == suffix]
         yield [p for p in found if set(p.name.split("_")[:-1]) <= entities]
+
+
+def _root(file: Path) -> Path:
+    """The folder of the dataset that a file belongs to, which nothing it names may leave; else its own, or that of `net`."""
+    near = file.parent.parent if file.parent.name == "net" else file.parent
+    return next((p for p in file.parents if (p / "dataset_description.json").is_file()), near)
 
 
 def _sidecar(file: Path) -> dict[str, Any]:
@@ -134,7 +152,7 @@ def _sidecar(file: Path) -> dict[str, Any]:
         if len(found) > 1:
             raise ValueError(f"{found[0]} and {found[1].name} both apply to {file}: BIDS allows one in each folder")
         for sidecar in found:
-            facts, missing = _json(sidecar) | facts, False
+            facts, missing = _json(inside(sidecar, _root(file))) | facts, False
     if missing:
         raise FileNotFoundError(
             f"{file} has no sidecar {file.name.split('_relmat')[0]}_relmat.json, which BEP017 requires; "
@@ -144,10 +162,8 @@ def _sidecar(file: Path) -> dict[str, Any]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    try:
+    with reading(file, "JSON"):
         facts = json.loads(file.read_text("utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{file}: cannot be read as JSON: {error}") from None
     if not isinstance(facts, dict):
         raise ValueError(f"{file}: expected a JSON object with names and values")
     return facts
@@ -155,26 +171,29 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _node_labels(file: Path, facts: dict[str, Any]) -> Labels | None:
     """Labels by way of the table of node indices, or of the one atlas; None if nothing names any."""
-    named = facts.get("NodeIndicesFile")
+    named, atlases = facts.get("NodeIndicesFile"), facts.get("NodeFiles") or []
+    atlases = atlases if isinstance(atlases, list) else [atlases]
+    for link in [*atlases, "-" if named is None else named]:
+        if not isinstance(link, str) or not link:
+            raise ValueError(f"the sidecar of {file} names {link!r}, expected the path of a file")
     if named is None:
         found = next((found for found in _applicable(file, "nodeindices.tsv") if found), [])
         if len(found) > 1:
             raise ValueError(f"{found[0]} and {found[1].name} both apply to {file}: name one as NodeIndicesFile")
-        index_file = found[0] if found else None
+        index_file = inside(found[0], _root(file)) if found else None
     else:
         index_file = _resolve(named, file)
-    atlases = facts.get("NodeFiles") or []
-    atlases = [atlases] if isinstance(atlases, str) else list(atlases)
     if index_file is None:
         if len(atlases) > 1:
             raise ValueError(f"{file}: NodeFiles names {len(atlases)} files, which needs a *_nodeindices.tsv")
         return label_tuple(_names(_resolve(atlases[0], file)).values(), str(atlases[0])) if atlases else None
     table = _columns(index_file, "matrix_index")
     order = table["matrix_index"]
+    place = {index: i for i, index in enumerate(order)}
     if sorted(order) != sorted(map(str, range(len(order)))):
         raise ValueError(f"{index_file}: matrix_index is not 0 to {len(order) - 1}, each once")
     labels = table.get("label") or table.get("name") or _looked_up(table, index_file, atlases, file)
-    return label_tuple([labels[order.index(str(i))] for i in range(len(order))], str(index_file))
+    return label_tuple([labels[place[str(i)]] for i in range(len(order))], str(index_file))
 
 
 def _looked_up(table: dict[str, list[str]], index_file: Path, atlases: list[str], file: Path) -> list[str]:
@@ -198,12 +217,12 @@ def _names(atlas: Path) -> dict[str, str]:
 
 def _resolve(link: str, file: Path) -> Path:
     """The table that a sidecar names: by a URI within the dataset, or from the folder of the file it describes."""
-    root = next((p for p in file.parents if (p / "dataset_description.json").is_file()), file.parent)
+    root = _root(file)
     target = root / link.removeprefix("bids::") if link.startswith("bids::") else file.parent / link
     target = target.with_name(target.name.partition(".")[0] + ".tsv")  # an image has its names in a table beside it
     if not target.is_file():
         raise FileNotFoundError(f"the sidecar of {file} names {link!r}, but there is no {target}: pass labels=")
-    return target
+    return inside(target, root)
 
 
 def _columns(file: Path, needed: str) -> dict[str, list[str]]:
@@ -221,6 +240,7 @@ def _unit(unit: Any, file: Path) -> float:
 
 def _network(file: Path, labelled: bool) -> dict[str, Part]:
     """The network graph whose weights are in a file."""
+    root = _root(file)
     parts = {"weights": _network_matrix("weights", file)}
     distances = file.with_name(file.name.removesuffix("weights.tsv") + "distances.tsv")
     others = sorted(file.parent.glob("*_distances.tsv"))
@@ -237,19 +257,19 @@ def _network(file: Path, labelled: bool) -> dict[str, Part]:
             continue
         if not table.is_file():
             raise FileNotFoundError(f"{file.with_suffix('.json')} names {link!r}, but there is no {table}")
-        name = f"{field} in {table}"
+        name = f"{field} in {inside(table, root)}"
         if field == "labels":
             rows = [line.split("\t")[0] for line in read_lines(table, name) if line.strip()]
             parts["labels"] = Part(None, label_tuple(rows, name), name)
         else:
             nodes, units = read_part("centres", table), table.with_suffix(".json")
-            scale = _unit(_json(units).get("Units"), units) if units.is_file() else 1.0
+            scale = _unit(_json(inside(units, root)).get("Units"), units) if units.is_file() else 1.0
             parts["centres"] = nodes._replace(value=nodes.value * scale)
     return parts
 
 
 def _network_matrix(field: str, file: Path) -> Part:
-    part, facts = read_part(field, file), _network_sidecar(file)
+    part, facts = read_part(field, inside(file, _root(file))), _network_sidecar(file)
     size = facts["NumberOfRows"], facts["NumberOfColumns"]
     if part.value.shape != size:
         raise ValueError(f"{part.name} has shape {part.value.shape}, but its sidecar says {size}")
@@ -260,7 +280,7 @@ def _network_sidecar(file: Path) -> dict[str, Any]:
     sidecar = file.with_suffix(".json")
     if not sidecar.is_file():
         raise FileNotFoundError(f"{file} has no sidecar {sidecar.name}, which BEP034 requires")
-    facts = _json(sidecar)
+    facts = _json(inside(sidecar, _root(file)))
     for key in ("NumberOfRows", "NumberOfColumns", "CoordsRows", "CoordsColumns"):
         if key not in facts:
             raise ValueError(f"{sidecar} has no {key!r}, which BEP034 requires")

@@ -1,6 +1,8 @@
 """The fields of a connectome on their way in, from arguments or files: what each may be, and what to say if it is not."""
 
 import difflib
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +20,10 @@ _MEND = {
     "lengths": "put 0 where there is no tract",
     "centres": "give x, y, z in mm for every region, or leave centres out",
 }
+
+
+class WrongKindError(TypeError, ValueError):
+    """Not of the kind that was expected: a TypeError of an argument, a ValueError of a file, and both read the same."""
 
 
 class Part(NamedTuple):
@@ -42,7 +48,7 @@ def to_part(field: str, value: Any, name: str) -> Part:
     if not isinstance(value, jax.Array):
         value = numbers(value, name)
     elif not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise TypeError(f"{name} has dtype {value.dtype}, expected real numbers")
+        raise WrongKindError(f"{name} has dtype {value.dtype}, expected real numbers")
     return Part(value, labels, name)
 
 
@@ -57,7 +63,9 @@ def numbers(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         for index, entry in np.ndenumerate(array):
             if not isinstance(entry, (int, float, np.bool_, np.integer, np.floating)):
-                raise TypeError(f"{name}: entry {at(index)} is {entry!r}, expected a real number; labels go in labels=")
+                raise WrongKindError(
+                    f"{name}: entry {at(index)} is {entry!r}, expected a real number; labels go in labels="
+                )
     return array.astype(np.float64)
 
 
@@ -87,10 +95,48 @@ def check(parts: Mapping[str, Part]) -> Labels:
     return labels
 
 
+def of_files(parts: Mapping[str, Part], symmetric: str | None = None) -> dict[str, Any]:
+    """Arguments of `Connectome` from files, which may hold one half of what is symmetric."""
+    return arguments(mirrored(parts, symmetric))
+
+
 def arguments(parts: Mapping[str, Part]) -> dict[str, Any]:
     """Arguments of `Connectome`, checked here, where the names of the files are still known."""
     labels = check(parts)
     return {"labels": labels} | {field: part.value for field, part in parts.items() if field != "labels"}
+
+
+def mirrored(parts: Mapping[str, Part], half: str | None) -> dict[str, Part]:
+    """Parts of a file, with matrices of which it has one half made whole; without `half`, a warning of such matrices.
+
+    Args:
+        parts: of a connectome, or one matrix.
+        half: 'upper' or 'lower', where all values stand.
+    """
+    if half not in (None, "upper", "lower"):
+        raise ValueError(f"symmetric is 'upper' or 'lower', where the values stand, or left out, got {half!r}")
+    whole = dict(parts)
+    for field, part in parts.items():
+        shape = np.shape(part.value)
+        if field in ("labels", "centres") or len(shape) != 2 or shape[0] != shape[1]:
+            continue
+        value = np.asarray(part.value)
+        halves = {"upper": np.triu(value, 1), "lower": np.tril(value, -1)}
+        if half is not None and not np.array_equal(value, value.T):
+            empty = halves["lower" if half == "upper" else "upper"]
+            if empty.any():
+                i, j = np.argwhere(empty)[0]
+                raise ValueError(f"{part.name}: entry {at((i, j))} is {value[i, j]:g}, zero where symmetric={half!r}")
+            whole[field] = part._replace(value=value + halves[half].T)
+        for there, other in (("upper", "lower"), ("lower", "upper")):
+            if half is None and shape[0] > 2 and halves[there].any() and not halves[other].any():
+                warnings.warn(
+                    f"{part.name} has values in its {there} half alone, and is taken as directed: if it is half of a symmetric "
+                    f"matrix, as MRtrix writes it without -symmetric, symmetric={there!r} of Connectome.load and "
+                    "gyrax.io.read_matrix makes it whole",
+                    stacklevel=4,
+                )
+    return whole
 
 
 def check_square(part: Part) -> None:
@@ -119,6 +165,20 @@ def check_values(part: Part, rows: Labels | None, columns: Labels | None, mend: 
         )
 
 
+def check_finite(value: np.ndarray, rows: Labels, name: str) -> None:
+    """No entry of a table is missing or infinite, also as the float it will be kept as."""
+    bad = np.argwhere(~(np.abs(value) <= jnp.finfo(jnp.result_type(float)).max))
+    if len(bad):
+        i, j = bad[0]
+        raise ValueError(f"{name}: entry {at(bad[0])} of {rows[i]!r} is {value[i, j]:g}, expected a finite number")
+
+
+def whole(value: np.ndarray) -> np.ndarray:
+    """Which numbers are whole and fit an index of 32 bits; larger ones would wrap around."""
+    with np.errstate(invalid="ignore"):
+        return (np.abs(value.astype(float)) < 2**31) & (value == np.round(value))
+
+
 def check_same(one: Labels, two: Labels, name_one: str, name_two: str, what: str = "region") -> None:
     """The labels of two things are the same, in the same order; `what` they are of, for the error."""
     if len(one) != len(two):
@@ -135,14 +195,15 @@ def label_tuple(labels: Any, name: str) -> Labels:
     labels = (labels,) if isinstance(labels, str) else tuple(labels)
     for i, label in enumerate(labels):
         if not isinstance(label, str):
-            raise TypeError(f"{name}: label {i} is {label!r}, expected text: str(label) makes it so")
+            raise WrongKindError(f"{name}: label {i} is {label!r}, expected text: str(label) makes it so")
     labels = tuple(str(label).strip() for label in labels)
+    first: dict[str, int] = {}
     for i, label in enumerate(labels):
         if not label or not label.isprintable():
             raise ValueError(f"{name}: label {i} is {label!r}, expected a name of printable characters")
-        if label in labels[:i]:
+        if first.setdefault(label, i) != i:
             raise ValueError(
-                f"{name}: {label!r} is both label {labels.index(label)} and label {i}, "
+                f"{name}: {label!r} is both label {first[label]} and label {i}, "
                 "expected a name of its own for every region"
             )
     return labels
@@ -181,15 +242,16 @@ def indices(regions: Any, labels: Labels) -> list[int]:
                 raise ValueError(f"region {i} is out of range: the regions are 0 to {n - 1}")
         index = [int(i) % n for i in asked]
     elif all(isinstance(label, str) for label in asked):
-        unknown = [str(label) for label in asked if label not in labels]
+        places = {label: i for i, label in enumerate(labels)}
+        unknown = [str(label) for label in asked if label not in places]
         if unknown:
             raise ValueError(f"there is no region {unknown[0]!r}: {closest(unknown[0], labels)}")
-        index = [labels.index(label) for label in asked]
+        index = [places[label] for label in asked]
     else:
         raise TypeError(f"subset takes labels, indices or a boolean mask, got {asked.dtype} such as {asked[0]!r}")
-    for place, i in enumerate(index):
-        if i in index[:place]:
-            raise ValueError(f"region {labels[i]!r} is asked for twice")
+    twice = [i for i, count in Counter(index).items() if count > 1]
+    if twice:
+        raise ValueError(f"region {labels[twice[0]]!r} is asked for twice")
     return index
 
 

@@ -1,16 +1,16 @@
 """Gains, sensors and region maps, as The Virtual Brain and Brainstorm keep them."""
 
-import bz2
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .arrays import load, read_array
-from .fields import label_tuple
-from .tables import cells_of, existing, read_lines, to_numbers
+from .arrays import read_array
+from .fields import check_finite, label_tuple, whole
+from .npy import load_npy
+from .reading import existing
+from .text import cells_of, floats, read_lines, to_numbers
 
 File = str | os.PathLike[str]
 
@@ -41,6 +41,7 @@ def read_gain(path: File, variable: str | None = None) -> Float[np.ndarray, "sen
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "gain.txt"
         >>> _ = file.write_text("1 2 4\n0 1 3\n")
         >>> read_gain(file).shape
@@ -68,10 +69,11 @@ def read_sensors(path: File) -> Sensors:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError, TypeError: with the name of the file: another number of columns, a name that two sensors have, or
-            an entry that is no number.
+            an entry that is no finite number.
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "eeg.txt"
         >>> _ = file.write_text("Fz 60 0 95\nCz -5 0 120\n")
         >>> read_sensors(file).names
@@ -79,24 +81,15 @@ def read_sensors(path: File) -> Sensors:
     """
     path = existing(path)
     name = f"sensors in {path}"
-    cells, numbers = cells_of(_lines(path, name), name)
+    cells, numbers = cells_of(read_lines(path, name), name)
     if len(cells[0]) not in (4, 7):
         raise ValueError(
             f"{name}: line {numbers[0]} has {len(cells[0])} entries, expected label x y z, or label x y z ox oy oz"
         )
     value = to_numbers([row[1:] for row in cells], numbers, name)
-    return Sensors(
-        label_tuple([row[0] for row in cells], name), value[:, :3], value[:, 3:] if len(cells[0]) == 7 else None
-    )
-
-
-def _lines(path: Path, name: str) -> list[str]:
-    if path.suffix != ".bz2":
-        return read_lines(path, name)
-    try:
-        return bz2.decompress(path.read_bytes()).decode("utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{name}: cannot be read as .bz2: {error}") from None
+    names = label_tuple([row[0] for row in cells], name)
+    check_finite(value, names, name)
+    return Sensors(names, value[:, :3], value[:, 3:] if len(cells[0]) == 7 else None)
 
 
 def read_region_map(path: File) -> Int[np.ndarray, " vertex"]:
@@ -108,6 +101,7 @@ def read_region_map(path: File) -> Int[np.ndarray, " vertex"]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "map.txt"
         >>> _ = file.write_text("0 0 1 2")
         >>> read_region_map(file).tolist()
@@ -115,15 +109,18 @@ def read_region_map(path: File) -> Int[np.ndarray, " vertex"]:
     """
     path = existing(path)
     name = f"region map in {path}"
-    if path.suffix == ".npy":
-        value = np.asarray(load(path))
+    if path.suffix.lower() == ".npy":
+        value = load_npy(path)
     else:
-        words = [cell for line in _lines(path, name) for cell in line.replace(",", " ").split()]
-        value = to_numbers([[word] for word in words], list(range(1, len(words) + 1)), name)
+        words = [(word, i) for i, line in enumerate(read_lines(path, name)) for word in line.replace(",", " ").split()]
+        try:
+            value = np.array(floats([word for word, _ in words], 0, 1, name))
+        except ValueError:  # once more, with the line
+            value = np.array([floats([word], i, i + 1, name)[0] for word, i in words])
     value = value.ravel() if value.ndim == 2 and 1 in value.shape else value
     if value.ndim != 1 or not len(value) or value.dtype.kind not in "iuf":
         raise ValueError(f"{name}: expected one number a vertex, got {value.dtype} of shape {value.shape}")
-    wrong = np.flatnonzero(~(value == np.round(value)) | (value < -1))
+    wrong = np.flatnonzero(~whole(value) | (value < -1))
     if len(wrong):
         raise ValueError(
             f"{name}: vertex {wrong[0]} is in region {value[wrong[0]]:g}, expected a whole number from 0 on, or -1"

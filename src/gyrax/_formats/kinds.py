@@ -4,6 +4,7 @@ from pathlib import Path
 
 from . import bids
 from .fields import Part
+from .hdf5 import SUFFIXES, read_hdf5
 from .matlab import read_mat_fields
 from .tables import find, read_npz, read_part
 from .tvb import read_zip
@@ -15,9 +16,11 @@ def read_parts(path: Path, labelled: bool = False) -> dict[str, Part]:
         return bids.read_parts(path, labelled=labelled)
     if path.is_dir():
         return {field: read_part(field, file) for field, file in find(path).items()}
-    readers = {".npz": read_npz, ".zip": read_zip, ".mat": read_mat_fields}
-    if path.suffix in readers:
-        return readers[path.suffix](path)
+    readers, suffix = {".npz": read_npz, ".zip": read_zip, ".mat": read_mat_fields}, path.suffix.lower()
+    if suffix in SUFFIXES:
+        return read_hdf5(path, labelled=labelled)
+    if suffix in readers:
+        return readers[suffix](path)
     return {"weights": read_part("weights", path)}
 
 

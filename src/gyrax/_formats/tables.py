@@ -1,36 +1,28 @@
 """Connectomes as tables: a folder of tsv, csv, txt and npy files, one such file, or an npz."""
 
-import csv
 import difflib
-import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .fields import FIELDS, Labels, Part, at, closest, label_tuple, numbers, table_labels, to_part
+from .fields import FIELDS, Labels, Part, label_tuple, numbers, table_labels, to_part
+from .npy import load_npy, load_npz
+from .reading import inside
+from .text import cells_of, parse, read_lines
 
 SUFFIXES = (".tsv", ".csv", ".txt", ".npy")
-_MISSING = ("", "na", "n/a", "nan", "null", "none")
-
-
-def existing(path: str | os.PathLike[str]) -> Path:
-    """The path, if something is there."""
-    path = Path(path)
-    if not path.exists():
-        near = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise FileNotFoundError(f"there is no {path}" + (f": {closest(path.name, sorted(near))}" if near else ""))
-    return path
+#: Endings of data that a folder of tables may hold and that are not read from it.
+_FOREIGN = (".mat", ".npz", ".h5", ".hdf5", ".xlsx", ".xls", ".ods", ".dat", ".gz", ".bz2", ".zip", ".parquet", ".pkl")
 
 
 def write_connectome(path: Path, labels: Labels, arrays: Mapping[str, Any]) -> None:
     """Writes what `Connectome.save` is asked to."""
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         np.savez_compressed(path, labels=np.array(labels), **arrays)
         return
-    if path.suffix in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES:
         raise ValueError(f"cannot save to {path}: give an .npz file, or a folder for tables")
     path.mkdir(parents=True, exist_ok=True)
     ours = [path / f"{field}.tsv" for field in arrays] + [path / "labels.txt"]
@@ -42,15 +34,17 @@ def write_connectome(path: Path, labels: Labels, arrays: Mapping[str, Any]) -> N
         )
     for field, value in arrays.items():
         np.savetxt(path / f"{field}.tsv", value, fmt="%.17g" if value.itemsize == 8 else "%.9g", delimiter="\t")
-    (path / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    lines = [f'"{label}"' for label in labels] if _quoted(labels) else labels  # of which one pair is taken away again
+    (path / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def candidates(folder: Path) -> dict[str, list[Path]]:
-    """The files of a folder that belong to a connectome, by field."""
+    """The files of a folder that belong to a connectome, by field; in upper or lower case."""
     files: dict[str, list[Path]] = {field: [] for field in FIELDS}
     for file in sorted(folder.iterdir()):
-        field = "lengths" if file.stem == "tract_lengths" else file.stem  # The Virtual Brain's name
-        if field in files and file.suffix in (SUFFIXES if field != "labels" else (".txt",)):
+        stem = file.stem.lower()
+        field = "lengths" if stem == "tract_lengths" else stem  # The Virtual Brain's name
+        if field in files and file.suffix.lower() in SUFFIXES:
             files[field].append(file)
     return files
 
@@ -61,8 +55,13 @@ def find(folder: Path) -> dict[str, Path]:
     for several in files.values():
         if len(several) > 1:
             raise ValueError(f"{folder} has both {several[0].name} and {several[1].name}: keep one of them")
-    found = {field: several[0] for field, several in files.items() if several}
-    check_names([file.stem for file in folder.iterdir() if file.suffix in SUFFIXES], found, folder)
+    found = {field: inside(several[0], folder) for field, several in files.items() if several}
+    there = sorted(file for file in folder.iterdir() if file.is_file())
+    for file in there:
+        field = file.name.lower().partition(".")[0].removeprefix("tract_")
+        if field in FIELDS and field not in found and file.suffix.lower() in _FOREIGN:
+            raise ValueError(f"{file} would be passed over: in a folder, {field} are one of {', '.join(SUFFIXES)}")
+    check_names([file.stem.lower() for file in there if file.suffix.lower() in SUFFIXES], found, folder)
     return found
 
 
@@ -79,105 +78,39 @@ def check_names(names: list[str], found: Iterable[str], where: Path) -> None:
 
 def read_npz(path: Path) -> dict[str, Part]:
     """The fields that an npz has."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names, found = arrays.files, {field: arrays[field] for field in FIELDS if field in arrays.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as err:  # numpy does not say which file
-        raise ValueError(f"{path}: cannot be read as .npz: {err}") from None
+    names, found = load_npz(path, FIELDS)
     check_names(names, found, path)
-    return {field: to_part(field, value, f"{field} in {path}") for field, value in found.items()}
+    return {field: to_part(field, found[field], f"{field} in {path}") for field in FIELDS if field in found}
 
 
 def read_part(field: str, path: Path) -> Part:
     """One field from the file that holds it."""
-    name = f"{field} in {path}"
-    if path.suffix == ".npy" and field != "labels":
-        try:
-            return Part(numbers(np.load(path, allow_pickle=False), name), None, name)
-        except (ValueError, EOFError) as err:
-            raise ValueError(f"{name}: cannot be read as .npy: {err}") from None
-    if path.suffix not in (".tsv", ".csv", ".txt"):
-        raise ValueError(f"{name}: cannot read {path.suffix or 'a folder'!r}, expected .tsv, .csv, .txt or .npy")
+    name, suffix = f"{field} in {path}", path.suffix.lower()
+    if suffix == ".npy":
+        array = load_npy(path)
+        return to_part("labels", array, name) if field == "labels" else Part(numbers(array, name), None, name)
+    if suffix not in (".tsv", ".csv", ".txt") or path.is_dir():
+        raise ValueError(
+            f"{name}: cannot read {'a folder' if path.is_dir() else path.suffix!r}, expected .tsv, .csv, .txt or .npy"
+        )
     lines = read_lines(path, name)
     if field == "labels":
-        while lines and not lines[-1].strip():
-            lines.pop()
-        return Part(None, label_tuple(lines, name), name)
+        return Part(None, label_tuple(_label_lines(lines, suffix, name), name), name)
     value, rows, columns = parse(lines, name)
     return Part(value, table_labels(rows, columns if field != "centres" else None, name), name)
 
 
-def read_lines(path: Path, name: str) -> list[str]:
-    """The lines of a text file."""
-    try:
-        return path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{name}: not text in UTF-8; save it as UTF-8, or as .npy") from None
+def _label_lines(lines: list[str], suffix: str, name: str) -> list[str]:
+    """One label a line; R puts each in quotes."""
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if lines and _quoted(lines):
+        lines = [line[1:-1] for line in lines]
+    cells = [] if suffix == ".txt" or not lines else cells_of(lines, name)[0]
+    if any(len(row) > 1 for row in cells):
+        raise ValueError(f"{name}: line 1 has {len(cells[0])} entries, expected one label a line")
+    return lines
 
 
-def parse(lines: list[str], name: str) -> tuple[np.ndarray, list[str] | None, list[str] | None]:
-    """A table of text to its numbers, and its first column and first line where they are labels."""
-    cells, numbers = cells_of(lines, name)
-    rows, columns = None, None
-    side = [row[0] for row in cells]
-    corner = not side[0] and len(side) > 1
-    # 0, 1, 2, ... in the first line look like numbers; pandas writes them so around an unlabelled table
-    counted = cells[0] == side and all(c.isdecimal() for c in side[1:]) and sorted(set(side[1:]), key=int) == side[1:]
-    if _is_text(cells[0][corner:]) or (corner and counted):
-        columns = cells.pop(0)
-    if cells and len(cells[0]) > 1 and (_is_text([row[0] for row in cells]) or (corner and columns)):
-        rows = [row.pop(0) for row in cells]
-        columns = columns and columns[1:]
-    return to_numbers(cells, numbers[-len(cells) :], name), rows, columns
-
-
-def cells_of(lines: list[str], name: str) -> tuple[list[list[str]], list[int]]:
-    """The cells of each line that has any, all lines of one length, and the number of each line in the file."""
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    while numbered and numbered[0][1].startswith("#"):  # MRtrix and numpy write comments on top
-        numbered.pop(0)
-    if not numbered:
-        raise ValueError(f"{name}: the file is empty")
-    numbers, texts = [number for number, _ in numbered], [line for _, line in numbered]
-    mark = next((mark for mark in "\t;," if mark in texts[0]), None)
-    split = csv.reader(texts, delimiter=mark) if mark else map(str.split, texts)
-    cells = [[cell.strip() for cell in row] for row in split]
-    if len(cells[0]) + 1 == len(cells[-1]) and _is_text(cells[0]):  # R leaves the corner out
-        cells[0].insert(0, "")
-    if all(len(row) > 1 and not row[-1] for row in cells):  # a mark at the end of each line
-        cells = [row[:-1] for row in cells]
-    for number, row in zip(numbers, cells, strict=False):
-        if len(row) != len(cells[0]):
-            raise ValueError(
-                f"{name}: line {number} has {len(row)} entries, line {numbers[0]} has {len(cells[0])}; "
-                "every line needs the same number"
-            )
-    return cells, numbers
-
-
-def to_numbers(cells: list[list[str]], lines: list[int], name: str) -> np.ndarray:
-    """The cells as numbers; `lines` says where in the file each row stands."""
-    value = np.empty((len(cells), len(cells[0]) if cells else 0))
-    for i, row in enumerate(cells):
-        for j, cell in enumerate(row):
-            try:
-                value[i, j] = float("nan" if cell.lower() in _MISSING else cell)
-            except ValueError:
-                hint = "; write decimals with a point" if cell.replace(",", "").isdigit() else ""
-                raise TypeError(
-                    f"{name}: entry {at((i, j))} (line {lines[i]} of the file) is {cell!r}, expected a number{hint}"
-                ) from None
-    return value
-
-
-def _is_text(cells: list[str]) -> bool:
-    """Whether most cells are neither numbers nor missing: labels, then, and not numbers with a slip of the pen."""
-
-    def text(cell: str) -> bool:
-        try:
-            float(cell)
-        except ValueError:
-            return cell.lower() not in _MISSING
-        return False
-
-    return 2 * sum(map(text, cells)) > len(cells)
+def _quoted(lines: Iterable[str]) -> bool:
+    return all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines)

@@ -2,32 +2,35 @@
 
 import bz2
 import difflib
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from .fields import Part, label_tuple
-from .tables import cells_of, parse, to_numbers
+from .reading import check_members, reading, unpack
+from .text import cells_of, decode, parse, to_numbers
 
 # a folder or a subject may stand in front: connectivity_76/weights.txt, sub-01_weights.txt
 _MEMBERS = {"weights": ("weights",), "lengths": ("tract_lengths", "lengths"), "centres": ("centres", "centers")}
 
 
 def read_zip(path: Path) -> dict[str, Part]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {
-                name: PurePosixPath(name.lower().removesuffix(".bz2")).stem
-                for name in archive.namelist()
-                if not name.endswith("/") and not name.startswith("__MACOSX")
-            }
-            found = _find_members(members, path)
-            texts = {name: _text(archive, name, path) for name in found.values()}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: cannot be read as .zip: {error}") from None
+    with reading(path, ".zip"), zipfile.ZipFile(path) as archive:
+        check_members(archive, path, text=True)
+        members = {
+            name: PurePosixPath(name.lower().removesuffix(".bz2")).stem
+            for name in archive.namelist()
+            if not name.endswith("/") and not name.startswith("__MACOSX")
+        }
+        found = _find_members(members, path)
+        texts = {name: _text(archive, name, path) for name in found.values()}
     parts = {}
     for field, member in found.items():
         name, lines = f"{field} in {path / member}", texts[member].splitlines()
+        if field != "weights" and not texts[member].strip():
+            warnings.warn(f"{name} are not known: that file is empty", stacklevel=4)
+            continue
         parts[field] = _centres(lines, name) if field == "centres" else Part(parse(lines, name)[0], None, name)
     return parts
 
@@ -51,13 +54,11 @@ def _find_members(members: Mapping[str, str], path: Path) -> dict[str, str]:
 
 
 def _text(archive: zipfile.ZipFile, member: str, path: Path) -> str:
-    try:
-        data = archive.read(member)
-        return (bz2.decompress(data) if member.endswith(".bz2") else data).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path / member}: not text in UTF-8") from None
-    except (OSError, ValueError, RuntimeError, EOFError) as error:  # encrypted, or not as it says
-        raise ValueError(f"{path / member}: cannot be read: {error}") from None
+    with reading(path / member, "text"), archive.open(member) as packed:
+        if member.lower().endswith(".bz2"):
+            with bz2.open(packed) as inner:
+                return decode(unpack(inner, path), str(path / member))
+        return decode(unpack(packed, path), str(path / member))
 
 
 def _centres(lines: list[str], name: str) -> Part:

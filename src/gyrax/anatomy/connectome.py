@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._formats.fields import FIELDS, arguments, check, indices, to_part
+from .._formats.fields import FIELDS, check, indices, of_files, to_part
 from .._formats.kinds import read_field, read_parts
-from .._formats.tables import existing, write_connectome
+from .._formats.reading import existing
+from .._formats.tables import write_connectome
 from .._types import is_traced
 
 
@@ -58,15 +59,24 @@ class Connectome(eqx.Module):
         lengths: str | os.PathLike[str] | None = None,
         labels: str | os.PathLike[str] | None = None,
         centres: str | os.PathLike[str] | None = None,
+        *,
+        symmetric: Literal["upper", "lower"] | None = None,
     ) -> "Connectome":
         """Read a connectome from a folder, a file with all of it, or a single table of weights.
 
-        A folder holds `weights.*` and, where known, `lengths.*` (or `tract_lengths.*`), `centres.*` and `labels.txt`
+        A folder holds `weights.*` and, where known, `lengths.*` (or `tract_lengths.*`), `centres.*` and `labels.*`
         with one label a line; `*` is tsv, csv, txt or npy. An `.npz` holds arrays of the same names. Tables may carry
-        labels in their first line, first column, or both. The other arguments name files with what `path` lacks.
+        labels in their first line, first column, or both.
 
-        Read as well: zips of The Virtual Brain (`gyrax.io.read_tvb_zip`), MATLAB's `.mat` (`gyrax.io.read_mat`), and
-        files and folders of BIDS derivatives (`gyrax.io.read_bids_connectivity`).
+        Read as well: zips of The Virtual Brain (`gyrax.io.read_tvb_zip`), MATLAB's `.mat` (`gyrax.io.read_mat`), HDF5 files of
+        The Virtual Brain and TVB-O (`gyrax.io.read_hdf5`), and files and folders of BIDS derivatives
+        (`gyrax.io.read_bids_connectivity`).
+
+        Args:
+            path: the folder or file.
+            lengths, labels, centres: files with what `path` lacks.
+            symmetric: 'upper' or 'lower' where files have that half of symmetric matrices alone, as MRtrix writes them.
+                Without it, such matrices are read as they are, with a warning.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -84,7 +94,7 @@ class Connectome(eqx.Module):
             if field in parts:
                 raise ValueError(f"{field} are given twice: {path} has them already, and so has {file}")
             parts[field] = read_field(field, existing(file))
-        return cls(**arguments(parts))
+        return cls(**of_files(parts, symmetric))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an `.npz`, or to a folder of `.tsv` tables. `Connectome.load` gives the same connectome back.

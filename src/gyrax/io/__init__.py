@@ -2,9 +2,10 @@
 
 from .._formats.gains import Sensors, read_gain, read_region_map, read_sensors
 from .._formats.npz import write_npz
+from .._formats.reading import allowing
 from ..anatomy.leadfield import read_tvb_lead_field
 from .atlases import LabelImage, SurfaceLabels, read_annot, read_gifti_labels, read_label_image
-from .connectomes import read_bids_connectivity, read_mat, read_matrix, read_tvb_zip
+from .connectomes import read_bids_connectivity, read_hdf5, read_mat, read_matrix, read_tvb_zip
 from .export import parameters_frame, read_recordings, to_dataframe, to_gifti, to_netcdf, to_nifti, to_zarr
 from .export_mne import to_epochs, to_evoked, to_raw
 from .graphs import from_networkx, to_networkx
@@ -16,6 +17,7 @@ __all__ = [
     "LabelImage",
     "Sensors",
     "SurfaceLabels",
+    "allowing",
     "from_epochs",
     "from_evoked",
     "from_forward",
@@ -28,6 +30,7 @@ __all__ = [
     "read_bids_connectivity",
     "read_gain",
     "read_gifti_labels",
+    "read_hdf5",
     "read_label_image",
     "read_mat",
     "read_matrix",

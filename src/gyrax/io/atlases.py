@@ -4,14 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.parsers.expat import ExpatError
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from .._extras import need
-from .._formats.fields import closest, label_tuple
-from .._formats.tables import cells_of, existing, read_lines
+from .._formats.fields import closest, label_tuple, whole
+from .._formats.images import data_of, load_image
+from .._formats.reading import existing, reading
+from .._formats.text import cells_of, read_lines
 
 #: What files call vertices that are in no region.
 OUTSIDE = (
@@ -83,14 +84,14 @@ def read_gifti_labels(path: str | os.PathLike[str], outside: Sequence[str] | Non
         (('V1', 'V2'), [0, -1, 1, 1])
     """
     path = existing(path)
-    image = _load(path)
+    image = load_image(path)
     maps = [array.data for array in getattr(image, "darrays", []) if array.intent == 1002]  # NIFTI_INTENT_LABEL
     if len(maps) != 1 or not image.labeltable.labels:
         raise ValueError(
             f"{path} has {len(maps)} label maps and {_count(image)} labels: expected one map with its label table"
         )
     table = {int(label.key): str(label.label) for label in image.labeltable.labels}
-    return _regions(np.asarray(maps[0]).ravel(), table, outside, path)
+    return regions_of(np.asarray(maps[0]).ravel(), table, outside, path)
 
 
 def read_annot(path: str | os.PathLike[str], outside: Sequence[str] | None = None) -> SurfaceLabels:
@@ -117,26 +118,22 @@ def read_annot(path: str | os.PathLike[str], outside: Sequence[str] | None = Non
     """
     path = existing(path)
     freesurfer = need("nibabel", "io").freesurfer
-    try:
+    with reading(path, ".annot", Exception):  # nibabel raises just this one for a missing colour table
+        with path.open("rb") as file:
+            count = int.from_bytes(file.read(4), "big", signed=True)
+        if not 0 <= 8 * count <= path.stat().st_size:
+            raise ValueError(f"it claims {count} vertices, and has {path.stat().st_size} bytes")
         keys, _, names = freesurfer.read_annot(path)
-    except Exception as error:  # nibabel raises just this one for a missing colour table
-        raise ValueError(f"{path}: cannot be read as .annot: {error}") from None
-    return _regions(keys, {i: name.decode("utf-8") for i, name in enumerate(names)}, outside, path)
-
-
-def _load(path: Path) -> Any:
-    nibabel = need("nibabel", "io")
-    try:
-        return nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, ExpatError) as error:
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from None
+        table = {i: name.decode("utf-8") for i, name in enumerate(names)}
+    return regions_of(keys, table, outside, path)
 
 
 def _count(image: Any) -> int:
     return len(image.labeltable.labels) if hasattr(image, "labeltable") else 0
 
 
-def _regions(keys: np.ndarray, table: Mapping[int, str], outside: Sequence[str] | None, path: Path) -> SurfaceLabels:
+def regions_of(keys: np.ndarray, table: Mapping[int, str], outside: Sequence[str] | None, path: Path) -> SurfaceLabels:
+    """Indices of regions from the keys of a label table, those outside left out."""
     for name in outside or ():
         if name not in table.values():
             raise ValueError(f"{path} has no label {name!r}: {closest(name, table.values())}")
@@ -146,10 +143,10 @@ def _regions(keys: np.ndarray, table: Mapping[int, str], outside: Sequence[str] 
     strange = np.setdiff1d(keys, [-1, *table])  # FreeSurfer's -1 is a vertex that nothing is said about
     if len(strange):
         raise ValueError(f"{path}: vertex {np.argmax(keys == strange[0])} has the key {strange[0]}, which no label has")
-    index = np.full(len(keys), -1)
-    for i, key in enumerate(regions):
-        index[keys == key] = i
-    return SurfaceLabels(index, names)
+    if not regions:
+        raise ValueError(f"{path} has no region: {closest('', table.values())}")
+    place = np.minimum(np.searchsorted(regions, keys), len(regions) - 1)
+    return SurfaceLabels(np.where(np.asarray(regions)[place] == keys, place, -1), names)
 
 
 def read_label_image(
@@ -176,13 +173,17 @@ def read_label_image(
         >>> atlas.numbers, atlas.centres.tolist()
         ((5, 9), [[0.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
     """
-    name = "the label image"
+    name: str | Path = "the label image"
     if isinstance(image, (str, os.PathLike)):
-        name, image = str(image), _load(existing(image))
-    voxels = np.asarray(image.dataobj)
+        name = existing(image)
+        image = load_image(name)
+    if not hasattr(image, "dataobj"):
+        raise ValueError(f"{name} is no image of voxels, but {type(image).__name__}")
+    voxels = data_of(image, name)
+    name = str(name)
     if voxels.ndim == 4 and voxels.shape[3] == 1:
         voxels = voxels[..., 0]
-    if voxels.ndim != 3 or voxels.dtype.kind not in "biuf" or not np.array_equal(voxels, np.round(voxels)):
+    if voxels.ndim != 3 or voxels.dtype.kind not in "biuf" or not whole(voxels).all():
         raise ValueError(
             f"{name}: a label image has whole numbers (x, y, z), this has {voxels.dtype} of shape {voxels.shape}"
         )
@@ -193,6 +194,8 @@ def read_label_image(
     if not len(numbers):
         raise ValueError(f"{name} is zero everywhere: there is no region")
     affine = np.asarray(image.affine, float)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.matrix_rank(affine) < 4:
+        raise ValueError(f"{name}: its affine, from voxels to mm, is {affine.tolist()}")
     inside = np.argwhere(index >= 0)
     where, sizes = index[tuple(inside.T)], np.bincount(index[index >= 0])
     sums = [np.bincount(where, inside[:, axis]) for axis in range(3)]
@@ -222,6 +225,6 @@ def _lookup(path: Path) -> dict[int, str]:
         raise ValueError(f"{path} has the columns {', '.join(head)}: expected 'index' and 'name' among them")
     index, name = head.index("index"), head.index("name")
     for row, line in zip(rows, lines[1:], strict=True):
-        if not row[index].isdecimal():
+        if not row[index].isdecimal() or len(row[index]) > 18:
             raise ValueError(f"{path}: index {row[index]!r} in line {line} is no whole number")
     return {int(row[index]): row[name] for row in rows}

@@ -1,17 +1,16 @@
 """Connectomes and other matrices of regions, from the formats of the field."""
 
 import os
+from typing import Literal
 
 import numpy as np
 
 from .._formats import bids
-from .._formats.fields import (
-    arguments,
-    check_square,
-    check_values,
-)
+from .._formats.fields import check_square, check_values, mirrored, of_files
+from .._formats.hdf5 import read_hdf5 as read_hdf5_fields
 from .._formats.matlab import read_mat_fields
-from .._formats.tables import existing, read_part
+from .._formats.reading import existing
+from .._formats.tables import read_part
 from .._formats.tvb import read_zip
 from ..anatomy.connectome import Connectome
 
@@ -39,7 +38,7 @@ def read_tvb_zip(path: str | os.PathLike[str]) -> Connectome:
         >>> read_tvb_zip(file)
         Connectome(2 regions, density 1, weights 1 to 2, directed, centres)
     """
-    return Connectome(**arguments(read_zip(existing(path))))
+    return Connectome(**of_files(read_zip(existing(path))))
 
 
 def read_mat(
@@ -78,11 +77,48 @@ def read_mat(
         Connectome(2 regions, density 1, weights 1 to 2, directed, lengths 40 to 40 mm)
     """
     given = {"weights": weights, "lengths": lengths, "labels": labels, "centres": centres}
-    return Connectome(**arguments(read_mat_fields(existing(path), given)))
+    return Connectome(**of_files(read_mat_fields(existing(path), given)))
 
 
-def read_matrix(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def read_hdf5(path: str | os.PathLike[str], weights: str | None = None, lengths: str | None = None) -> Connectome:
+    """Read a connectome from an HDF5 file of The Virtual Brain or TVB-O. `Connectome.load` reads the same.
+
+    The Virtual Brain's have the datasets `weights`, `tract_lengths` (mm), `region_labels` and `centres`. TVB-O's have a group for each
+    matrix, dense or sparse, such as `edges/weight` and `edges/length`, and names of the regions in a YAML file of the same name
+    beside. Rows of both are targets.
+
+    Args:
+        path: the file.
+        weights: name of the dataset, or of the group in `edges`; by default 'weights' or 'weight'.
+        lengths: likewise; by default 'tract_lengths', 'lengths' or 'length'.
+
+    Raises:
+        FileNotFoundError: there is no such file, or none with the labels that it says it has.
+        ValueError: it cannot be read, has none or several that may be meant, lengths in another unit, parts in other files, or as
+            `Connectome`.
+        ImportError: h5py is not installed.
+
+    Example:
+        >>> import h5py, tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "connectivity.h5"
+        >>> with h5py.File(path, "w") as file:
+        ...     file["weights"], file["region_labels"] = [[0.0, 2.0], [1.0, 0.0]], ["V1", "V2"]
+        >>> read_hdf5(path).labels
+        ('V1', 'V2')
+    """
+    return Connectome(**of_files(read_hdf5_fields(existing(path), {"weights": weights, "lengths": lengths})))
+
+
+def read_matrix(
+    path: str | os.PathLike[str], *, symmetric: Literal["upper", "lower"] | None = None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
     r"""Read one square matrix over regions, such as functional connectivity, from a tsv, csv, txt or npy file.
+
+    Args:
+        path: the file.
+        symmetric: 'upper' or 'lower' where the file has that half of a symmetric matrix alone. Without it, such a matrix is read
+            as it is, with a warning.
 
     Returns:
         The matrix as float64, `(node, node)`, and the labels in its first line or first column, None if it has none.
@@ -100,7 +136,7 @@ def read_matrix(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ..
         (array([[0. , 0.5],
                [0.5, 0. ]]), ('V1', 'V2'))
     """
-    part = read_part("matrix", existing(path))
+    part = mirrored({"matrix": read_part("matrix", existing(path))}, symmetric)["matrix"]
     check_square(part)
     check_values(part, part.labels, part.labels, "every pair of regions needs a value", signed=True)
     return part.value, part.labels
@@ -141,4 +177,4 @@ def read_bids_connectivity(
         >>> read_bids_connectivity(folder)
         Connectome(2 regions, density 1, weights 2 to 2, symmetric)
     """
-    return Connectome(**arguments(bids.read_parts(existing(path), weights, lengths)))
+    return Connectome(**of_files(bids.read_parts(existing(path), weights, lengths)))

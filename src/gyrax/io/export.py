@@ -12,7 +12,8 @@ import xarray as xr
 
 from .._extras import need
 from .._formats.fields import closest
-from .._formats.tables import existing
+from .._formats.hdf5 import opened
+from .._formats.reading import check_size, existing, inside, reading
 from .._types import is_traced
 from ..network.network import Network
 from ..parameters.addresses import named_leaves
@@ -77,15 +78,18 @@ def read_recordings(path: File) -> dict[str, Recording]:
         ImportError: netCDF4 or zarr is not installed.
     """
     path = existing(path)
-    engine = "zarr" if path.is_dir() else "netcdf4"
     need("zarr" if path.is_dir() else "netCDF4", "io")
-    options: dict[str, Any] = {"consolidated": False} if path.is_dir() else {}
-    try:
-        tree = xr.open_datatree(path, engine=engine, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: cannot be read as {'zarr' if path.is_dir() else 'netCDF'}: {error}") from None
-    with tree:
+    if path.is_dir():
+        for file in path.rglob("*"):
+            inside(file, path)
+        options: dict[str, Any] = {"engine": "zarr", "consolidated": False}
+    else:
+        with opened(path, "netCDF") as store:
+            store.check(store.file)
+        options = {"engine": "netcdf4"}
+    with reading(path, "zarr" if path.is_dir() else "netCDF"), xr.open_datatree(path, **options) as tree:
         groups = {str(name): node.to_dataset() for name, node in tree.children.items()}
+        check_size(path, sum(data.nbytes for data in groups.values()), "what is in it")
         foreign = [name for name, data in groups.items() if "first_step" not in data.attrs]
         if foreign or not groups:
             raise ValueError(
@@ -136,15 +140,24 @@ def _recording(data: xr.Dataset) -> Recording:
     apart = ("time", "state", facts["channel"])
     axes = tuple((dim, tuple(data[dim].values.tolist())) for dim in dims if dim in data.coords and dim not in apart)
     values = data["values"].values
+    labels, period, dt, stamp = (
+        data["label"].values,
+        *(float(facts[f"{name}_ms"]) for name in ("period", "dt", "stamp")),
+    )
+    count = data.sizes.get(facts["channel"], len(labels))
+    if values.dtype.kind not in "biufc" or len(dims) > values.ndim or len(labels) != count:
+        raise ValueError(f"values of {values.dtype} and shape {values.shape} are no {dims} with {len(labels)} labels")
+    if not (0 < period < np.inf and 0 < dt < np.inf and np.isfinite(stamp)):
+        raise ValueError(f"samples are {period} ms apart, steps {dt} ms, stamped {stamp} ms off: expected finite times")
     return Recording(
         jnp.asarray(values, jnp.result_type(float) if values.dtype.kind == "f" else None),
         jnp.array(int(facts["first_step"])),
-        float(facts["period_ms"]),
-        float(facts["dt_ms"]),
-        float(facts["stamp_ms"]),
+        period,
+        dt,
+        stamp,
         dims,
         tuple(map(str, data["source"].values)),
-        tuple(map(str, data["label"].values)),
+        tuple(map(str, labels)),
         str(facts["channel"]),
         axes,
     )

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._extras import need
-from .._formats.arrays import read_array
+from .._formats.arrays import chosen, read_array, variables
 from .._formats.fields import label_tuple
-from .._formats.tables import existing
+from .._formats.matlab import labels_in
+from .._formats.reading import existing
 from ..recordings.recording import Recording
+from .functional import Series, is_image, series_of
 
 
 def from_raw(raw: Any, picks: Any = None, *, annotated: Literal["refuse", "keep"] = "refuse") -> Recording:
@@ -129,60 +131,104 @@ def read_series(
     variable: str | None = None,
     channel: str = "region",
     source: str = "series",
+    atlas: Any = None,
+    transpose: bool = False,
+    skip: int = 0,
 ) -> Recording:
     r"""Read time series from a table (`.tsv`, `.csv`, `.txt`), `.npy`, `.npz` or `.mat`: a row a sample, a column a channel.
 
-    Names in the first line of a table are the labels. A column `time_ms` has the times, as `to_dataframe` writes them.
+    Names in the first line of a table are the labels, as are those beside the numbers of an `.npz` or `.mat` ('labels',
+    'region_names', ...). A column `time_ms` has the times, as `to_dataframe` writes them.
+
+    Images are read by nibabel. BOLD (`.nii`, `.nii.gz`) and surfaces (`.func.gii`) are averaged over the regions of an atlas, as
+    are grayordinates (`.dtseries.nii`); parcels (`.ptseries.nii`) have their labels. Without an atlas, series of surfaces and
+    grayordinates are of vertices. Times are those of the file, but for `.func.gii`, which says none.
 
     Args:
         path: the file.
-        period: ms between samples (1000 times a TR in s); not needed with a column `time_ms`.
+        period: ms between samples (1000 times a TR in s); not needed where the file says it.
         labels: of the columns; channel_0, ... (or region_0, ...) where the file has none either.
         variable: of an `.npz` or `.mat`. By default the only matrix that the file has.
         channel: what the columns are: 'region' or 'sensor'.
         source: what was measured.
+        atlas: of BOLD, a label image or what `read_label_image` gives, moved by nilearn if it lies in other voxels of the same space;
+            of `.func.gii`, a label file or what `read_gifti_labels` or `read_annot` gives; of `.dtseries.nii`, a `.dlabel.nii`.
+        transpose: rows are channels, and columns samples.
+        skip: samples to leave out at the beginning, such as those without values before a steady state. Times stay what they are.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError, TypeError: with its name: values that are no numbers or not finite, with channels and times, labels that
-            do not fit, times that are not evenly spaced, or no period.
+            do not fit, times that are not evenly spaced, no period, or a region of the atlas that the images do not have.
+        ImportError: nibabel (or nilearn, to move an atlas) is not installed.
 
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "sub-01_timeseries.tsv"
-        >>> _ = file.write_text("V1\tV2\n0.5\t0.1\n0.7\t0.0\n0.2\t0.3\n")
-        >>> read_series(file, period=720.0)
+        >>> _ = file.write_text("V1\tV2\nn/a\tn/a\n0.5\t0.1\n0.7\t0.0\n0.2\t0.3\n")
+        >>> read_series(file, period=720.0, skip=1)
         Recording(time: 3, region: 2; series every 720 ms)
     """
     path = existing(path)
     name = f"series in {path}"
-    values, columns = _table(path, variable, name)
-    begin = 0.0
-    if columns is not None and "time_ms" in columns:
-        at = columns.index("time_ms")
-        begin, spacing = _spacing(values[:, at], name)
+    found = _series(path, variable, name, atlas, transpose)
+    values, columns, begin = found.values, found.labels or None, found.begin
+    if found.period is not None and found.period > 0:
+        spacing = _tidy(_decimal(found.period))
         if period is not None and abs(spacing - period) > 1e-3 * period:
             raise ValueError(f"{name}: samples are {spacing:g} ms apart, not period = {period:g} ms")
-        values, columns = np.delete(values, at, 1), [c for c in columns if c != "time_ms"]
         period = spacing if period is None else period
+    if period is None:
+        raise ValueError(f"{name}: how far apart are the samples? give period= in ms")
+    if labels is not None and columns is not None and list(labels) != list(columns):
+        named = ", ".join(columns[:5])
+        raise ValueError(f"{name}: the file calls its columns {named}, ..., labels= something else: leave one out")
+    if not 0 <= skip < max(len(values), 1):
+        raise ValueError(f"{name}: there are {len(values)} samples, and skip={skip}")
+    values, begin = values[skip:], begin + skip * period
+    return _recording(
+        values, begin, period, (source,), columns if labels is None else labels, found.channel or channel, name
+    )
+
+
+def _series(path: Path, variable: str | None, name: str, atlas: Any, transpose: bool) -> Series:
+    if is_image(path):
+        if variable is not None or transpose:
+            raise ValueError(
+                f"{name}: images have neither variables nor another order: leave variable= and transpose= out"
+            )
+        return series_of(path, atlas)
+    if atlas is not None:
+        raise ValueError(f"{name}: only images are averaged over the regions of an atlas, leave atlas= out")
+    rows = columns = None
+    if path.suffix.lower() in (".npz", ".mat"):
+        there = variables(path)
+        values, columns = np.asarray(chosen(there, variable, path)), labels_in(there, path)
+        if columns is not None and values.shape[1 - transpose :][:1] != (len(columns),):
+            hint = ": transpose=True?" if len(columns) in values.shape else ""
+            raise ValueError(f"{name}: it has {len(columns)} labels, and values of shape {values.shape}{hint}")
+    else:
+        values, rows, columns = read_array(path, variable, name)
+        rows, columns = (columns, rows) if transpose else (rows, columns)
+    values = values.T if transpose else values
+    if rows is not None and rows != [str(i) for i in range(len(rows))] and not transpose:
+        raise ValueError(
+            f"{name}: its lines are called {rows[0]!r}, {rows[-1]!r}, ...: a line is a sample, transpose it (transpose=True)"
+        )
+    return _timed(values, columns, name)
+
+
+def _timed(values: np.ndarray, columns: list[str] | None, name: str) -> Series:
+    """With times from a column `time_ms`, if there is one."""
+    when: tuple[float, float | None] = (0.0, None)
+    if columns is not None and "time_ms" in columns:
+        at = columns.index("time_ms")
+        when = _spacing(values[:, at], name)
+        values, columns = np.delete(values, at, 1), [c for c in columns if c != "time_ms"]
     for column in columns or ():
         if column.lower() in ("time", "times", "t", "time_s", "seconds"):
             raise ValueError(f"{name}: is the column {column!r} times? Call it time_ms if it has ms, or take it out")
-    if period is None:
-        raise ValueError(f"{name}: how far apart are the samples? give period= in ms")
-    if labels is not None and columns is not None and list(labels) != columns:
-        named = ", ".join(columns[:5])
-        raise ValueError(f"{name}: the file calls its columns {named}, ..., labels= something else: leave one out")
-    return _recording(values, begin, period, (source,), columns if labels is None else labels, channel, name)
-
-
-def _table(path: Path, variable: str | None, name: str) -> tuple[np.ndarray, list[str] | None]:
-    values, rows, columns = read_array(path, variable, name)
-    if rows is not None and rows != [str(i) for i in range(len(rows))]:
-        raise ValueError(
-            f"{name}: its lines are called {rows[0]!r}, {rows[-1]!r}, ...: a line is a sample, transpose it"
-        )
-    return values, columns
+    return Series(values, "", tuple(columns or ()), *when)
 
 
 def _spacing(times: np.ndarray, name: str) -> tuple[float, float]:
@@ -242,7 +288,7 @@ def _recording(
     count = values.shape[-1]
     labels = [f"{channel}_{i}" for i in range(count)] if labels is None else labels
     if len(labels) != count:
-        turned = ": transpose it?" if len(labels) == values.shape[-2] else ""
+        turned = ": transpose it? (transpose=True of read_series)" if len(labels) == values.shape[-2] else ""
         raise ValueError(f"{name}: there are {len(labels)} labels, and {count} columns{turned}")
     labels = label_tuple(labels, f"labels of {name}")
     _check_finite(values, labels, begin + period * np.arange(values.shape[-2]), name)
@@ -263,13 +309,18 @@ def _recording(
 
 
 def _check_finite(values: np.ndarray, labels: tuple[str, ...], times: np.ndarray, name: str) -> None:
-    bad = np.asarray(np.reshape(~np.isfinite(values), (-1, len(times), len(labels))).any(0))  # whatever the trial
+    good = (
+        np.abs(values.astype(float)) <= jnp.finfo(jnp.result_type(float)).max
+    )  # a float64 may be infinite as a float32
+    bad = np.asarray(np.reshape(~good, (-1, len(times), len(labels))).any(0))  # whatever the trial
     channels = np.flatnonzero(bad.any(0))
     if len(channels):
         where = "; ".join(f"{labels[i]} at {_times(np.flatnonzero(bad[:, i]), times)}" for i in channels[:3])
         more = f"; and {len(channels) - 3} more" if len(channels) > 3 else ""
+        lead = int(np.argmin(bad.any(1)))
+        first = "" if bad[lead:].any() else f"leave the first {lead} samples out (skip= of read_series), "
         raise ValueError(
-            f"{name}: {len(channels)} of {len(labels)} are not finite: {where}{more}; interpolate or leave out"
+            f"{name}: {len(channels)} of {len(labels)} are not finite: {where}{more}; {first}interpolate or leave out"
         )
 
 
