@@ -1,5 +1,6 @@
 """What a function of a model returns, read in one place, and a loss as an objective on the real line."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._kinds import expect_function, refused
 from ..parameters.splitting import Fixed, join
 
 #: What a loss may name for least squares: an array of any shape, whose squares it is made of. No history has it.
@@ -84,6 +86,17 @@ def term_names(loss: Callable[..., Any], model: Any, key: Any) -> list[str]:
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
     return list(terms)
+
+
+def check_objective(model: Any, function: Any, argument: str, line: str) -> None:
+    """Refuses a class in place of a model, and what is no function of one.
+
+    Raises:
+        TypeError: with what to write.
+    """
+    if inspect.isclass(model) or isinstance(model, str):
+        raise refused("model", model, "a Network or any other Module", "gx.Network(model, coupling, connectome)")
+    expect_function(argument, function, line)
 
 
 class Objective(eqx.Module):

@@ -1,10 +1,11 @@
 """One loop that trains any Module against any loss."""
 
 import dataclasses
+import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._kinds import choice, expect, number, random_key, refused, whole
 from .._pictures import draw
 from ..parameters.splitting import Fixed, join, split
 from . import checkpoint as _checkpoint
 from .blocks import in_blocks
 from .descent import BLOCK, HOPELESS, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
-from .objective import Objective, term_names
+from .objective import Objective, check_objective, term_names
 
 
 @dataclasses.dataclass
@@ -100,7 +102,7 @@ def fit(
         optimiser: any optax optimiser; one that needs the loss (`optax.lbfgs`) is given it. A dict gives each free leaf its
             own: `{"model.w": optax.adam(0.05), "coupling": optax.adam(0.01)}`, by its name or that of what it is part of.
         steps: how many to take, those before a resumption included.
-        key: `jax.random.key(...)`; every step gets keys made from it and the step's number.
+        key: `jax.random.key(...)`, or a whole number as its seed; every step gets keys made from it and the step's number.
         realisations: the loss and its gradient are means over so many keys, computed side by side.
         noise: 'new' keys at every step, or 'common' ones at all.
         clip: gradients longer than this (over all free leaves, on the real line) are shortened to it.
@@ -127,9 +129,10 @@ def fit(
         >>> round(float(result.model.gamma), 2)
         -1.0
     """
+    _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, clip, seconds, validation)
     began = time.perf_counter()
-    key = jax.random.key(0) if key is None else key
+    key = random_key("key", 0 if key is None else key)
     free, fixed = split(model, spec)
     if starts is not None:
         free = _stacked(starts, spec, fixed)
@@ -189,6 +192,25 @@ def _losses(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
     return {"loss": f"{np.min(record['loss'][-1]):.4g}", "best": f"{float(carry.best_loss.min()):.4g}"}
 
 
+def _check_kinds(
+    model: Any, loss: Any, optimiser: Any, validation: Any, starts: Any, checkpoint: Any, progress: Any
+) -> None:
+    """Refuses what is of another kind."""
+    check_objective(model, loss, "loss", "lambda model, key: ...")
+    for name, value in optimiser.items() if isinstance(optimiser, Mapping) else [("optimiser", optimiser)]:
+        argument = "optimiser" if value is optimiser else f"optimiser[{name!r}]"
+        if not (hasattr(value, "init") and hasattr(value, "update")) or inspect.isclass(value):
+            rate = value if isinstance(value, int | float) and value > 0 else 0.01
+            raise refused(argument, value, "an optimiser of optax", f"optax.adam({rate})")
+    if validation is not None and not isinstance(validation, Validation):
+        keys = value if isinstance(value := validation, int) and value > 0 else 4
+        raise refused("validation", validation, "noise to be judged on", f"gx.Validation(keys={keys})")
+    if starts is not None and not isinstance(starts, Sequence):
+        raise refused("starts", starts, "a list of models", "gx.best(found, model, count=4)")
+    expect("checkpoint", checkpoint, (str, os.PathLike, None), "the name of a file", "'fit.ckpt'")
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
+
+
 def _check(
     steps: int,
     realisations: int,
@@ -199,14 +221,14 @@ def _check(
     seconds: float | None,
     validation: Validation | None,
 ) -> None:
-    for name, value in (("steps", steps), ("realisations", realisations), ("patience", patience)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is a whole number from 1 on, got {value}")
-    for name, value, allowed in (("noise", noise, ("new", "common")), ("nonfinite", nonfinite, ("skip", "raise"))):
-        if value not in allowed:
-            raise ValueError(f"{name} is one of {allowed}, got {value!r}")
+    whole("steps", steps)
+    whole("realisations", realisations)
+    if patience is not None:
+        whole("patience", patience)
+    choice("noise", noise, ("new", "common"))
+    choice("nonfinite", nonfinite, ("skip", "raise"))
     for name, value in (("clip", clip), ("seconds", seconds)):
-        if value is not None and not value > 0:
+        if value is not None and not number(name, value) > 0:
             raise ValueError(f"{name} is a positive number, got {value}")
     if validation is not None and validation.every > steps:
         raise ValueError(

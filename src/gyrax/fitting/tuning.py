@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._kinds import expect, number, shown, whole
 from .._pictures import draw
 from .._types import State
 from ..monitors import AbstractMonitor
@@ -119,8 +121,12 @@ def tune(
         >>> [round(float(result.history["FIC.activity"][i]), 2) for i in (0, -1)]
         [0.15, 0.25]
     """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
+    whole("steps", steps)
+    number("period", period, unit="ms")
     began = time.perf_counter()
-    named = _named(rules, steps)
+    named = _named(rules)
     states = {name: rule.init(network) for name, rule in named.items()}
     if isinstance(start, TuneResult):
         states |= _remembered(start.states, states)
@@ -144,12 +150,10 @@ def tune(
     return TuneResult(carry.network, history, carry.final, carry.states, period, seconds, stopped)
 
 
-def _named(rules: Any, steps: int) -> dict[str, AbstractRule]:
+def _named(rules: Any) -> dict[str, AbstractRule]:
     """The rules by the names of their classes, numbered where there are several."""
-    if steps < 1:
-        raise ValueError(f"steps is a whole number from 1 on, got {steps}")
-    if isinstance(rules, AbstractRule) or not len(rules):
-        raise ValueError(f"rules is a list of one rule at least, such as [gx.FIC()]; got {rules!r}")
+    if isinstance(rules, AbstractRule) or not isinstance(rules, Sequence) or isinstance(rules, str) or not rules:
+        raise ValueError(f"rules is a list of one rule at least, such as [gx.FIC()]; got {shown(rules)}")
     named: dict[str, AbstractRule] = {}
     for rule in rules:
         if not isinstance(rule, AbstractRule):
