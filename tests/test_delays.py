@@ -129,7 +129,7 @@ def test_rounded_delays_are_not_set_free(small_connectome):
     net = network(small_connectome, gx.Delay(3.0))
     with pytest.raises(ValueError, match=r"delay\.speed is free, but these delays round to whole steps"):
         gx.split(net, gx.select(net, "delay.speed"))
-    moving = network(small_connectome, gx.Delay(3.0, interpolation="linear"))
+    moving = network(small_connectome, gx.Delay(3.0, bounds=(1.0, 16.0), interpolation="linear"))
     gx.split(moving, gx.select(moving, "delay.speed"))
 
 

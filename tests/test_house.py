@@ -16,6 +16,8 @@ SOURCE = Path(gyrax.__file__).parent
 #: A room may import from itself and from those before it.
 ROOMS = [
     "_types",
+    "_kinds",
+    "_ranges",
     "_extras",
     "_progress",
     "_pictures",

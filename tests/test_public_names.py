@@ -33,7 +33,11 @@ def public(namespace: types.ModuleType) -> list[str]:
 def described(namespace: types.ModuleType, name: str) -> str:
     """A name with the names of its arguments, in their order: those after * by name alone, those with = may be left out."""
     what = getattr(namespace, name)
-    if not callable(what) or not what.__module__.startswith("gyrax"):
+    if (
+        not callable(what)
+        or not what.__module__.startswith("gyrax")
+        or (inspect.isclass(what) and issubclass(what, Warning))
+    ):
         return name
     shown, named = [], False
     for parameter in inspect.signature(what).parameters.values():

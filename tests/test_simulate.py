@@ -233,9 +233,12 @@ def test_non_finite_states_are_reported_with_time_and_region(small_connectome, k
         def encode(self, x):
             return jnp.tanh(x)
 
+    def later(model, gamma):  # which a linear model would not be built with
+        return eqx.tree_at(lambda m: m.gamma, model, jnp.asarray(gamma))
+
     coupling = Saturating(source="x", strength=0.01)
     growth = np.array([-1.0, -1.0, 2.0, -1.0, -1.0])
-    net = gx.Network(Explosive(gamma=growth), coupling, small_connectome)
+    net = gx.Network(later(Explosive(), growth), coupling, small_connectome)
     with pytest.warns(RuntimeWarning, match=r"not finite from \d+ ms on, first in C:"):
         run = gx.simulate(net, duration=100.0, dt=1.0, start=np.ones((1, 5)))
     values = np.asarray(run["raw"].values)[:, 0, 2]

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from jaxtyping import Array
 
 from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli
+from ._ranges import UnitWarning
 from .anatomy import Connectome, LeadField, Sparse, Surface
 from .couplings import AbstractCoupling
 from .delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
@@ -84,6 +85,7 @@ __all__ = [
     "Surface",
     "Tie",
     "TuneResult",
+    "UnitWarning",
     "Validation",
     "best",
     "ceiling",

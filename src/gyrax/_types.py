@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
@@ -22,6 +25,32 @@ class Channels(NamedTuple):
 
     dim: str
     labels: tuple[str, ...]
+
+
+def owned(value: Any, dtype: Any = None) -> Array:
+    """An array that shares no memory with what it is made of: what becomes of a user's buffer later changes no model.
+
+    Example:
+        >>> buffer = np.zeros(2)
+        >>> kept = owned(buffer)
+        >>> buffer[:] = 1.0
+        >>> kept.tolist()
+        [0.0, 0.0]
+    """
+    # `jnp.asarray` takes a NumPy buffer over as it is. JAX's own arrays never change; what holds some is not copied by NumPy.
+    if not isinstance(value, jax.Array) and not is_traced(*jax.tree.leaves(value)):
+        value = np.array(value)
+    return jnp.asarray(value, dtype)
+
+
+def is_known(*values: Any) -> bool:
+    """Whether all are arrays of numbers that can be told: not filters, placeholders of shapes, or what JAX traces."""
+    return all(isinstance(value, np.ndarray | jax.Array) and not isinstance(value, Tracer) for value in values)
+
+
+def has_shape(*values: Any) -> bool:
+    """Whether all have a shape, as arrays, tracers and placeholders have, and leaves of a filter have not."""
+    return all(isinstance(getattr(value, "shape", None), tuple) for value in values)
 
 
 def is_traced(*values: Any) -> bool:

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ._kinds import choice, number, refused
+from ._ranges import SPEED, check_usual
 from ._types import Matrix, Parameter, is_traced
 from .anatomy.connectome import Connectome
 from .parameters.declaring import Parametric, parameter
@@ -55,6 +57,24 @@ class Spans:
         return np.isfinite(self.low)
 
 
+def as_bounds(bounds: Any) -> tuple[float, float] | None:
+    """Two plain numbers, or None.
+
+    Raises:
+        TypeError: for anything else.
+
+    Example:
+        >>> as_bounds(np.array([1.0, 20.0]))
+        (1.0, 20.0)
+    """
+    if bounds is None:
+        return None
+    if not isinstance(bounds, tuple | list | np.ndarray) or len(bounds) != 2:
+        raise refused("bounds", bounds, "the shortest and the longest delay in ms", "(1.0, 50.0)")
+    shortest, longest = (number("bounds", bound, unit="ms") for bound in bounds)
+    return shortest, longest
+
+
 class AbstractDelay(Parametric):
     """How long what one region sends takes to another.
 
@@ -66,15 +86,14 @@ class AbstractDelay(Parametric):
         spans: what the bounds come to for every connection; the network fills it in.
     """
 
-    bounds: tuple[float, float] | None = eqx.field(default=None, static=True, kw_only=True)
+    bounds: tuple[float, float] | None = eqx.field(default=None, converter=as_bounds, static=True, kw_only=True)
     interpolation: Literal["nearest", "linear", "cubic"] = eqx.field(default="nearest", static=True, kw_only=True)
     spans: Spans | None = eqx.field(default=None, static=True, kw_only=True, repr=False)
 
     def __check_init__(self):
         if self.bounds is not None and not 0 <= self.bounds[0] <= self.bounds[1] < math.inf:
             raise ValueError(f"bounds are (shortest, longest) delay in ms, got {self.bounds}")
-        if self.interpolation not in _SAMPLES:
-            raise ValueError(f"interpolation is one of {', '.join(_SAMPLES)}; got {self.interpolation!r}")
+        choice("interpolation", self.interpolation, tuple(_SAMPLES))
 
     @abc.abstractmethod
     def times(self, connectome: Connectome) -> Matrix:
@@ -111,6 +130,38 @@ class AbstractDelay(Parametric):
     def _now(self, connectome: Connectome) -> np.ndarray:
         """The delays in double precision."""
         return np.asarray(self.times(connectome), float)
+
+    def check_gradient(self, name: str) -> None:
+        """Whether what the delays depend on has a gradient.
+
+        Raises:
+            ValueError: if they round to whole steps.
+        """
+        if self.interpolation == "nearest":
+            raise ValueError(
+                f"{name} is free, but these delays round to whole steps and have no gradient: give the delay "
+                "interpolation='linear', and bounds=(shortest, longest) in ms for what the fit may try"
+            )
+
+    def check_movable(self, name: str) -> None:
+        """Whether there is room to change the delays.
+
+        Args:
+            name: of what is to change, for the sentence.
+
+        Raises:
+            ValueError: if every connection's bounds are what its delay is now, as without `bounds=`; with some that would do.
+        """
+        if self.spans is None or self.bounds is None:
+            return
+        low, high = (x[self.spans.connected] for x in (self.spans.low, self.spans.high))
+        if low.size and high.max() > 0 and (low == high).all():
+            # half and twice of what they are, in two digits
+            suggested = ", ".join(f"{float(f'{x:.2g}'):g}" for x in (self.bounds[0] / 2, 2 * self.bounds[1]))
+            raise ValueError(
+                f"{name} is to change, but these delays were given no room to: they are {self.bounds[0]:.4g} to "
+                f"{self.bounds[1]:.4g} ms now; give the delay bounds=(shortest, longest) in ms, such as bounds=({suggested})"
+            )
 
     def reach(self, dt: float) -> tuple[np.ndarray, np.ndarray]:
         """Fewest and most whole steps back that each connection may read, `(target, source)`; 0 and 0 where there is none."""
@@ -198,8 +249,11 @@ class Delay(AbstractDelay):
     def __check_init__(self):
         if self.speed.ndim:
             raise ValueError(f"speed is one number in mm/ms, got shape {self.speed.shape}")
-        if not is_traced(self.speed) and not self.speed > 0:
-            raise ValueError(f"speed is a positive number in mm/ms, got {float(self.speed)}")
+        if not is_traced(self.speed):
+            speed = float(np.asarray(self.speed))
+            if not speed > 0:
+                raise ValueError(f"speed is a positive number in mm/ms, got {speed}")
+            check_usual(speed, SPEED)
 
     def times(self, connectome: Connectome) -> Matrix:
         if connectome.lengths is None:

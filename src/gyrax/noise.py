@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ._types import Parameter, State
-from .couplings import as_names
+from ._kinds import reals
+from ._types import Parameter, State, owned
 from .memory import AbstractMemory
-from .parameters.declaring import Parametric, as_parameter, parameter
+from .parameters.declaring import Parametric, array_of, names_of, parameter
 from .parameters.domains import Positive
 
 
@@ -29,8 +29,8 @@ class AbstractNoise(Parametric):
             covariance between regions is mixing @ mixing.T: `gx.noise.factor` makes a mixing of a covariance.
     """
 
-    states: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
-    mixing: Float[Array, "node source"] | None = eqx.field(default=None, converter=as_parameter, kw_only=True)
+    states: tuple[str, ...] | None = eqx.field(default=None, converter=names_of("states"), static=True, kw_only=True)
+    mixing: Float[Array, "node source"] | None = eqx.field(default=None, converter=array_of("mixing"), kw_only=True)
     #: Names of inputs that it adds to in place of states, for noise that can.
     inputs: ClassVar[tuple[str, ...] | None] = None
 
@@ -98,7 +98,7 @@ class OrnsteinUhlenbeck(AbstractNoise, AbstractMemory):
     """
 
     inputs: tuple[str, ...] | None = eqx.field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None, converter=as_names, static=True, kw_only=True
+        default=None, converter=names_of("inputs"), static=True, kw_only=True
     )
     sigma: Parameter = parameter(0.01, domain=Positive(), doc="standard deviation, of a state per ms or of an input")
     tau: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="time constant of its memory")
@@ -133,7 +133,7 @@ def factor(covariance: Any) -> Float[Array, "node source"]:
         >>> White(sigma=0.01, mixing=mixing).mixing.shape
         (2, 2)
     """
-    matrix = np.asarray(covariance, float)
+    matrix = reals("covariance", covariance)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a covariance is (node, node), got shape {matrix.shape}")
     size = np.abs(matrix).max(initial=0)
@@ -142,7 +142,7 @@ def factor(covariance: Any) -> Float[Array, "node source"]:
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     if values.min(initial=0) < -1e-6 * size:
         raise ValueError(f"a covariance has no negative eigenvalue, got {values.min():.3g}")
-    return jnp.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T, jnp.result_type(float))
+    return owned((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T, jnp.result_type(float))
 
 
 def increments(

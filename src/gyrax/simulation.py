@@ -1,21 +1,28 @@
 """Runs a network: checks what was asked for, calls the engine, labels what it recorded."""
 
 import dataclasses
+import math
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import diffrax as dfx
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ._engine.prepare import Setup, resolve
 from ._engine.running import run
 from ._engine.starts import begin
-from ._steps import whole_steps
+from ._kinds import choice, expect, number, random_key, reals, refused
+from ._ranges import STEP, check_usual, warn
+from ._steps import MOST, whole_steps
 from ._types import State, is_traced
 from .monitors import AbstractMonitor, Raw
 from .network import Network
+from .parameters.declaring import time_constants
 from .recordings import Final, History, Recording, Run
 from .solvers import Heun
 
@@ -36,7 +43,9 @@ def simulate(
     """Simulates a network and records it.
 
     Works under `jit`, `grad` and `vmap`; a second call with the same shapes does not compile again, whatever the values
-    of the parameters.
+    of the parameters. (Within `jit` of your own, keep parameters arrays: of a Python number that `eqx.tree_at` puts in,
+    every value is compiled anew; `jnp.asarray(0.3)` is not.) A `gx.UnitWarning` tells of values that are likely to be in
+    another unit, and of a step longer than a time constant of the model.
 
     Args:
         network: what to run.
@@ -47,7 +56,7 @@ def simulate(
             without noise: steps as they need be, between the grid points of dt at which states are recorded and histories
             kept. Delayed input is interpolated to third order. Left out, steps of dt.
         monitors: what to record, by name; `{"raw": Raw()}` if left out, `{}` for nothing. One alone is called 'monitor'.
-        key: `jax.random.key(...)` for the noise. A run that goes on from `run.final` draws on from its key, unless given another.
+        key: `jax.random.key(...)` for the noise, or a whole number as its seed. A run that goes on from `run.final` draws on from its key, unless given another.
         start: `run.final` of an earlier run, to go on exactly, monitors included (with a stepsize_controller, which begins
             its steps anew, within its tolerances); a state `(state, node)`, which then has also been the state at all
             times before; a `gx.History`, or a recording of all states, which says what has; left out, the model's own start.
@@ -58,8 +67,9 @@ def simulate(
 
     Raises:
         ValueError: if duration or a period is no multiple of dt, a key is missing, names do not exist, shapes do not match,
-            a delay is outside of its bounds, or the solver needs more of the noise than its increments.
-        TypeError: for what is no monitor.
+            a delay is outside of its bounds, the run is shorter than a monitor's period, or the solver needs more of the
+            noise than its increments. Within `jax.shard_map` without `check_vma=False`, or on a mesh with explicit axes.
+        TypeError: for an argument of another kind, with what to write.
 
     Example:
         >>> import gyrax as gx
@@ -68,12 +78,17 @@ def simulate(
         >>> run["mean"].values.shape
         (10, 1, 84)
     """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    dt = number("dt", dt, unit="ms")
     if not dt > 0:
         raise ValueError(f"dt is a positive number of ms, got {dt}")
-    if autodiff not in ("reverse", "forward"):
-        raise ValueError(f"autodiff is 'reverse' or 'forward', got {autodiff!r}")
+    choice("autodiff", autodiff, ("reverse", "forward"))
+    network, start = _in_default_precision(network), _checked_start(start)
     solver = Heun() if solver is None else solver
     _check_solver(solver, stepsize_controller, network)
+    check_usual(dt, STEP)
+    if stepsize_controller is None and not isinstance(solver, dfx.AbstractImplicitSolver):
+        _check_fast_enough(network, dt)
     if isinstance(stepsize_controller, dfx.ConstantStepSize):
         stepsize_controller = None
     named = _named(monitors)
@@ -81,8 +96,11 @@ def simulate(
         raise ValueError(
             f"the earlier run had dt = {start.dt} ms and this has {dt}: a history cannot go on with another step"
         )
+    _check_devices(network, start, key)
     setup = resolve(network, named, solver, stepsize_controller, dt)
     steps = whole_steps(duration, dt, "duration")
+    _check_samples(setup, start, steps)
+    _check_late(network, start, steps, dt)
     horizon = None if gradient_horizon is None else whole_steps(gradient_horizon, dt, "gradient_horizon")
     key = _key(setup, start, key)
     found = _run(setup, begin(setup, start, key), key, steps, autodiff, horizon)
@@ -95,14 +113,114 @@ def _named(monitors: Any) -> dict[str, AbstractMonitor]:
     """The monitors by name."""
     if monitors is None:
         return {"raw": Raw()}
-    named = {"monitor": monitors} if isinstance(monitors, AbstractMonitor) else dict(monitors)
-    for name, monitor in named.items():
-        if not isinstance(monitor, AbstractMonitor):
-            raise TypeError(f"monitors['{name}'] is no monitor but {monitor!r}")
-    return named
+    if isinstance(monitors, AbstractMonitor):
+        return {"monitor": monitors}
+    if not isinstance(monitors, Mapping):
+        several = monitors if isinstance(monitors, list | tuple) else ()
+        listed = ", ".join(f'"{type(m).__name__.lower()}": {m!r}' for m in several if isinstance(m, AbstractMonitor))
+        line = "{" + (listed or '"raw": gx.monitors.Raw()') + "}"
+        raise refused("monitors", monitors, "a monitor or a dict of them by name", line)
+    for name, monitor in monitors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"monitors= is a dict by name, got the name {name!r}")
+        expect(f"monitors[{name!r}]", monitor, AbstractMonitor, "a monitor", "gx.monitors.Raw()")
+    return dict(monitors)
+
+
+def _check_devices(*inputs: Any) -> None:
+    """Refuses what JAX's loops do not take: batches whose devices are part of their type."""
+    for leaf in jax.tree.leaves(inputs):
+        kind = getattr(leaf, "aval", None) if is_traced(leaf) else None
+        mesh = getattr(getattr(kind, "sharding", None), "mesh", None)
+        if "Explicit" in str(getattr(mesh, "axis_types", "")):
+            raise ValueError(
+                "a run cannot be shared out over a mesh with explicit axes: "
+                'make it jax.make_mesh((n,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))'
+            )
+        # what varies over the axes of a `shard_map`, as JAX has called it
+        if getattr(kind, "vma", None) or getattr(getattr(kind, "mat", None), "varying", None):
+            raise ValueError(
+                "within jax.shard_map a run needs check_vma=False: write jax.shard_map(..., check_vma=False)"
+            )
+
+
+def _checked_start(start: Any) -> Any:
+    """What a run starts from, if it is something that one can start from; its arrays in the default precision."""
+    if start is None or isinstance(start, jax.Array):
+        return start
+    if isinstance(start, Final | History | Recording):
+        return _in_default_precision(start)
+    if isinstance(start, Run):
+        raise refused("start", start, "where a run ended", "run.final")
+    expect("start", start, (np.ndarray, list, tuple), "a state, a History, a Recording or run.final", "run.final")
+    return reals("start", start)
+
+
+def _in_default_precision(tree: Any) -> Any:
+    """The same with its floats as arrays of the default dtype: those set to Python's numbers, whose every value would be
+    compiled anew, and those made before jax_enable_x64 was switched.
+    """
+    dtype = jnp.result_type(float)
+
+    def off(leaf: Any) -> bool:
+        return type(leaf) is float or (eqx.is_inexact_array(leaf) and (leaf.dtype != dtype or _weak(leaf)))
+
+    if not any(map(off, jax.tree.leaves(tree))):
+        return tree
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if off(leaf) else leaf, tree)
+
+
+def _weak(leaf: Any) -> bool:
+    return bool(getattr(leaf, "weak_type", False))
+
+
+def _check_fast_enough(network: Network, dt: float) -> None:
+    """Warns of a step that is longer than a time constant of the model: explicit steps overshoot there, and stay finite."""
+    name, shortest = min(time_constants(network.model), key=lambda found: found[1], default=("", math.inf))
+    if shortest < dt * (1 - 1e-6):
+        warn(
+            f"dt = {dt:g} ms is longer than a time constant of the model, {shortest:.3g} ms (by {name}), so that steps "
+            f"overshoot and results may be wrong, though finite: take a tenth of it, {shortest / 10:.1g} ms"
+        )
+
+
+def _check_samples(setup: Setup, start: Any, steps: int) -> None:
+    """A first run is long enough for a sample; one that goes on, or with other monitors, may be short for some."""
+    short = [name for name, ear in setup.ears.items() if ear.period > steps]
+    if isinstance(start, Final) or not short:
+        return
+    period = setup.ears[short[0]].period * setup.dt
+    sentence = (
+        f"duration = {steps * setup.dt:g} ms is shorter than the period of '{short[0]}', {period:g} ms: it records nothing of "
+        "it; both are in ms, not in s"
+    )
+    if len(short) == len(setup.ears):
+        raise ValueError(sentence)
+    warn(sentence)
+
+
+def _check_late(network: Network, start: Any, steps: int, dt: float) -> None:
+    """A run that goes on from others ends at a step that 32 bits count, and a time that a stimulus can tell."""
+    if not isinstance(start, Final) or is_traced(start.step) or np.ndim(start.step):
+        last = steps
+    else:
+        last = int(start.step) + steps
+    if last > MOST:
+        raise ValueError(f"this run would end at step {last}, and runs that go on from each other count to {MOST}")
+    ends = np.asarray(last * dt, jnp.result_type(float))
+    if network.stimulus is not None and np.spacing(ends) > dt:
+        warn(
+            f"the run ends at {last * dt:g} ms, where {ends.dtype} tells times apart by {np.spacing(ends):.3g} ms, more than a step: "
+            'the stimulus is wrong there; switch jax.config.update("jax_enable_x64", True) on, or start it anew',
+            RuntimeWarning,
+        )
 
 
 def _check_solver(solver: dfx.AbstractSolver, controller: Any, network: Network) -> None:
+    expect("solver", solver, dfx.AbstractSolver, "a solver", "gx.solvers.Heun()")
+    kinds = (dfx.AbstractStepSizeController, None)
+    line = "diffrax.PIDController(rtol=1e-6, atol=1e-8)"
+    expect("stepsize_controller", controller, kinds, "a step size controller of diffrax", line)
     levy_area = getattr(solver, "minimal_levy_area", None)
     if network.noises and levy_area not in (None, dfx.AbstractBrownianIncrement):
         raise ValueError(
@@ -118,6 +236,7 @@ def _key(setup: Setup, start: Any, key: Any) -> Any:
     """The key of a run's noise: the one given, or that of the run it goes on from."""
     if isinstance(start, Final):
         key = start.key if key is None else key
+    key = None if key is None else random_key("key", key)
     noisy = ["this network"] if setup.network.noises else []
     noisy += [f"monitor '{name}'" for name, monitor in setup.monitors.items() if monitor.noisy]
     if noisy and key is None:

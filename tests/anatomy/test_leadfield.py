@@ -202,7 +202,7 @@ def test_what_does_not_fit_is_named(make, message):
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [
-        (MEG(gx.LeadField(GAIN, SENSORS, "ACB"), source="drive", period=1.0), "region 1 is 'C' in the lead field and 'B' in the network"),
+        (MEG(gx.LeadField(GAIN, SENSORS, tuple("ACB")), source="drive", period=1.0), "region 1 is 'C' in the lead field and 'B' in the network"),
         (MEG(gx.LeadField(GAIN[:, :2]), source="drive", period=1.0), "of 2 regions, the network of 3"),
         (MEG(gx.LeadField(GAIN), period=1.0), "MEG sees one state or output, not 2"),
         (MEG(gx.LeadField(GAIN), source="drive", period=1.0, covariance=1.0), "monitor 'monitor' has noise: give simulate a key"),

@@ -121,7 +121,7 @@ def test_patience_waits_for_validation(key):
 @pytest.mark.once
 def test_wrong_validations_are_refused():
     for wrong, name in ((dict(keys=0), "keys"), (dict(every=0), "every")):
-        with pytest.raises(ValueError, match=f"Validation: {name} is a whole number from 1 on, got 0"):
+        with pytest.raises(ValueError, match=f"{name} is a whole number from 1 on, got 0"):
             gx.Validation(**wrong)
     with pytest.raises(ValueError, match="validation looks every 30 steps, and the fit takes 20"):
         fit(validation=gx.Validation(every=30))

@@ -402,7 +402,7 @@ LABELS = list("ABDCE")
         (lambda: EIB(2 * TARGET, monitor=MEAN), ValueError, "no correlations, such as 1"),
         (lambda: EIB(np.nan * TARGET, monitor=MEAN), ValueError, "no correlations, such as nan"),
         (lambda: eib(window=1), ValueError, "a window of 1 samples"),
-        (lambda: eib(ramp=-1), ValueError, "ramp is a number of pieces"),
+        (lambda: eib(ramp=-1), ValueError, "ramp is a whole number from 0 on"),
         (
             lambda: quiet(network(), [EIB(pd.DataFrame(TARGET, LABELS, LABELS), monitor=MEAN)], steps=1),
             ValueError,

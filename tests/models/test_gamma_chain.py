@@ -46,5 +46,5 @@ def test_a_network_hears_it_like_any_state(small_connectome, key, rounding):
 def test_wrong_chains_are_named():
     with pytest.raises(ValueError, match="no 'V'"):
         gx.models.GammaChain(gx.models.WongWang(), "V")
-    with pytest.raises(ValueError, match="at least one stage"):
+    with pytest.raises(ValueError, match="stages is a whole number from 1 on, got 0"):
         gx.models.GammaChain(gx.models.WongWang(), "S", stages=0)

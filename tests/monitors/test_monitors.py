@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.monitors import Balloon, HRFBold, Raw, Subsample, TemporalAverage
+from gyrax.monitors import Balloon, HRFBold, Raw, Subsample, TemporalAverage, Window
 from toys import SLOPES, Clock, clock, drive
 
 NET = clock()
@@ -245,3 +245,23 @@ def test_a_monitor_tells_what_it_is():
     assert repr(TemporalAverage(source="S", period=10.0)) == "TemporalAverage(source=('S',), period=10.0)"
     assert "kappa=0.7 1/s" in repr(Balloon(source="S", period=720.0, kappa=0.7))
     assert Clock.outputs == ("drive", "quiet")
+
+
+def test_an_average_over_many_pieces_loses_nothing():
+    """As of a run of hours: 50 000 pieces of one average, in float32 too."""
+    pieces = 50_000
+    values = jnp.asarray(0.1 + 1e-3 * np.random.default_rng(0).normal(size=(pieces, 1, 1, 1)), float)
+
+    @jax.jit
+    def run(values):
+        def piece(state, x):
+            path, step = x
+            window = Window(path, path[0], step, step, None, 1.0, pieces, held=True)
+            return window.averages(state)
+
+        state, means = jax.lax.scan(piece, Window.nothing(values[0, 0]), (values, jnp.arange(1, pieces + 1)))
+        return state, means[-1]
+
+    state, mean = run(values)
+    np.testing.assert_allclose(np.asarray(mean, float).item(), np.asarray(values, float).mean(), rtol=2e-7)
+    assert not np.asarray(state).any()

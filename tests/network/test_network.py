@@ -1,6 +1,7 @@
 """The network: what it refuses and how it says so, how couplings add up, its diffrax terms, its delays."""
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +73,12 @@ class TwoRows(gx.couplings.Linear):
         return jnp.concatenate([total, total])
 
 
+def later(module, **values):
+    """The module with other values than it would take when it is built."""
+    (name,) = values
+    return eqx.tree_at(lambda m: getattr(m, name), module, jnp.asarray(values[name]))
+
+
 NAN, WHITE = np.array([1.0, np.nan, 1.0, 1.0]), gx.noise.White
 REFUSED = {
     "source": (
@@ -102,9 +109,9 @@ REFUSED = {
         dict(noise=WHITE(sigma=np.ones((4, 1)))),
         r"noise.sigma has shape \(4, 1\): .* \(4,\), or \(1, 1\) for one a noisy state",
     ),
-    "not finite": (Scalar(k=NAN), linear(), {}, "model.k is not finite: nan"),
-    "strength inf": (Scalar(), linear(strength=np.inf), {}, "coupling.coupling.strength is not finite: inf"),
-    "sigma nan": (Scalar(), linear(), dict(noise=WHITE(sigma=NAN)), "noise.sigma is not finite: nan"),
+    "not finite": (later(Scalar(), k=NAN), linear(), {}, "model.k is not finite: nan"),
+    "strength inf": (Scalar(), later(linear(), strength=np.inf), {}, "coupling.coupling.strength is not finite: inf"),
+    "sigma nan": (Scalar(), linear(), dict(noise=later(WHITE(), sigma=NAN)), "noise.sigma is not finite: nan"),
     "own weights": (
         Scalar(),
         {"far": linear(weights=np.ones((3, 3)))},

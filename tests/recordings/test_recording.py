@@ -35,7 +35,8 @@ def test_times_of_long_runs_keep_their_digits():
 
 
 def test_times_of_a_run_that_goes_on_late():
-    start = gx.simulate(NET, duration=0.1, dt=0.1, monitors={"every": Subsample(period=0.5)}).final
+    monitors = {"every": Subsample(period=0.5), "raw": gx.monitors.Raw()}  # or it would record nothing
+    start = gx.simulate(NET, duration=0.1, dt=0.1, monitors=monitors).final
     start = gx.Final(
         start.y, start.history, start.monitors, jnp.array(600_001, jnp.int32), None, 0.1, start.phases, start.kinds
     )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._types import owned
 from ..recordings import Final, History, Recording
 from .carry import Carry, Parts
 from .loops import inputs
@@ -67,7 +68,7 @@ def _state_and_history(setup: Setup, start: Any) -> tuple[Array, dict[str, Array
         start = History.of(start, network.model.states)
     if isinstance(start, History):
         return start.values[-1], dict(_sent_before(setup, start, expected))
-    y = network.start() if start is None else jnp.asarray(start, jnp.result_type(float))
+    y = network.start() if start is None else owned(start, jnp.result_type(float))
     if y.shape != expected:
         raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
     return y, dict.fromkeys(setup.delays)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._types import is_traced
+from .._types import is_traced, owned
 
 FIELDS = ("weights", "lengths", "labels", "centres")
 Labels = tuple[str, ...]
@@ -34,7 +34,7 @@ class Part(NamedTuple):
     name: str
 
     def to_jax(self) -> Array:
-        return jnp.asarray(self.value, dtype=float)
+        return owned(self.value, float)
 
 
 def to_part(field: str, value: Any, name: str) -> Part:

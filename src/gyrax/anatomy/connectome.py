@@ -1,6 +1,7 @@
 """Connectomes: which region reaches which, how strongly and how far, and the files they are kept in."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from .._formats.fields import FIELDS, check, indices, of_files, to_part
 from .._formats.kinds import read_field, read_parts
 from .._formats.reading import existing
 from .._formats.tables import write_connectome
+from .._kinds import choice, refused
+from .._ranges import LENGTH, check_usual
 from .._types import is_traced
 
 
@@ -45,11 +48,17 @@ class Connectome(eqx.Module):
     centres: Float[Array, "node 3"] | None
 
     def __init__(self, weights: Any, lengths: Any = None, labels: Any = None, centres: Any = None):
+        if weights is None:
+            raise refused("weights", None, "a matrix (target, source)", "np.ones((2, 2))")
+        if labels is not None and not isinstance(labels, Iterable):
+            raise refused("labels", labels, "one name a region", "['V1', 'V2']")
         given = dict(zip(FIELDS, (weights, lengths, labels, centres), strict=True))
         parts = {field: to_part(field, value, field) for field, value in given.items() if value is not None}
         self.labels = check(parts)
         self.weights = parts["weights"].to_jax()
         self.lengths = parts["lengths"].to_jax() if "lengths" in parts else None
+        if self.lengths is not None and not is_traced(self.lengths) and (longest := float(np.max(self.lengths))) > 0:
+            check_usual(longest, LENGTH)
         self.centres = parts["centres"].to_jax() if "centres" in parts else None
 
     @classmethod
@@ -133,14 +142,18 @@ class Connectome(eqx.Module):
             >>> Connectome([[0.0, 2.0], [8.0, 0.0]]).normalised("spectral").weights.tolist()
             [[0.0, 0.5], [2.0, 0.0]]
         """
+        choice("how", how, ("max", "region", "spectral"))
+        # First the largest comes near 1, or of each region: sums and eigenvalues of 1e30 or 1e-30 leave what a float32 holds.
+        # Whatever is divided by here is divided out again, so its gradient is none.
+        largest = jax.lax.stop_gradient(jnp.max(self.weights, axis=1 if how == "region" else None, keepdims=True))
+        root = _power_near_root(largest)
+        weights = self.weights / root / root
         if how == "max":
-            scale = jnp.max(self.weights, keepdims=True)
+            scale = jnp.max(weights, keepdims=True)
         elif how == "region":
-            scale = jnp.sum(self.weights, axis=1, keepdims=True)
-        elif how == "spectral":
-            scale = spectral_radius(self.weights)[None, None]
+            scale = jnp.sum(weights, axis=1, keepdims=True)
         else:
-            raise ValueError(f"how={how!r}: expected 'max', 'region' or 'spectral'")
+            scale = spectral_radius(weights)[None, None]
         if not is_traced(scale) and (bad := np.flatnonzero(np.asarray(scale) <= 0)).size:
             silent = ", ".join(repr(self.labels[i]) for i in bad[:5]) + ", ..." * (bad.size > 5)
             trouble = {
@@ -149,7 +162,7 @@ class Connectome(eqx.Module):
                 "spectral": "there is no loop, so the spectral radius is zero",
             }
             raise ValueError(f"cannot normalise by {how}: {trouble[how]}")
-        return eqx.tree_at(lambda c: c.weights, self, self.weights / scale)
+        return eqx.tree_at(lambda c: c.weights, self, weights / scale)
 
     def subset(self, regions: Any) -> "Connectome":
         """Keep some regions, in the order asked for.
@@ -264,6 +277,11 @@ def _perron(weights: Float[Array, "node node"]) -> Float[Array, " node"]:
     """The eigenvector of the eigenvalue that is the spectral radius; real, as the weights are not negative."""
     values, vectors = jnp.linalg.eig(weights)
     return jnp.abs(vectors[:, jnp.argmax(values.real)])
+
+
+def _power_near_root(x: Array) -> Array:
+    """The power of two near the square root, by which division is exact; 1 for 0. (What is near 3e38 has no 1 / x.)"""
+    return jnp.ldexp(jnp.ones_like(x), jnp.round(jnp.log2(jnp.where(x > 0, x, 1)) / 2).astype(int))
 
 
 def _span(values: np.ndarray) -> str:

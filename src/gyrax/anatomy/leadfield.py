@@ -10,7 +10,9 @@ from jaxtyping import Array, Float
 
 from .._formats.fields import closest
 from .._formats.gains import File, read_gain, read_region_map, read_sensors
-from .._types import is_traced
+from .._kinds import choice, reals
+from .._kinds import names as several
+from .._types import is_traced, owned
 
 
 class LeadField(eqx.Module):
@@ -51,11 +53,11 @@ class LeadField(eqx.Module):
         unit: str = "",
         nonfinite: Literal["refuse", "drop"] = "refuse",
     ):
-        gain = gain if is_traced(gain) else np.asarray(gain, float)
+        gain = reals("gain", gain)
         if gain.ndim not in (2, 3) or gain.shape[2:] not in ((), (3,)) or 0 in gain.shape:
             raise ValueError(f"a gain is (sensor, region) or (sensor, region, 3), got shape {gain.shape}")
         names = tuple(f"sensor_{i}" for i in range(len(gain))) if sensors is None else _names("sensor", sensors)
-        positions = None if positions is None else np.asarray(positions, float)
+        positions = None if positions is None else reals("positions", positions)
         shapes = {"sensors": (len(names), len(gain))}
         if regions is not None:
             shapes["regions"] = (len(_names("region", regions)), gain.shape[1])
@@ -64,8 +66,7 @@ class LeadField(eqx.Module):
                 raise ValueError(f"there are {got} names of {what}, and the gain has {expected}")
         if positions is not None and positions.shape != (len(gain), 3):
             raise ValueError(f"positions are (sensor, 3) = {(len(gain), 3)}, got shape {positions.shape}")
-        if nonfinite not in ("refuse", "drop"):
-            raise ValueError(f"nonfinite is 'refuse' or 'drop', got {nonfinite!r}")
+        choice("nonfinite", nonfinite, ("refuse", "drop"))
         if not is_traced(gain):
             bad = ~np.isfinite(gain).reshape(len(gain), -1).all(1)
             if bad.any() and nonfinite == "refuse":
@@ -78,9 +79,9 @@ class LeadField(eqx.Module):
                 raise ValueError("no sensor has a finite gain")
             gain, names = gain[~bad], tuple(name for name, b in zip(names, bad, strict=True) if not b)
             positions = None if positions is None else positions[~bad]
-        self.gain = jnp.asarray(gain, jnp.result_type(float))
+        self.gain = owned(gain, jnp.result_type(float))
         self.sensors, self.regions, self.unit = names, None if regions is None else tuple(regions), unit
-        self.positions = None if positions is None else jnp.asarray(positions, jnp.result_type(float))
+        self.positions = None if positions is None else owned(positions, jnp.result_type(float))
         self.orientation = _orientation(orientation, self.gain)
 
     @classmethod
@@ -116,7 +117,7 @@ class LeadField(eqx.Module):
             >>> LeadField.from_vertices([[1.0, 2.0, 4.0]], [0, 0, 1]).gain.tolist()
             [[3.0, 4.0]]
         """
-        gain, index = np.asarray(gain, float), np.asarray(getattr(region_of, "region_of", region_of))
+        gain, index = reals("gain", gain), np.asarray(getattr(region_of, "region_of", region_of))
         if index.ndim != 1 or index.dtype.kind not in "iu" or index.min(initial=0) < -1:
             raise ValueError(
                 f"region_of is a whole number a vertex, -1 for none, got {index.dtype} of shape {index.shape}"
@@ -126,7 +127,7 @@ class LeadField(eqx.Module):
         if gain.ndim not in (2, 3) or gain.shape[1] != len(index):
             raise ValueError(f"region_of has {len(index)} vertices, the gain is of shape {gain.shape}")
         if normals is not None:
-            normals = np.asarray(normals, float)
+            normals = reals("normals", normals)
             if gain.ndim != 3 or normals.shape != (len(index), 3):
                 raise ValueError(
                     f"normals of shape {normals.shape} need a free gain (sensor, {len(index)}, 3), this is {gain.shape}"
@@ -202,7 +203,7 @@ class LeadField(eqx.Module):
 def _orientation(orientation: Any, gain: Array) -> Array | None:
     if orientation is None:
         return None
-    orientation = jnp.asarray(orientation, jnp.result_type(float))
+    orientation = owned(reals("orientation", orientation), jnp.result_type(float))
     if gain.ndim != 3 or orientation.shape != (gain.shape[1], 3):
         raise ValueError(
             f"an orientation of shape {orientation.shape} needs a free gain (sensor, region, 3) of as many regions, "
@@ -214,7 +215,7 @@ def _orientation(orientation: Any, gain: Array) -> Array | None:
 
 
 def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(map(str, names))
+    names = several(f"{what}s", names)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"two {what}s are called {twice!r}")

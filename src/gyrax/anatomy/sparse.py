@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._types import Features, is_traced
+from .._types import Features, has_shape, is_known, owned
 
 #: What one more list costs, in places of a list: its sum is added where its row's first list stands.
 _ONE_MORE = 8
@@ -44,8 +44,8 @@ class Lists(eqx.Module):
         entries[lists, rank % length] = order
         # What fills up reads what the list reads anyway, so that no other row's NaN gets in.
         heard = np.append(columns, 0)[np.where(entries < len(rows), entries, entries[:, :1])]
-        self.entries, self.heard = (jnp.asarray(x, jnp.int32) for x in (entries, heard))
-        self.owners = jnp.asarray(np.repeat(np.arange(n), extra), jnp.int32)
+        self.entries, self.heard = (owned(x, jnp.int32) for x in (entries, heard))
+        self.owners = owned(np.repeat(np.arange(n), extra), jnp.int32)
 
     def spread(self, values: Float[Array, " connection"]) -> Float[Array, "list place"]:
         """A value a connection, at its place; zero where a list is filled up."""
@@ -86,7 +86,7 @@ class Sparse(eqx.Module):
         if bad := np.sum(~np.isfinite(matrix.data)):
             raise ValueError(f"{bad} of {matrix.nnz} weights are not finite")
         self.shape = matrix.shape
-        self.values = jnp.asarray(matrix.data, jnp.result_type(float))
+        self.values = owned(matrix.data, jnp.result_type(float))
         self.lists = Lists(matrix.row, matrix.col, matrix.shape[0])
 
     def sum(self, axis: int) -> Float[Array, " target"]:
@@ -95,8 +95,10 @@ class Sparse(eqx.Module):
         return self.lists.sums(self.lists.spread(self.values), jnp.ones((1, self.shape[1])))[0]
 
     def __repr__(self):
-        size = f"{self.shape[0]} x {self.shape[1]}, {self.values.size} connections"
-        if not eqx.is_array(self.values) or is_traced(self.values) or not self.values.size:
+        if not has_shape(self.values):
+            return super().__repr__()
+        size = f"{self.shape[0]} x {self.shape[1]}, {self.values.shape[-1]} connections"
+        if not is_known(self.values) or not self.values.size:
             return f"Sparse({size})"
         return f"Sparse({size}, weights {float(self.values.min()):.4g} to {float(self.values.max()):.4g})"
 

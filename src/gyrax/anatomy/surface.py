@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._kinds import names
+from .._types import has_shape, owned
 from .sparse import Lists
 
 
@@ -41,17 +43,19 @@ class Surface(eqx.Module):
 
     def __init__(self, region_of: Any, labels: Any = None):
         regions = np.asarray(region_of)
-        if regions.ndim != 1 or not len(regions) or regions.dtype.kind not in "iu" or regions.min() < 0:
+        whole = regions.dtype.kind in "iu"
+        if regions.ndim != 1 or not len(regions) or not whole or regions.min() < 0:
             raise ValueError(
                 "region_of gives the index of every vertex's region, whole numbers from 0 on; got "
-                f"{regions.dtype} of shape {regions.shape}" + (f" from {regions.min()}" if regions.size else "")
+                f"{regions.dtype} of shape {regions.shape}"
+                + (f" from {regions.min()}" if whole and regions.size else "")
             )
-        labels = [f"vertex_{i}" for i in range(len(regions))] if labels is None else labels
+        labels = [f"vertex_{i}" for i in range(len(regions))] if labels is None else names("labels", labels)
         if len(labels) != len(regions):
             raise ValueError(f"there are {len(regions)} vertices and {len(labels)} labels")
         self.labels = tuple(labels)
         counts = np.bincount(regions)
-        self.region_of, self.counts = jnp.asarray(regions, jnp.int32), jnp.asarray(counts, jnp.int32)
+        self.region_of, self.counts = owned(regions, jnp.int32), owned(counts, jnp.int32)
         self.members = Lists(regions, np.arange(len(regions)), len(counts))
 
     def mean(self, x: Float[Array, "row vertex"]) -> Float[Array, "row region"]:
@@ -64,4 +68,6 @@ class Surface(eqx.Module):
         return x[:, self.region_of]
 
     def __repr__(self):
+        if not has_shape(self.counts):
+            return super().__repr__()
         return f"Surface({len(self.labels)} vertices in {self.counts.shape[0]} regions)"

@@ -5,11 +5,14 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from .._kinds import expect
 from .._types import Features, Matrix, Sources
 from ..anatomy.connectome import Connectome
 from ..anatomy.sparse import Sparse
 from ..delays import AbstractDelay
-from ..parameters.declaring import Parametric, as_names, as_parameter
+from ..parameters.declaring import Parametric, array_of, name_of, names_of
+
+_weights = array_of("weights")
 
 
 class AbstractCoupling(Parametric):
@@ -24,14 +27,17 @@ class AbstractCoupling(Parametric):
         delay: this coupling's own; left out, the network's. `gx.NoDelay()` acts at once.
     """
 
-    source: tuple[str, ...] = eqx.field(converter=as_names, static=True, kw_only=True)
-    target: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
+    source: tuple[str, ...] = eqx.field(converter=name_of("source"), static=True, kw_only=True)
+    target: tuple[str, ...] | None = eqx.field(default=None, converter=names_of("target"), static=True, kw_only=True)
     weights: Matrix | Float[Array, "target source"] | Sparse | Connectome | None = eqx.field(
         default=None,
-        converter=lambda w: w if isinstance(w, Sparse | Connectome) else as_parameter(w),
+        converter=lambda w: w if isinstance(w, Sparse | Connectome) else _weights(w),
         kw_only=True,
     )
     delay: AbstractDelay | None = eqx.field(default=None, kw_only=True)
+
+    def __check_init__(self):
+        expect("delay", self.delay, (AbstractDelay, None), "conduction delays", "gx.Delay(speed=3.0), in mm/ms")
 
     @abc.abstractmethod
     def encode(self, x: Sources) -> Features:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from .._types import Features, Parameter, Sources
-from ..parameters.declaring import as_names, parameter
+from ..parameters.declaring import name_of, parameter
 from ..parameters.domains import Positive, Real
 from .base import AbstractCoupling
 
@@ -71,7 +71,7 @@ class SigmoidalJansenRit(AbstractCoupling):
         ('y1', 'y2')
     """
 
-    source: tuple[str, ...] = eqx.field(default=("y1", "y2"), converter=as_names, static=True, kw_only=True)
+    source: tuple[str, ...] = eqx.field(default=("y1", "y2"), converter=name_of("source"), static=True, kw_only=True)
     strength: Parameter = parameter(1.0, domain=Positive(), doc="global coupling G")
     c_min: Parameter = parameter(0.0, domain=Real(), unit="1/ms", doc="lowest rate")
     c_max: Parameter = parameter(0.005, domain=Real(), unit="1/ms", doc="highest rate")

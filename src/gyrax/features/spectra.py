@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 from scipy.signal import get_window
 
-from .._types import is_traced
+from .._types import has_shape, is_known, is_traced, owned
 from ..labelled import MaybeLabelled, with_names
 from ..recordings.recording import Recording
 from .series import centred, series
@@ -56,10 +56,12 @@ class _OverFrequency(eqx.Module):
             coords |= {axis: list(labels) for axis in names}
         return xr.DataArray(np.asarray(values), dims=dims, coords=coords, name=name)
 
-    def _described(self, values: Array) -> str:
+    def _described(self, values: Any) -> str:
+        if not has_shape(self.frequencies, values):
+            return super().__repr__()
         f, channels = self.frequencies, values.shape[-1]
         what = f"{f.shape[-1]} frequencies"
-        if not is_traced(f) and f.size:
+        if is_known(f) and f.size:
             what += f" from {np.min(f):g} to {np.max(f):g} Hz"
         return f"{type(self).__name__}({what}, {channels} channel{'s' * (channels != 1)})"
 
@@ -108,7 +110,7 @@ class Spectrum(_OverFrequency):
         Spectrum(3 frequencies from 0 to 4 Hz, 2 channels)
     """
 
-    power: Float[Array, "frequency channel"] = eqx.field(converter=lambda p: jnp.asarray(p, jnp.result_type(float)))
+    power: Float[Array, "frequency channel"] = eqx.field(converter=lambda p: owned(p, jnp.result_type(float)))
     labels: tuple[str, ...] = eqx.field(static=True, default=())
 
     def __check_init__(self):
@@ -158,7 +160,7 @@ class Connectivity(_OverFrequency):
         [[1.0, 1.0], [1.0, 1.0]]
     """
 
-    values: Inexact[Array, "frequency channel channel"] = eqx.field(converter=jnp.asarray)
+    values: Inexact[Array, "frequency channel channel"] = eqx.field(converter=owned)
     labels: tuple[str, ...] = eqx.field(static=True, default=())
 
     def __check_init__(self):

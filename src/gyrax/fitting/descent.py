@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from .._kinds import expect_function, whole
 from ..parameters.addresses import leaf_names
 from .blocks import compiled_steps
 from .objective import Objective
@@ -53,10 +54,13 @@ class Validation:
     loss: Callable[[Any, Any], Any] | None = None
 
     def __post_init__(self):
-        count = self.keys if isinstance(self.keys, int) else len(self.keys)
-        for name, value in (("keys", count), ("every", self.every)):
-            if value < 1:
-                raise ValueError(f"Validation: {name} is a whole number from 1 on, got {value}")
+        if isinstance(self.keys, jax.Array) and self.keys.ndim:
+            whole("keys", len(self.keys))
+        else:
+            whole("keys", self.keys)
+        whole("every", self.every)
+        if self.loss is not None:
+            expect_function("loss", self.loss, "lambda model, key: ...")
 
     def drawn(self, key: Any) -> Array:
         """Its keys, in a fit with this key."""

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from .._kinds import reals, refused
 from ..labelled import LabelledArray, Names, check_same, known_names
-from .objective import named_arrays
+from .objective import check_objective, named_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,10 @@ def evaluate(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Ev
         >>> gx.evaluate(gx.models.WongWang(), lambda m, key: {"r": m.w + jax.random.normal(key)}, keys)["r"].shape
         (8,)
     """
+    check_objective(model, features, "features", "lambda model, key: ...")
+    if not isinstance(keys, jax.Array) or not keys.ndim:
+        several = keys if isinstance(keys, int) and keys > 0 else 8
+        raise refused("keys", keys, "several random keys", f"jax.random.split(jax.random.key(1), {several})")
     out = named_arrays(_all_keys(model, features, keys))
     labels = {name: values.names for name, values in out.items() if isinstance(values, LabelledArray)}
     return Evaluation({name: np.asarray(values) for name, values in out.items()}, labels)
@@ -205,10 +210,10 @@ def ceiling(found: Any, target: Any, trained: float | None = None) -> Ceiling:
     (found, names), (target, others) = known_names(found), known_names(target)
     for one, two in zip(names[1:], others, strict=False):
         check_same(one, two, "found", "the target")
-    found, target = np.asarray(found, float), np.asarray(target, float)
-    if found.shape[1:] != target.shape or len(found) < 2:
+    found, target = reals("found", found), reals("target", target)
+    if not target.ndim or found.shape[1:] != target.shape or len(found) < 2:
         raise ValueError(
-            f"found has shape {found.shape}: expected two seeds or more of the target's shape, (seed, {', '.join(map(str, target.shape))})"
+            f"found has shape {found.shape}: expected two seeds or more of the target's shape {target.shape}"
         )
     if target.ndim == 2 and target.shape[0] == target.shape[1]:
         apart = ~np.eye(len(target), dtype=bool)

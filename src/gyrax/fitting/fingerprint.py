@@ -37,14 +37,14 @@ def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
         "the number of starts": str(descent.starts or 1),
         "the loss": traced(objective.loss, model, descent.key),
         "the optimiser": _optimiser(descent, carry),
-        "the key": shown(descent.key),
+        "the key": as_read(descent.key),
         "realisations": str(descent.realisations),
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
         "validation": "none" if held is None else f"{len(held.keys)} keys every {descent.every} steps",
     }
     if held is not None:
-        parts["the validation noise"] = shown(held.keys)
+        parts["the validation noise"] = as_read(held.keys)
         parts["the validation loss"] = traced(held.objective.loss, model, descent.key)
     return parts | _leaves(fixed, carry.free) | statics(model)
 
@@ -63,7 +63,7 @@ def traced(function: Callable[..., Any], *arguments: Any) -> str:
     return f"#{digest(eqx.filter_make_jaxpr(function)(*arguments)[0])}"
 
 
-def shown(leaf: Any) -> str:
+def as_read(leaf: Any) -> str:
     """A number as it reads, a larger array by shape and digest."""
     if eqx.is_array_like(leaf) and np.shape(leaf) == () and not isinstance(leaf, jax.Array | np.ndarray):
         return str(leaf)
@@ -140,7 +140,7 @@ def _brief(value: Any) -> str:
 
 def _leaves(fixed: Fixed, free: PyTree) -> Fingerprint:
     """Frozen leaves by their values; free ones by their domains and masks, and where they start."""
-    parts = {f"frozen {fixed.names[i]}": shown(leaf) for i, leaf in zip(fixed.kept, fixed.leaves, strict=True)}
+    parts = {f"frozen {fixed.names[i]}": as_read(leaf) for i, leaf in zip(fixed.kept, fixed.leaves, strict=True)}
     for rule, start in zip(fixed.rules, jax.tree.leaves(free), strict=True):
         name = fixed.names[rule.index]
         parts[f"the domain of {name}"] = (

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from .._kinds import choice, expect, flag, number, random_key, reals, whole
 from .._progress import tqdm
 from ..labelled import Names, known_names
-from ..parameters.addresses import domains, find, leaf_names, replace
-from .objective import named_arrays
+from ..parameters.addresses import domains, find, leaf_names, replace, tell
+from .objective import check_objective, named_arrays
 
 #: The axis of candidates that are no grid.
 _POINT = "point"
@@ -59,9 +60,15 @@ def sweep(
         >>> dict(found.sizes), round(float(found["value"].sel({"w": 1.0, "I_o": 0.3}, method="nearest")), 6)
         ({'w': 2, 'I_o': 3}, 0.3)
     """
+    check_objective(model, function, "function", "lambda model, key: ...")
+    expect("space", space, Mapping, "a dict of values by parameter", "{'model.w': [0.5, 1.0]}")
+    expect("progress", progress, (bool, str), "True, False or a title", "False")
+    flag("grid", grid)
+    number("memory", memory, "2e9", "bytes")
+    whole("realisations", realisations)
+    if batch is not None:
+        whole("batch", batch)
     axes, indices = _axes(model, space)
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch is a whole number from 1 on, got {batch}")
     counts = tuple(len(values) for values in axes.values())
     if not grid and len(set(counts)) > 1:
         raise ValueError(
@@ -69,7 +76,7 @@ def sweep(
         )
     chosen = np.indices(counts).reshape(len(counts), -1) if grid else np.tile(np.arange(counts[0]), (len(counts), 1))
     points = [values[rows] for values, rows in zip(axes.values(), chosen, strict=True)]
-    keys = jax.random.split(jax.random.key(0) if key is None else key, realisations)
+    keys = jax.random.split(random_key("key", 0 if key is None else key), realisations)
     total = chosen.shape[1]
 
     def take(rows: np.ndarray) -> tuple[jax.Array, ...]:
@@ -112,11 +119,11 @@ def _labelled(
 def _axes(model: Any, space: Mapping[Any, Any]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """The values by name of the parameter, and where it is."""
     if not space:
-        raise ValueError("sweep over what? give {'model.w': values}")
+        raise ValueError("space is empty: sweep over what? give {'model.w': values}")
     names, declared, leaves = leaf_names(model), domains(model), jax.tree.leaves(model)
     axes, indices = {}, []
     for where, values in space.items():
-        found, values = find(model, where), np.asarray(values, float)
+        found, values = find(model, where), reals(f"space[{where!r}]", values)
         if len(found) != 1:
             raise ValueError(
                 f"{where} is {len(found)} parameters: {', '.join(names[i] for i in found)}; give each its values"
@@ -134,6 +141,7 @@ def _axes(model: Any, space: Mapping[Any, Any]) -> tuple[dict[str, np.ndarray], 
             raise ValueError(f"{path} = {values[outside][0]:g} does not lie inside its domain {declared[index]!r}")
         axes[path] = values
         indices.append(index)
+    tell(model, "check_movable", list(axes))
     return axes, tuple(indices)
 
 
@@ -197,6 +205,10 @@ def best(
         >>> [round(float(m.w), 2) for m in gx.best(found, model, 2)]
         [0.8, 0.5]
     """
+    expect("found", found, xr.Dataset, "what a sweep found", "gx.sweep(model, function, space)")
+    whole("count", count)
+    choice("of", of, ("min", "max"))
+    expect("by", by, (str, None), "the name of a variable", "'loss'")
     scores = _scores(found, by)
     order = np.argsort(
         np.where(np.isfinite(scores), scores if of == "min" else -scores, np.inf), axis=None, kind="stable"

@@ -1,5 +1,6 @@
 """What a function of a model returns, read in one place, and a loss as an objective on the real line."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._jaxprs import depends
+from .._kinds import expect_function, refused
 from ..labelled import LabelledArray, MaybeLabelled
 from ..parameters.splitting import Fixed, join
 
@@ -96,6 +98,17 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
     keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))
     heard = jaxpr.jaxpr.invars[len(jaxpr.jaxpr.invars) - keys :]
     return Description(list(terms), any(depends(jaxpr.jaxpr, heard)))
+
+
+def check_objective(model: Any, function: Any, argument: str, line: str) -> None:
+    """Refuses a class in place of a model, and what is no function of one.
+
+    Raises:
+        TypeError: with what to write.
+    """
+    if inspect.isclass(model) or isinstance(model, str):
+        raise refused("model", model, "a Network or any other Module", "gx.Network(model, coupling, connectome)")
+    expect_function(argument, function, line)
 
 
 class Objective(eqx.Module):

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._types import Parameter
+from .._kinds import expect, reals, whole
+from .._types import Parameter, owned
 from ..anatomy.sparse import Sparse
 from ..features.connectivity import fc
 from ..features.labelled import labelled
@@ -18,7 +19,7 @@ from ..losses.matrices import fc_correlation, fc_rmse
 from ..monitors import AbstractMonitor, TemporalAverage
 from ..network.network import Network
 from ..parameters.addresses import get, replace
-from ..parameters.declaring import Parametric, as_parameter, parameter
+from ..parameters.declaring import Parametric, parameter
 from ..parameters.domains import Interval, Positive
 from ..recordings.recording import Recording
 
@@ -170,12 +171,12 @@ class EIB(AbstractRule):
         rate: Any = 0.005,
     ):
         self.target, self.labels = _connectivity(target)
-        self.monitor, self.window, self.ramp, self.rate = monitor, window, ramp, as_parameter(rate)
+        self.monitor, self.window, self.ramp, self.rate = monitor, window, ramp, rate
         self.excitation, self.inhibition = excitation, inhibition
-        if window < 2:
+        if whole("window", window, 0) < 2:
             raise ValueError(f"a window of {window} samples has no correlations: take many more, such as 150")
-        if ramp < 0:
-            raise ValueError(f"ramp is a number of pieces, zero or more; got {ramp}")
+        whole("ramp", ramp, 0)
+        expect("monitor", monitor, AbstractMonitor, "a monitor", 'gx.monitors.HRFBold(source="S_e", period=720.0)')
 
     def monitors(self, period: float) -> dict[str, AbstractMonitor]:
         return {"bold": self.monitor}
@@ -236,7 +237,7 @@ def _own_weights(network: Network, path: str) -> None:
 def _connectivity(x: Any) -> tuple[Array, tuple[str, ...] | None]:
     """A matrix of correlations and the names of its regions."""
     found = labelled(x)
-    values = jnp.asarray(found.values, jnp.result_type(float))
+    values = owned(reals("target", found.values), jnp.result_type(float))
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ValueError(f"EIB's target is a matrix (region, region), got shape {values.shape}")
     check_same(found.names[0], found.names[1], "the rows of EIB's target", "its columns")

@@ -1,10 +1,11 @@
 """One loop that trains any Module against any loss."""
 
 import dataclasses
+import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._kinds import choice, expect, number, random_key, refused, whole
 from .._pictures import draw
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
@@ -20,7 +22,7 @@ from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
 from .estimates import WINDOW, Estimate, gain, over_steps, smoothed
 from .fingerprint import of_fit
-from .objective import Objective, described
+from .objective import Objective, check_objective, described
 
 
 @dataclasses.dataclass
@@ -122,7 +124,7 @@ def fit(
         optimiser: any optax optimiser; one that needs the loss (`optax.lbfgs`) is given it. A dict gives each free leaf its
             own: `{"model.w": optax.adam(0.05), "coupling": optax.adam(0.01)}`, by its name or that of what it is part of.
         steps: how many to take, those before a resumption included.
-        key: `jax.random.key(...)`; every step gets keys made from it and the step's number.
+        key: `jax.random.key(...)`, or a whole number as its seed; every step gets keys made from it and the step's number.
         realisations: the loss and its gradient are means over so many keys, computed side by side.
         noise: 'new' keys at every step, or 'common' ones at all.
         clip: gradients longer than this (over all free leaves, on the real line) are shortened to it.
@@ -155,10 +157,10 @@ def fit(
         >>> round(float(result.model.gamma), 2)
         -1.0
     """
+    _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
-    began, key = time.perf_counter(), jax.random.key(0) if key is None else key
-    free, fixed = split(model, spec)
-    free = free if starts is None else _stacked(starts, spec, fixed)
+    began, key = time.perf_counter(), random_key("key", 0 if key is None else key)
+    free, fixed = _begun(model, spec, starts)
     names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
     held, every = _held(validation, noisy, steps, Objective(loss, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
@@ -247,6 +249,25 @@ def _losses(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
     return shown | ({"validation": f"{float(carry.best_loss.min()):.4g}"} if "validation" in record else {})
 
 
+def _check_kinds(
+    model: Any, loss: Any, optimiser: Any, validation: Any, starts: Any, checkpoint: Any, progress: Any
+) -> None:
+    """Refuses what is of another kind."""
+    check_objective(model, loss, "loss", "lambda model, key: ...")
+    for name, value in optimiser.items() if isinstance(optimiser, Mapping) else [("optimiser", optimiser)]:
+        argument = "optimiser" if value is optimiser else f"optimiser[{name!r}]"
+        if not (hasattr(value, "init") and hasattr(value, "update")) or inspect.isclass(value):
+            rate = value if isinstance(value, int | float) and value > 0 else 0.01
+            raise refused(argument, value, "an optimiser of optax", f"optax.adam({rate})")
+    if validation not in (None, "auto") and not isinstance(validation, Validation):
+        keys = value if isinstance(value := validation, int) and value > 0 else 4
+        raise refused("validation", validation, "noise to be judged on", f"gx.Validation(keys={keys})")
+    if starts is not None and not isinstance(starts, Sequence):
+        raise refused("starts", starts, "a list of models", "gx.best(found, model, count=4)")
+    expect("checkpoint", checkpoint, (str, os.PathLike, None), "the name of a file", "'fit.ckpt'")
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
+
+
 def _check(
     steps: int,
     realisations: int,
@@ -258,20 +279,26 @@ def _check(
     seconds: float | None,
     validation: Validation | Literal["auto"] | None,
 ) -> None:
-    for name, value in (("steps", steps), ("realisations", realisations), ("patience", patience)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is a whole number from 1 on, got {value}")
-    choices = {"noise": (noise, ("new", "common")), "nonfinite": (nonfinite, ("skip", "raise"))}
-    for name, (value, allowed) in (choices | {"changed": (changed, ("raise", "accept"))}).items():
-        if value not in allowed:
-            raise ValueError(f"{name} is one of {allowed}, got {value!r}")
+    whole("steps", steps)
+    whole("realisations", realisations)
+    if patience is not None:
+        whole("patience", patience)
+    choice("noise", noise, ("new", "common"))
+    choice("nonfinite", nonfinite, ("skip", "raise"))
+    choice("changed", changed, ("raise", "accept"))
     for name, value in (("clip", clip), ("seconds", seconds)):
-        if value is not None and not value > 0:
+        if value is not None and not number(name, value) > 0:
             raise ValueError(f"{name} is a positive number, got {value}")
     if isinstance(validation, Validation) and validation.every > steps:
         raise ValueError(
             f"validation looks every {validation.every} steps, and the fit takes {steps}: give it a smaller every="
         )
+
+
+def _begun(model: Any, spec: PyTree, starts: Sequence[Any] | None) -> tuple[PyTree, Fixed]:
+    """The free leaves, those of several starts stacked, and what is fixed."""
+    free, fixed = split(model, spec)
+    return (free if starts is None else _stacked(starts, spec, fixed)), fixed
 
 
 def _stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:

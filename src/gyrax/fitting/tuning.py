@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._digests import digest
+from .._kinds import expect, number, shown, whole
 from .._pictures import draw
 from .._types import State
 from ..monitors import AbstractMonitor
@@ -21,7 +23,7 @@ from ..recordings.run import Final
 from ..simulation import simulate
 from .blocks import compiled_steps, in_blocks
 from .checkpoint import kept_in
-from .fingerprint import shown, statics, surroundings, traced
+from .fingerprint import as_read, statics, surroundings, traced
 from .rules import AbstractRule
 
 #: Pieces that one call into XLA may take.
@@ -130,8 +132,12 @@ def tune(
         >>> [round(float(result.history["FIC.activity"][i]), 2) for i in (0, -1)]
         [0.15, 0.25]
     """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
+    whole("steps", steps)
+    number("period", period, unit="ms")
     began = time.perf_counter()
-    named = _named(rules, steps)
+    named = _named(rules)
     states = {name: rule.init(network) for name, rule in named.items()}
     if isinstance(start, TuneResult):
         states |= _remembered(start.states, states)
@@ -171,18 +177,16 @@ def _fingerprint(run: Any, rules: dict[str, AbstractRule], network: Network, sta
     parts["the rules"] = traced(_piece, run, rules, network, states, start, key)
     parts["the monitors"] = f"#{digest(run.keywords['monitors'])}"
     parts["where it starts"] = f"#{digest(start, states)}"
-    parts["the key"] = shown(key)
-    parts |= {name: shown(leaf) for name, leaf in named_leaves(network).items()}
-    parts |= {f"rule {name}": shown(leaf) for name, leaf in named_leaves(rules).items()}
+    parts["the key"] = as_read(key)
+    parts |= {name: as_read(leaf) for name, leaf in named_leaves(network).items()}
+    parts |= {f"rule {name}": as_read(leaf) for name, leaf in named_leaves(rules).items()}
     return parts | statics(network) | statics(rules)
 
 
-def _named(rules: Any, steps: int) -> dict[str, AbstractRule]:
+def _named(rules: Any) -> dict[str, AbstractRule]:
     """The rules by the names of their classes, numbered where there are several."""
-    if steps < 1:
-        raise ValueError(f"steps is a whole number from 1 on, got {steps}")
-    if isinstance(rules, AbstractRule) or not len(rules):
-        raise ValueError(f"rules is a list of one rule at least, such as [gx.FIC()]; got {rules!r}")
+    if isinstance(rules, AbstractRule) or not isinstance(rules, Sequence) or isinstance(rules, str) or not rules:
+        raise ValueError(f"rules is a list of one rule at least, such as [gx.FIC()]; got {shown(rules)}")
     named: dict[str, AbstractRule] = {}
     for rule in rules:
         if not isinstance(rule, AbstractRule):

@@ -14,6 +14,8 @@ from .._formats.arrays import chosen, read_array, variables
 from .._formats.fields import label_tuple
 from .._formats.matlab import labels_in
 from .._formats.reading import existing
+from .._ranges import check_transposed
+from .._types import owned
 from ..recordings.recording import Recording
 from .functional import Series, is_image, series_of
 
@@ -286,6 +288,8 @@ def _recording(
     if values.ndim != 2 + trials or 0 in values.shape or values.dtype.kind not in "biuf":
         raise ValueError(f"{name}: expected numbers (time, {channel}), got {values.dtype} of shape {values.shape}")
     count = values.shape[-1]
+    if labels is None and channel == "region":
+        check_transposed(values.shape[-2], count, name)
     labels = [f"{channel}_{i}" for i in range(count)] if labels is None else labels
     if len(labels) != count:
         turned = ": transpose it? (transpose=True of read_series)" if len(labels) == values.shape[-2] else ""
@@ -296,7 +300,7 @@ def _recording(
     first = math.ceil(begin / period - 1e-6)
     stamp = first * period - begin
     return Recording(
-        jnp.asarray(values, jnp.result_type(float)),
+        owned(values, jnp.result_type(float)),
         jnp.array(first),
         period,
         period,

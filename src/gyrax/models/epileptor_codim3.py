@@ -28,7 +28,7 @@ class _Burster(AbstractModel):
     modification: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
-        if self.N not in (1, 2, 3):
+        if not isinstance(self.N, int) or self.N not in (1, 2, 3):
             raise ValueError(f"the branch of the resting state is N=1 (upper), 2 (lower) or 3 (middle); got N={self.N}")
 
     def burst(self, y: State, c_x: Float[Array, " node"], *, offset: Point, onset: Point) -> tuple[Array, Array, Array]:

@@ -5,6 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
+from .._kinds import expect, whole
 from .._types import Inputs, Parameter, Sources, State
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive
@@ -46,13 +47,14 @@ class GammaChain(AbstractModel):
     mean: Parameter = parameter(5.0, domain=Positive(), unit="ms", doc="mean delay")
 
     def __check_init__(self):
+        expect("model", self.model, AbstractModel, "a model", "gx.models.WongWang()")
+        expect("row", self.row, str, "the name of a state or an output", repr(self.model.states[0]))
+        whole("stages", self.stages)
         if self.row not in self.model.states + self.model.outputs:
             raise ValueError(
                 f"{type(self.model).__name__} has the states {self.model.states} and the outputs {self.model.outputs}, "
-                f"no '{self.row}'"
+                f"no '{self.row}' for row="
             )
-        if self.stages < 1:
-            raise ValueError(f"a chain has at least one stage, got stages={self.stages}")
 
     @property
     def states(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -1,5 +1,6 @@
 """Different neural masses in different regions, as one model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._formats.fields import indices
+from .._kinds import expect, shown
 from .._types import Inputs, Sources, State
 from .base import AbstractModel
 
@@ -47,13 +49,14 @@ class Groups(AbstractModel):
     labels: tuple[str, ...] | None = eqx.field(static=True, repr=False)
 
     def __init__(self, groups: dict[str, Any]):
+        expect("groups", groups, Mapping, "a dict of pairs (model, regions)", '{"cortex": (gx.models.WongWang(), ...)}')
         for name, group in groups.items():
-            if not name or "." in name:
+            if not isinstance(name, str) or not name or "." in name:
                 raise ValueError(f"a group's name has no dot and is not empty, got {name!r}")
             if not (isinstance(group, tuple) and len(group) == 2 and isinstance(group[0], AbstractModel)):
-                raise TypeError(f"group '{name}' is a pair (model, regions), got {group!r}")
+                raise TypeError(f"groups: '{name}' is a pair (model, regions), got {shown(group)}")
         if not groups:
-            raise ValueError('Groups needs a group at least, such as {"cortex": (gx.models.WongWang(), ...)}')
+            raise ValueError('groups: Groups needs a group at least, such as {"cortex": (gx.models.WongWang(), ...)}')
         if sum(regions is ... for _, regions in groups.values()) > 1:
             raise ValueError("only one group can have the regions that are left (...)")
         self.models = {name: model for name, (model, _) in groups.items()}

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._kinds import reals
 from .._types import Inputs, Parameter, State
 from ..parameters.declaring import parameter
 from ..parameters.domains import Interval, Positive, Real
@@ -20,10 +21,12 @@ SPONTANEOUS = 1e-6
 
 
 def _coefficients(values: Any) -> tuple[float, ...]:
-    found = tuple(float(value) for value in values)
-    if len(found) != 10:
-        raise ValueError(f"the threshold is a polynomial of 10 coefficients (V), got {len(found)}")
-    return found
+    found = reals("P_e or P_i", values)
+    if found.shape != (10,):
+        raise ValueError(
+            f"P_e and P_i, of the thresholds, are polynomials of 10 coefficients (V), got shape {found.shape}"
+        )
+    return tuple(found.tolist())
 
 
 class _AbstractZerlautAdaptation(AbstractModel):

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Channels, Sources
-from ..couplings import as_names
-from ..parameters.declaring import Parametric
+from ..parameters.declaring import Parametric, names_of, number_of
 from .window import Window
 
 
@@ -28,8 +27,8 @@ class AbstractMonitor(Parametric):
         noisy: True if it draws noise of its own.
     """
 
-    source: tuple[str, ...] | None = eqx.field(default=None, converter=as_names, static=True, kw_only=True)
-    period: float | None = eqx.field(static=True, kw_only=True)
+    source: tuple[str, ...] | None = eqx.field(default=None, converter=names_of("source"), static=True, kw_only=True)
+    period: float | None = eqx.field(converter=number_of("period"), static=True, kw_only=True)
     dims: ClassVar[tuple[str, ...]] = ("region",)
     every_step: ClassVar[bool] = False
     pointwise: ClassVar[bool] = False

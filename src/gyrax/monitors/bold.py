@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._kinds import choice, shown
+from .._ranges import REPETITION, check_usual
 from .._types import Parameter, Sources
-from ..couplings import as_names
-from ..parameters.declaring import as_parameter, parameter
+from ..parameters.declaring import parameter
 from ..parameters.domains import Interval, Positive
 from .base import AbstractMonitor
 from .window import Window
@@ -34,8 +35,8 @@ _FIELDS = {
 
 def _constants(name: str, tesla: float | None, overrides: dict[str, Any]) -> dict[str, Any]:
     """All constants by name, None for those that the coefficients do without."""
-    if name not in CONSTANTS:
-        raise ValueError(f"no Balloon constants '{name}'; there are {', '.join(CONSTANTS)}")
+    if not isinstance(name, str) or name not in CONSTANTS:
+        raise ValueError(f"constants: no Balloon constants {shown(name)}; there are {', '.join(CONSTANTS)}")
     values = CONSTANTS[name]
     for given in overrides:
         if given not in values:
@@ -43,7 +44,7 @@ def _constants(name: str, tesla: float | None, overrides: dict[str, Any]) -> dic
             hint = f"did you mean '{close[0]}'? " if close else ""
             raise ValueError(f"no Balloon constant '{given}'; {hint}'{name}' has {', '.join(values)}")
     if tesla is not None:
-        if tesla not in _FIELDS:
+        if not isinstance(tesla, int | float) or tesla not in _FIELDS:
             raise ValueError(f"tesla is 1.5, 3 or 7, got {tesla}; for other fields give theta_0, r_0, TE and epsilon")
         if "theta_0" not in values:
             raise ValueError(
@@ -66,6 +67,8 @@ class Hemodynamic(AbstractMonitor):
     def __check_init__(self):
         if self.source is not None and len(self.source) != 1:
             raise ValueError(f"{type(self).__name__} listens to one state or output: source='S'; got {self.source}")
+        if self.period is not None and self.period > 0:
+            check_usual(self.period, REPETITION)
 
     def stride(self, dt: float, period: int) -> int:
         # A divisor of the period, so that it depends on nothing but the monitor itself and dt.
@@ -136,15 +139,14 @@ class Balloon(Hemodynamic):
         scheme: str = "heun",
         **overrides: Any,
     ):
-        self.source, self.period, self.scheme = as_names(source), period, scheme
-        if scheme not in ("heun", "euler"):
-            raise ValueError(f"scheme is 'heun' or 'euler', got {scheme!r}")
+        self.source, self.period, self.scheme = source, period, scheme
+        choice("scheme", scheme, ("heun", "euler"))
         for name, value in _constants(constants, tesla, overrides).items():
-            setattr(self, name, value if name == "coefficients" else as_parameter(value))
+            setattr(self, name, value)
 
     def init(self, x: Sources) -> tuple[Array, Array]:
         self.check_row(x)
-        return jnp.zeros((4, x.shape[1]), x.dtype), jnp.zeros_like(x)
+        return jnp.zeros((4, x.shape[1]), x.dtype), Window.nothing(x)
 
     def update(self, state: tuple[Array, Array], window: Window):
         h = window.stride * window.dt / 1000  # s

@@ -10,6 +10,7 @@ import numpy as np
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
+from .._kinds import number
 from .._types import Parameter, Sources, is_traced
 from ..parameters.declaring import Parametric, parameter
 from ..parameters.domains import Positive, Real
@@ -162,7 +163,7 @@ class HRFBold(Hemodynamic):
     kernel: Any = eqx.field(
         default_factory=FirstOrderVolterra, converter=lambda k: k if isinstance(k, eqx.Module) else _Function(k)
     )
-    length: float = eqx.field(default=32_000.0, static=True)
+    length: float = eqx.field(default=32_000.0, converter=lambda x: number("length", x, unit="ms"), static=True)
 
     def __check_init__(self):
         if not callable(getattr(self.kernel, "function", self.kernel)):
@@ -180,7 +181,7 @@ class HRFBold(Hemodynamic):
 
     def init(self, x: Sources) -> tuple[Array, Array]:
         self.check_row(x)
-        return jnp.zeros((self._samples, x.shape[1]), x.dtype), jnp.zeros_like(x)
+        return jnp.zeros((self._samples, x.shape[1]), x.dtype), Window.nothing(x)
 
     def update(self, state: tuple[Array, Array], window: Window):
         coming, partial = state

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._formats.fields import closest
+from .._kinds import expect
 from .._types import Channels, Sources, is_traced
 from ..anatomy.leadfield import LeadField
-from ..couplings import as_names
-from ..parameters.declaring import as_parameter
+from ..parameters.declaring import array_of
 from .base import AbstractMonitor
 from .window import Window
 
@@ -21,10 +21,11 @@ class _AbstractSensors(AbstractMonitor):
     """Sensors that see the activity through a lead field, each sample with its noise."""
 
     field: LeadField
-    covariance: Float[Array, "*sensor"] | None
+    covariance: Float[Array, "*sensor"] | None = eqx.field(converter=array_of("covariance"))
     dims: ClassVar = ("sensor",)
 
     def __check_init__(self):
+        expect("field", self.field, LeadField, "a lead field", "gx.LeadField(gain)")
         if self.source is not None and len(self.source) != 1:
             raise ValueError(f"{type(self).__name__} sees one state or output: source='psp'; got {self.source}")
         if self.field.gain.ndim == 3 and self.field.orientation is None:
@@ -54,14 +55,14 @@ class _AbstractSensors(AbstractMonitor):
             )
         return Channels("sensor", self.field.sensors)
 
-    def init(self, x: Sources) -> Sources:
+    def init(self, x: Sources) -> Array:
         if len(x) != 1:
             raise ValueError(
                 f"{type(self).__name__} sees one state or output, not {len(x)}: name one, such as source='psp'"
             )
-        return jnp.zeros_like(x)
+        return Window.nothing(x)
 
-    def update(self, state: Sources, window: Window):
+    def update(self, state: Array, window: Window):
         state, means = window.averages(state)
         seen = self.referenced(jnp.einsum("sr,kr->ks", self.field.matrix, means[:, 0]))
         if self.covariance is None:
@@ -98,8 +99,8 @@ class MEG(_AbstractSensors):
     """
 
     def __init__(self, field: LeadField, *, source: Any = None, period: float, covariance: Any = None):
-        self.field, self.source, self.period = field, as_names(source), period
-        self.covariance = as_parameter(covariance)
+        self.field, self.source, self.period = field, source, period
+        self.covariance = covariance
 
     def referenced(self, seen: Float[Array, "sample sensor"]) -> Float[Array, "sample sensor"]:
         """What is recorded of what the sensors see."""
@@ -116,8 +117,8 @@ class SEEG(_AbstractSensors):
     """
 
     def __init__(self, field: LeadField, *, source: Any = None, period: float, covariance: Any = None):
-        self.field, self.source, self.period = field, as_names(source), period
-        self.covariance = as_parameter(covariance)
+        self.field, self.source, self.period = field, source, period
+        self.covariance = covariance
 
     def referenced(self, seen: Float[Array, "sample sensor"]) -> Float[Array, "sample sensor"]:
         return seen
@@ -153,10 +154,13 @@ class EEG(_AbstractSensors):
         reference: str | None = "average",
         covariance: Any = None,
     ):
-        self.field, self.source, self.period = field, as_names(source), period
-        self.covariance, self.reference = as_parameter(covariance), reference
+        self.field, self.source, self.period = field, source, period
+        self.covariance, self.reference = covariance, reference
 
     def __check_init__(self):
+        if not isinstance(self.field, LeadField):
+            return  # said above
+        expect("reference", self.reference, (str, None), "'average', None or the name of an electrode", "'average'")
         if self.reference not in (None, "average", *self.field.sensors):
             raise ValueError(
                 f"the reference is 'average', None or an electrode, not {self.reference!r}: "
@@ -182,7 +186,7 @@ def _check_covariance(covariance: Array | None, sensors: tuple[str, ...]) -> Non
     values = np.asarray(covariance, float)
     if values.ndim < 2:
         if not (np.isfinite(values) & (values >= 0)).all():
-            raise ValueError(f"a variance is finite and not negative, got {values.min()}")
+            raise ValueError(f"a variance is finite and not negative; covariance= has {values.min()}")
         return
     if not np.allclose(values, values.T, rtol=1e-5, atol=1e-6 * np.abs(values).max()):
         i, j = np.unravel_index(np.argmax(np.abs(values - values.T)), values.shape)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Channels, Parameter, Sources, is_traced
-from ..parameters.declaring import as_parameter, parameter, summary
+from ..parameters.declaring import array_of, parameter, summary
 from ..parameters.domains import Positive
 from .base import AbstractMonitor
 from .window import Window
@@ -43,14 +43,14 @@ class ObservationNoise(AbstractMonitor):
     """
 
     monitor: AbstractMonitor
-    mixing: Float[Array, "*region source"] | None
+    mixing: Float[Array, "*region source"] | None = eqx.field(converter=array_of("mixing"))
     sigma: Parameter = parameter(domain=Positive(), doc="standard deviation of each sample")
 
     def __init__(self, monitor: Any, *, sigma: Any, mixing: Any = None):
         if not isinstance(monitor, AbstractMonitor):
             raise TypeError(f"ObservationNoise is around a monitor, such as gx.monitors.Raw(), got {monitor!r}")
         self.monitor, self.source, self.period = monitor, monitor.source, monitor.period
-        self.sigma, self.mixing = as_parameter(sigma), as_parameter(mixing)
+        self.sigma, self.mixing = sigma, mixing
 
     def __check_init__(self):
         sigma, mixing = self.sigma, self.mixing

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
 
 from .._types import Sources
 from .base import AbstractMonitor
@@ -89,7 +88,7 @@ class TemporalAverage(AbstractMonitor):
         return self.period / 2
 
     def init(self, x: Sources) -> Any:
-        return jnp.zeros_like(x)
+        return Window.nothing(x)
 
     def update(self, state: Any, window: Window):
         return window.averages(state)

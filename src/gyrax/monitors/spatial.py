@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from .._types import Channels, Sources, is_traced
+from .._kinds import names
+from .._types import Channels, Sources, is_known, owned
 from ..anatomy.sparse import Lists
 from ..anatomy.surface import Surface
-from ..couplings import as_names
 from .base import AbstractMonitor
 from .window import Window
 
@@ -55,12 +55,12 @@ class SpatialAverage(AbstractMonitor):
         counts = np.bincount(given[inside])
         if (counts == 0).any():
             raise ValueError(f"no node is in group {np.argmin(counts)}: count them without gaps")
-        labels = [f"group_{i}" for i in range(len(counts))] if labels is None else labels
+        labels = [f"group_{i}" for i in range(len(counts))] if labels is None else names("labels", labels)
         if len(labels) != len(counts):
             raise ValueError(f"there are {len(counts)} groups and {len(labels)} labels")
         self.members = Lists(given[inside], inside, len(counts))
-        self.counts, self.nodes, self.labels = jnp.asarray(counts, jnp.int32), len(given), tuple(labels)
-        self.source, self.period = as_names(source), period
+        self.counts, self.nodes, self.labels = owned(counts, jnp.int32), len(given), tuple(labels)
+        self.source, self.period = source, period
 
     def channels(self, nodes: Channels) -> Channels:
         if len(nodes.labels) != self.nodes:
@@ -77,7 +77,11 @@ class SpatialAverage(AbstractMonitor):
         return None, means.reshape(*window.last.shape[:-1], -1)
 
     def __repr__(self):
-        sizes = [""] * len(self.labels) if is_traced(self.counts) else [f" ({n})" for n in np.asarray(self.counts)]
+        sizes = (
+            [""] * len(self.labels)
+            if not is_known(self.counts) or self.counts.ndim != 1
+            else [f" ({n})" for n in np.asarray(self.counts)]
+        )
         shown = [f"{name}{size}" for name, size in zip(self.labels, sizes, strict=True)]
         groups = ", ".join(shown[:4]) + (f", ... ({len(shown)})" if len(shown) > 4 else "")
         return f"SpatialAverage(source={self.source}, period={self.period}, groups={groups} of {self.nodes} nodes)"

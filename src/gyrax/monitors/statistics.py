@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import number
 from .._types import Sources
-from ..couplings import as_names
 from .base import AbstractMonitor
 from .window import Window
 
@@ -123,14 +123,15 @@ class PSD(AbstractMonitor):
         ('frequency', 'region')
     """
 
-    segment: float = eqx.field(static=True)
+    segment: float = eqx.field(converter=lambda x: number("segment", x, unit="ms"), static=True)
     dims: ClassVar = ("frequency", "region")
 
     def __init__(self, segment: float, *, source: Any = None, period: float):
-        self.segment, self.source, self.period = segment, as_names(source), period
+        self.segment, self.source, self.period = segment, source, period
 
     def __check_init__(self):
-        assert self.period is not None
+        if self.period is None:
+            raise ValueError("PSD needs a positive period in ms, got None")
         if not 0 < self.segment <= self.period:
             raise ValueError(f"a segment of {self.segment} ms does not fit a period of {self.period} ms")
 

@@ -12,7 +12,7 @@ from .._jaxprs import depends
 from .._types import is_traced
 from ..anatomy.connectome import Connectome
 from ..couplings import AbstractCoupling
-from ..delays import NoDelay
+from ..delays import AbstractDelay, NoDelay
 from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
 
@@ -116,6 +116,19 @@ def check_weights(net: "Network", name: str, coupling: AbstractCoupling) -> None
         if block is not None:
             hint = f", the groups of {tuple(len(side) for side in block)}"
         raise ValueError(f"{name} has weights of shape {own.shape}, {other}{hint}")
+
+
+def depending(net: "Network", name: str) -> list[AbstractDelay]:
+    """The delays that depend on a leaf, by its dotted name."""
+    parts = name.split(".")
+    if parts[0] not in ("delay", "connectome", "coupling") or not {"delay", "lengths"} & set(parts):
+        return []
+    using: list[Any] = list(net.delays.values())
+    if parts[0] == "delay":
+        using = [net.delay]
+    elif parts[0] == "coupling":
+        using = [net.delay_of(net.couplings[parts[1] if isinstance(net.coupling, dict) else "coupling"])]
+    return [delay for delay in using if delay is not None]
 
 
 def _check_shapes(net: "Network") -> None:

@@ -24,7 +24,8 @@ from ..noise import AbstractNoise
 from ..parameters.declaring import summary
 from ..stimuli import AbstractStimulus
 from .afferent import AbstractAfferent, prepared
-from .checks import check, check_names, check_surface, check_weights
+from .checks import check, check_names, check_surface, check_weights, depending
+from .kinds import as_connectome, check_kinds
 
 
 class Network(eqx.Module):
@@ -33,7 +34,7 @@ class Network(eqx.Module):
     Args:
         model: the neural mass in every region, or `gx.Groups` of regions with one each.
         coupling: one coupling, or a dict of several, which act side by side. Each may have weights and a delay of its own.
-        connectome: weights and tract lengths.
+        connectome: weights and tract lengths; a matrix of weights is as good as a connectome without lengths.
         delay: conduction delays; None for instantaneous coupling.
         noise: what drives the states at random, or a dict of several; None for a deterministic network.
         stimulus: what feeds inputs from outside, `gx.stimuli`; None for nothing.
@@ -43,6 +44,7 @@ class Network(eqx.Module):
     Raises:
         ValueError: if a coupling reads or feeds what the model does not have, a parameter is neither one value nor one a
             region, noise is asked for states that do not exist, or delays for a connectome without lengths.
+        TypeError: for an argument of another kind, with what to write.
 
     Example:
         >>> import gyrax as gx
@@ -66,15 +68,19 @@ class Network(eqx.Module):
         self,
         model: AbstractModel,
         coupling: AbstractCoupling | dict[str, AbstractCoupling],
-        connectome: Connectome,
+        connectome: Connectome | Any,
         delay: AbstractDelay | None = None,
         noise: AbstractNoise | dict[str, AbstractNoise] | None = None,
         surface: Surface | None = None,
         *,
         stimulus: AbstractStimulus | None = None,
     ):
-        self.model, self.coupling, self.connectome, self.noise = model, coupling, connectome, noise
-        self.surface = surface
+        connectome = as_connectome(connectome)
+        check_kinds(model, coupling, delay, noise, surface, stimulus)
+        self.model, self.connectome, self.surface = model, connectome, surface
+        # dicts of one's own: what the user does to theirs later changes no network
+        self.coupling = dict(coupling) if isinstance(coupling, dict) else coupling
+        self.noise = dict(noise) if isinstance(noise, dict) else noise
         check_surface(self)
         if isinstance(model, Groups):
             self.model = model.placed(connectome.labels)
@@ -394,22 +400,23 @@ class Network(eqx.Module):
         """What a fit may not set free.
 
         Raises:
-            ValueError: for what only delays depend on, if they round to whole steps: its gradient would be zero.
+            ValueError: for what only delays depend on, if they round to whole steps: its gradient would be zero; or if they
+                have no bounds beyond what they are.
         """
         for name in names:
-            parts = name.split(".")
-            if parts[0] not in ("delay", "connectome", "coupling") or not {"delay", "lengths"} & set(parts):
-                continue
-            using = self.delays.values()
-            if parts[0] == "delay":
-                using = [self.delay]
-            elif parts[0] == "coupling":
-                using = [self.delay_of(self.couplings[parts[1] if isinstance(self.coupling, dict) else "coupling"])]
-            if any(delay is not None and delay.interpolation == "nearest" for delay in using):
-                raise ValueError(
-                    f"{name} is free, but these delays round to whole steps and have no gradient: give the delay "
-                    "interpolation='linear', and bounds=(shortest, longest) in ms for what the fit may try"
-                )
+            for delay in depending(self, name):
+                delay.check_gradient(name)
+        self.check_movable(names)
+
+    def check_movable(self, names: list[str]) -> None:
+        """What may not even change.
+
+        Raises:
+            ValueError: for what delays depend on that have no bounds beyond what they are.
+        """
+        for name in names:
+            for delay in depending(self, name):
+                delay.check_movable(name)
 
     def __repr__(self):
         where = "" if self.surface is None else f"{self.n_nodes} vertices in "

@@ -1,6 +1,7 @@
 """Where a parameter is in a tree: found by its dotted name or by a function that returns it."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import PyTree
 
+from .._kinds import refused
+from .._types import owned
 from .domains import AbstractDomain, Real
 
 Tree = TypeVar("Tree")
@@ -57,6 +60,8 @@ _AS_THEY_ARE = "a selection returns leaves of the network as they are, such as l
 
 def find(tree: PyTree, where: Where, wholes: bool = True) -> list[int]:
     """Indices of the leaves that `where` names."""
+    if not isinstance(where, str) and (not callable(where) or inspect.isclass(where)):
+        raise refused("where", where, "a dotted path or a function that returns leaves", "'model.w'")
     names, leaves = leaf_names(tree), jax.tree.leaves(tree)
     if isinstance(where, str):
         found = [i for i, name in enumerate(names) if name == where or name.startswith(where + ".")]
@@ -133,8 +138,23 @@ def replace(tree: Tree, values: Mapping[Any, Any]) -> Tree:
     changed = list(leaves)
     for where, value in values.items():
         index = where if isinstance(where, int) else find_one(tree, where)
-        changed[index] = jnp.asarray(value, jnp.result_type(leaves[index]))
+        changed[index] = owned(value, jnp.result_type(leaves[index]))
     return jax.tree.unflatten(treedef, changed)
+
+
+def tell(tree: PyTree, method: str, names: Sequence[str]) -> None:
+    """Calls a method of the tree with these names of leaves; of a tuple, list or dict, of each part with those within it.
+
+    Example:
+        >>> import types
+        >>> tell((1.0, types.SimpleNamespace(heard=print)), "heard", ["0", "1.model.w"])
+        ['model.w']
+    """
+    if isinstance(tree, tuple | list | dict):
+        for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            tell(part, method, [name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}.")])
+    elif names and hasattr(tree, method):
+        getattr(tree, method)(list(names))
 
 
 def domains(tree: PyTree) -> list[AbstractDomain]:

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._kinds import number
+
 
 @dataclasses.dataclass(frozen=True)
 class AbstractDomain(abc.ABC):
@@ -23,6 +25,10 @@ class AbstractDomain(abc.ABC):
     @abc.abstractmethod
     def contains(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
         """True where `value` lies strictly inside."""
+
+    def admits(self, value: Float[Array, "..."]) -> Bool[Array, "..."]:
+        """True where `value` may stand in a model: inside, or on an edge, from where no fit could start."""
+        return self.contains(value)
 
     @abc.abstractmethod
     def to_real(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -49,8 +55,13 @@ class AbstractDomain(abc.ABC):
         return repr(self)
 
 
-def _check_scale(scale: float | None) -> None:
-    if scale is not None and not (np.isfinite(scale) and scale > 0):
+def _plain(domain: AbstractDomain, *names: str) -> None:
+    """Makes numbers of NumPy's and JAX's plain ones: a domain is static, and compared by value."""
+    for name in names:
+        value = getattr(domain, name)
+        object.__setattr__(domain, name, None if value is None and name == "scale" else number(name, value))
+    scale: Any = domain.scale  # pyright: ignore[reportAttributeAccessIssue]
+    if scale is not None and not 0 < scale < math.inf:
         raise ValueError(f"a domain's scale is a positive number, the size of a typical change; got {scale}")
 
 
@@ -66,7 +77,7 @@ class Real(AbstractDomain):
     scale: float | None = None
 
     def __post_init__(self):
-        _check_scale(self.scale)
+        _plain(self, "scale")
 
     def __str__(self):
         return "real"
@@ -92,6 +103,9 @@ class _AbstractHalfLine(AbstractDomain):
 
     def contains(self, value):
         return jnp.isfinite(value) & (value > self.lower)
+
+    def admits(self, value):
+        return jnp.isfinite(value) & (value >= self.lower)
 
     def to_real(self, value):
         ratio = (value - self.lower) / (self.scale or 1.0)
@@ -122,8 +136,8 @@ class Above(_AbstractHalfLine):
     scale: float | None = None
 
     def __post_init__(self):
-        _check_scale(self.scale)
-        if not np.isfinite(self.lower):
+        _plain(self, "lower", "scale")
+        if not math.isfinite(self.lower):
             raise ValueError(f"the lower end of Above must be finite, got {self.lower}; use Real()")
 
 
@@ -141,7 +155,7 @@ class Positive(_AbstractHalfLine):
     scale: float | None = None
 
     def __post_init__(self):
-        _check_scale(self.scale)
+        _plain(self, "scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,8 +171,8 @@ class Below(AbstractDomain):
     scale: float | None = None
 
     def __post_init__(self):
-        _check_scale(self.scale)
-        if not np.isfinite(self.upper):
+        _plain(self, "upper", "scale")
+        if not math.isfinite(self.upper):
             raise ValueError(f"the upper end of Below must be finite, got {self.upper}; use Real()")
 
     def __str__(self):
@@ -166,6 +180,9 @@ class Below(AbstractDomain):
 
     def contains(self, value):
         return jnp.isfinite(value) & (value < self.upper)
+
+    def admits(self, value):
+        return jnp.isfinite(value) & (value <= self.upper)
 
     def to_real(self, value):
         return -Above(-self.upper, self.scale).to_real(-value)
@@ -191,8 +208,8 @@ class Interval(AbstractDomain):
     scale: float | None = None
 
     def __post_init__(self):
-        _check_scale(self.scale)
-        if not (np.isfinite(self.lower) and np.isfinite(self.upper) and self.lower < self.upper):
+        _plain(self, "lower", "upper", "scale")
+        if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
             raise ValueError(f"Interval needs finite ends with lower < upper, got ({self.lower}, {self.upper})")
 
     def __str__(self):
@@ -205,6 +222,9 @@ class Interval(AbstractDomain):
 
     def contains(self, value):
         return (value > self.lower) & (value < self.upper)
+
+    def admits(self, value):
+        return (value >= self.lower) & (value <= self.upper)
 
     def to_real(self, value):
         return (jnp.log(value - self.lower) - jnp.log(self.upper - value)) / self._slope

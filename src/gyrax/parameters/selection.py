@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._kinds import refused
 from .._types import is_traced
 from .addresses import Where, find, leaf_names, replace
 from .domains import AbstractDomain
@@ -35,7 +36,7 @@ class Free:
         if domain is not None and not isinstance(domain, AbstractDomain):
             raise TypeError(f"domain= takes a domain such as Positive() or Interval(0, 1), got {domain!r}")
         self.where, self.domain = where, domain
-        self.mask = None if mask is None else np.asarray(mask)
+        self.mask = None if mask is None else np.array(mask)
         if self.mask is not None and self.mask.dtype != bool:
             raise TypeError(f"mask= takes True and False, of the leaf's shape; got dtype {self.mask.dtype}")
 
@@ -147,8 +148,10 @@ def per_region(network: Model, *where: Where) -> Model:
         >>> per_region(net, lambda n: n.model.w).model.w.shape
         (84,)
     """
+    if not hasattr(network, "width"):
+        raise refused("network", network, "a network", "gx.Network(model, coupling, connectome)")
     if not where:
-        raise ValueError("which leaves? name at least one, such as lambda n: n.model.w or 'model.w'")
+        raise ValueError("which leaves of the network? name at least one, such as lambda n: n.model.w or 'model.w'")
     names, leaves, changed = leaf_names(network), jax.tree.leaves(network), {}
     for i in (i for w in where for i in find(network, w)):
         n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,5 +1,6 @@
 """Takes the free leaves of a model out, unconstrained, and puts them back."""
 
+import inspect
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._kinds import expect, refused
 from .._types import is_traced
-from .addresses import domains, leaf_names, trainable
+from .addresses import domains, leaf_names, tell, trainable
 from .domains import AbstractDomain
 from .selection import Follows, Free
 
@@ -57,6 +59,9 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
         >>> round(float(join(free, fixed).w), 6)
         0.5
     """
+    if isinstance(spec, str) or inspect.isclass(spec) or spec is None:
+        what = spec if isinstance(spec, str) else "model.w"
+        raise refused("spec", spec, "the leaves that are free", f"gx.select(model, {what!r})")
     leaves, treedef = jax.tree.flatten(model)
     names, declared = leaf_names(model), domains(model)
     marks = _broadcast(spec, model)
@@ -78,9 +83,7 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
             rules.append(Rule(i, domain, positions, None if positions is None else value))
     if not rules:
         raise ValueError("the spec frees no leaf: make it with select(model, ...)")
-    check = getattr(model, "check_free", None)  # a network knows what has no gradient
-    if check is not None:
-        check([names[rule.index] for rule in rules])
+    tell(model, "check_free", [names[rule.index] for rule in rules])  # a network knows what has no gradient
     kept = tuple(i for i, x in enumerate(free) if x is None and i not in dict(follows))
     fixed = Fixed(tuple(leaves[i] for i in kept), tuple(rules), kept, tuple(follows), treedef, tuple(names))
     return jax.tree.unflatten(treedef, free), fixed
@@ -97,7 +100,10 @@ def _broadcast(spec: PyTree, model: PyTree) -> list[Any]:
             return jax.tree.map(lambda leaf: bool(mark(leaf)) and trainable(leaf), part)
         raise TypeError(f"a filter spec holds True, False or functions of a leaf; got {mark!r}")
 
-    return jax.tree.leaves(jax.tree.map(spread, spec, model))
+    try:
+        return jax.tree.leaves(jax.tree.map(spread, spec, model))
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"spec= is not one of this model: {error}") from error
 
 
 def _check_start(name: str, value: Any, domain: AbstractDomain) -> None:
@@ -119,6 +125,9 @@ def join(free: PyTree, fixed: Fixed) -> Any:
     Raises:
         ValueError: if `free` is not of the split that `fixed` is of.
     """
+    expect(
+        "fixed", fixed, Fixed, "what `split` returned beside `free`", "fixed, of free, fixed = gx.split(model, spec)"
+    )
     values, names = jax.tree.leaves(free), leaf_names(free)
     expected = [fixed.names[rule.index] for rule in fixed.rules]
     if names != expected:

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import number, reals
+from .._types import has_shape, owned
 from .recording import Recording
 
 
@@ -23,12 +25,14 @@ class History(eqx.Module):
         History(98 ms of 1 state in 84 regions)
     """
 
-    values: Float[Array, "time state node"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.result_type(float)))
-    period: float = eqx.field(static=True)
+    values: Float[Array, "time state node"] = eqx.field(
+        converter=lambda x: owned(reals("values", x), jnp.result_type(float))
+    )
+    period: float = eqx.field(converter=lambda x: number("period", x, unit="ms"), static=True)
 
     def __check_init__(self):
         if self.values.ndim != 3 or not len(self.values):
-            raise ValueError(f"a history has the shape (time, state, node), got {self.values.shape}")
+            raise ValueError(f"values of a history have the shape (time, state, node), got {self.values.shape}")
         if not 0 < self.period < np.inf:
             raise ValueError(f"period is a positive number of ms, got {self.period}")
 
@@ -75,5 +79,7 @@ class History(eqx.Module):
         return (1 - share) * self.values[first] + share * self.values[later]
 
     def __repr__(self):
+        if not has_shape(self.values):
+            return super().__repr__()
         count = self.values.shape[1]
         return f"History({self.duration:g} ms of {count} state{'s' * (count != 1)} in {self.values.shape[2]} regions)"

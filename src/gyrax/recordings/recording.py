@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from .._types import has_shape, owned
 from ..labelled import places
 
 
@@ -30,7 +31,7 @@ class Recording(eqx.Module):
         axes: coordinates of other axes, such as frequencies, by name.
     """
 
-    values: Float[Array, "time ..."]
+    values: Float[Array, "time ..."] = eqx.field(converter=lambda x: owned(x) if isinstance(x, np.ndarray) else x)
     first: Int[Array, ""]
     period: float = eqx.field(static=True)
     dt: float = eqx.field(static=True)
@@ -124,5 +125,7 @@ class Recording(eqx.Module):
         return xr.DataArray(values, dims=dims, coords=coords, attrs={"period_ms": self.period, "dt_ms": self.dt})
 
     def __repr__(self):
+        if not has_shape(self.values):
+            return super().__repr__()
         shape = ", ".join(f"{d}: {s}" for d, s in zip(self._axes, self.values.shape, strict=True))
         return f"Recording({shape}; {', '.join(self.source)} every {self.period:g} ms)"

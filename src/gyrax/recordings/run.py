@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._types import is_traced
+from .._types import has_shape, is_known
 from .recording import Recording
 
 
@@ -23,7 +23,9 @@ class Final(eqx.Module):
     kinds: tuple[tuple[str, str], ...] = eqx.field(static=True)
 
     def __repr__(self):
-        at = "" if is_traced(self.step) else f" at {int(self.step) * self.dt:g} ms"
+        if not has_shape(self.y):
+            return super().__repr__()
+        at = f" at {int(self.step) * self.dt:g} ms" if is_known(self.step) and not self.step.ndim else ""
         return f"Final(state {self.y.shape}{at}, monitors: {', '.join(self.monitors) or 'none'})"
 
 
@@ -64,6 +66,6 @@ class Run(eqx.Module):
     def __repr__(self):
         lines = [f"Run of {self.steps * self.dt:g} ms in {self.steps} steps"]
         lines += [f"  {name:9s} {recording!r}" for name, recording in self.recordings.items()]
-        if not is_traced(self.failed_at) and not self.finite:
+        if is_known(self.failed_at) and not self.finite:
             lines.append(f"  NOT FINITE: {self.failure}")
         return "\n".join(lines)

@@ -1,7 +1,6 @@
 """What every waveform is: a value at each time, and sums and products of waveforms."""
 
 import abc
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,8 +10,8 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from .._pictures import draw
-from .._types import Parameter, is_traced
-from ..parameters.declaring import Parametric, parameter
+from .._types import Parameter
+from ..parameters.declaring import Parametric, check_domains, parameter
 from ..parameters.domains import Real
 
 
@@ -36,15 +35,7 @@ class AbstractWaveform(Parametric):
     __array_ufunc__ = None  # numpy's own * would make an array of objects
 
     def __check_init__(self):
-        for field in dataclasses.fields(self):
-            value, domain = getattr(self, field.name, None), field.metadata.get("domain")
-            if value is None or domain is None or is_traced(value):
-                continue
-            with jax.ensure_compile_time_eval():
-                outside = ~np.asarray(domain.contains(value))
-            if outside.any():
-                bad = np.asarray(value)[outside].ravel()[0]
-                raise ValueError(f"{type(self).__name__}.{field.name} is {bad:g}, which is not inside {domain!r}")
+        check_domains(self, "contains")  # a pulse without duration would divide by it
 
     @abc.abstractmethod
     def __call__(self, t: Any) -> Float[Array, "..."]:
@@ -90,7 +81,8 @@ def as_waveform(value: Any) -> AbstractWaveform | None:
     """A waveform as it is, a number as a constant one, None for anything else."""
     if isinstance(value, AbstractWaveform):
         return value
-    if isinstance(value, int | float | np.ndarray | np.number | jax.Array) and not isinstance(value, bool):
+    real = isinstance(value, int | float | np.ndarray | np.number | jax.Array) and not isinstance(value, bool)
+    if real and np.dtype(getattr(value, "dtype", float)).kind in "iuf":
         return Constant(value)
     return None
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import choice
 from .._types import Parameter, is_traced
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive, Real
@@ -38,8 +39,7 @@ class Recorded(AbstractWaveform):
         shape = self.values.shape
         if len(shape) not in (1, 2) or shape[0] < 2:
             raise ValueError(f"values has shape {shape}, expected (time,) or (time, node) with two samples or more")
-        if self.outside not in ("hold", "zero"):
-            raise ValueError(f"outside= is 'hold' or 'zero', got {self.outside!r}")
+        choice("outside", self.outside, ("hold", "zero"))
         if not is_traced(self.values) and not np.isfinite(self.values).all():
             at = [int(i) for i in np.argwhere(~np.isfinite(self.values))[0]]
             raise ValueError(f"values{at} is {np.asarray(self.values)[tuple(at)]}: interpolate what is missing first")

@@ -12,9 +12,10 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from .._formats.fields import closest
+from .._kinds import expect, refused
 from .._pictures import draw
-from .._types import Parameter, is_traced
-from ..parameters.declaring import Parametric, as_parameter, parameter, summary
+from .._types import Parameter, is_known, is_traced
+from ..parameters.declaring import Parametric, array_of, parameter, summary
 from ..parameters.domains import Real
 from .base import AbstractWaveform, as_waveform, grid
 
@@ -106,9 +107,8 @@ class Stimulus(AbstractStimulus):
     def __init__(self, waveform: Any, pattern: Any = None, target: str = "c", labels: tuple[str, ...] | None = None):
         found = as_waveform(waveform)
         if found is None:
-            raise TypeError(f"a stimulus takes a waveform of gx.stimuli or a number, got {waveform!r}")
-        if not isinstance(target, str):
-            raise TypeError(f"target= names one input, such as 'c', got {target!r}; add stimuli for several inputs")
+            raise refused("waveform", waveform, "a waveform of gx.stimuli or a number", "gx.stimuli.Pulse()")
+        expect("target", target, str, "the name of one input (add stimuli for several)", "'c'")
         self.waveform, self.target = found, target
         self.labels, self.pattern = _weights(pattern, labels)
 
@@ -159,7 +159,7 @@ class Stimulus(AbstractStimulus):
     def __repr__(self):
         if self.pattern is None:
             where = "everywhere"
-        elif self.labels is not None and len(self.labels) <= _FEW and not is_traced(self.pattern):
+        elif self.labels is not None and len(self.labels) <= _FEW and is_known(self.pattern) and self.pattern.ndim == 1:
             where = "{" + ", ".join(f"{k!r}: {v:.4g}" for k, v in zip(self.labels, self.pattern, strict=True)) + "}"
         else:
             where = summary(self.pattern)
@@ -212,6 +212,9 @@ class Stimuli(AbstractStimulus):
         return self.__mul__(other)
 
 
+_numbers = array_of("pattern")
+
+
 def _parts(stimulus: AbstractStimulus) -> tuple[AbstractStimulus, ...]:
     return stimulus.parts if isinstance(stimulus, Stimuli) else (stimulus,)
 
@@ -223,14 +226,14 @@ def _weights(pattern: Any, labels: tuple[str, ...] | None) -> tuple[tuple[str, .
     if isinstance(pattern, str):
         pattern = [pattern]
     if isinstance(pattern, Mapping):
-        labels, weights = tuple(pattern), [jnp.asarray(as_parameter(value)) for value in pattern.values()]
+        labels, weights = tuple(pattern), [_numbers(value) for value in pattern.values()]
         if any(value.shape != () for value in weights):
             raise ValueError(f"a pattern has one number a region, got {dict(pattern)!r}")
         weights = jnp.stack(weights) if weights else jnp.zeros(0)
     elif isinstance(pattern, list | tuple) and any(isinstance(label, str) for label in pattern):
         labels, weights = tuple(pattern), jnp.ones(len(pattern))
     else:
-        weights = jnp.asarray(as_parameter(pattern))
+        weights = _numbers(pattern)
     if labels is not None and not all(isinstance(label, str) for label in labels):
         raise TypeError(f"a pattern names regions by their labels, got {labels!r}")
     if labels is not None and len(set(labels)) < len(labels):

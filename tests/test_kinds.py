@@ -1,0 +1,229 @@
+"""Every public function and class is handed wrong kinds, argument by argument: one sentence says which argument it was."""
+
+import inspect
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import gyrax as gx
+from conftest import DOUBLE
+from gyrax import simulation
+from gyrax.fitting import evaluation, grids, training, tuning
+from gyrax.parameters import parameters
+from test_public_names import namespaces, public
+
+SOURCE = str(Path(gx.__file__).parent)
+RNG = np.random.default_rng(0)
+SERIES, MATRIX = RNG.normal(size=(48, 3)), np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.2], [0.5, 0.2, 0.0]])
+CONNECTOME = gx.Connectome(MATRIX, 30 * MATRIX, labels=["A", "B", "C"])
+NETWORK = gx.Network(gx.models.Hopf(), gx.couplings.Linear(source="x", target="c_x"), CONNECTOME)
+RECORDING = gx.Recording(
+    jnp.asarray(SERIES), jnp.array(1), 10.0, 1.0, 0.0, ("time", "region"), ("x",), CONNECTOME.labels
+)
+SPECTRUM = gx.features.Spectrum(np.arange(1.0, 7.0), RNG.gamma(3.0, size=(6, 3)))
+FIELD = gx.LeadField(np.ones((2, 3)), sensors=["P", "Q"], regions=CONNECTOME.labels)
+RAW = gx.monitors.Raw(source="x")
+FC = np.where(np.eye(3, dtype=bool), 1.0, 0.3 * MATRIX)
+
+
+def loss(model, key):
+    return jnp.mean(model.model.a)
+
+
+#: What is handed over for every argument of this name, unless OWN says otherwise.
+VALID: dict[str, Any] = {
+    "a": FC,
+    "b": FC,
+    "bounds": None,
+    "connectome": CONNECTOME,
+    "coupling": gx.couplings.Linear(source="x", target="c_x"),
+    "covariance": 0.5 * np.eye(3),
+    "domain": gx.Positive(),
+    "dt": 1.0,
+    "duration": 10.0,
+    "features": loss,
+    "field": FIELD,
+    "found": None,
+    "function": loss,
+    "gain": np.ones((2, 3)),
+    "groups": [0, 1, 1],
+    "high": 20.0,
+    "keys": jax.random.split(jax.random.key(0), 2),
+    "lag": 20.0,
+    "lags": 5,
+    "leaf": "model.a",
+    "loss": loss,
+    "lower": 0.0,
+    "low": 8.0,
+    "matrix": FC,
+    "model": NETWORK,
+    "monitor": RAW,
+    "name": "dk84",
+    "network": NETWORK,
+    "optimiser": optax.sgd(0.1),
+    "period": 10.0,
+    "progress": False,
+    "recording": RECORDING,
+    "region_of": [0, 1, 1],
+    "rules": [gx.FIC(excitation="x", inhibition="y", leaf="model.a")],
+    "segment": 160.0,
+    "sigma": 0.1,
+    "source": "x",
+    "space": {"model.a": [0.1, 0.2]},
+    "spec": gx.select(NETWORK, "model.a"),
+    "spectrum": SPECTRUM,
+    "step": 60.0,
+    "steps": 3,
+    "target": FC,
+    "upper": 1.0,
+    "values": np.ones((4, 2, 3)),
+    "weights": MATRIX,
+    "where": "model.a",
+    "window": 120.0,
+    "x": SERIES,
+}
+H = gx.models.Hopf()
+RANDOM = np.array([FC + 0.01 * RNG.normal(size=(3, 3)) for _ in range(3)])
+#: The same for one function or class alone.
+OWN: dict[str, dict[str, Any]] = {
+    "gx.EIB": {"monitor": gx.monitors.HRFBold(source="x", period=720.0)},
+    "gx.Groups": {"groups": {"all": (H, ...)}},
+    "gx.History": {"values": np.ones((4, 2, 3))},
+    "gx.Network": {"model": H},
+    "gx.Tie": {"first": "model.a"},
+    "gx.best": {"found": xr.Dataset({"loss": ("model.a", [1.0, 0.5])}, {"model.a": [0.1, 0.2]})},
+    "gx.ceiling": {"found": RANDOM},
+    "gx.join": dict(zip(("free", "fixed"), gx.split(NETWORK, gx.select(NETWORK, "model.a")), strict=True)),
+    "gx.models.GammaChain": {"model": H, "row": "x"},
+    "gx.models.table": {"model": H},
+    "gx.monitors.EEG": {"source": None},
+    "gx.monitors.PSD": {"period": 320.0},
+    "gx.noise.Multiplicative": {"function": jnp.sin},
+    "gx.parameter": {},
+    "gx.couplings.as_names": {"names": "S"},
+    "gx.couplings.DynamicPreSigmoidal": {"source": ("x", "theta")},
+    "gx.stimuli.Product": {"parts": (gx.stimuli.Sine(), gx.stimuli.Pulse())},
+    "gx.stimuli.Recorded": {"values": np.ones(4), "outside": "hold"},
+    "gx.stimuli.Stimuli": {"parts": (gx.stimuli.Stimulus(1.0),)},
+    "gx.stimuli.Stimulus": {"waveform": 1.0},
+    "gx.stimuli.Sum": {"parts": (gx.stimuli.Sine(), gx.stimuli.Pulse())},
+    "gx.tune": {"network": gx.per_region(NETWORK, "model.a")},
+}
+WRONG = [None, "what", dict, 3, -1.5, [], [object()], {}, {"what": 1}, np.ones((2, 5, 4)), np.array(["a"]), object()]
+#: Called with names, though they take several things without.
+WRAPPED: dict[str, Any] = {
+    "gx.select": lambda model, where: gx.select(model, where),
+    "gx.per_region": lambda network, where: gx.per_region(network, where),
+    "gx.Tie": lambda first: gx.Tie(first, "model.omega"),
+}
+#: What only holds what a run or a reader made, and what the engine calls.
+RESULTS = (
+    "UnitWarning",
+    "Ceiling",
+    "Channels",
+    "Evaluation",
+    "Final",
+    "FitResult",
+    "Recording",
+    "Run",
+    "TuneResult",
+    "Window",
+)
+ENGINE = ("increments", "threefry")
+#: Namespaces that do not answer yet as the rest does; a name goes when they do.
+EXCEPTIONS: dict[str, str] = {
+    "gx.datasets": "names of data sets",
+    "gx.features": "series and spectra, read by `labelled`",
+    "gx.io": "files, whose readers name the file",
+    "gx.losses": "two things to compare, read by `labelled`",
+    "gx.plot": "matplotlib's arguments",
+}
+#: Arguments of which any value will do: static text for people, and functions of arguments that they alone know.
+FREE = {("gx.LeadField", "unit"), ("gx.parameter", "unit"), ("gx.parameter", "doc")}
+
+
+class ReachedError(Exception):
+    """A call came as far as the compiler."""
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    def reached(*args, **kwargs):
+        raise ReachedError
+
+    reached.lower = reached  # type: ignore[attr-defined]
+    for module, name in (
+        (simulation, "_run"),
+        (evaluation, "_all_keys"),
+        (grids, "_evaluate_points"),
+        (training, "advance"),
+        (tuning, "_piece"),
+    ):
+        monkeypatch.setattr(module, name, reached)
+
+
+def everything() -> dict[str, Any]:
+    """Every public function and class that can be called, by name."""
+    found = {}
+    for space, module in namespaces().items():
+        for name in public(module):
+            what = getattr(module, name)
+            ours = (
+                callable(what) and getattr(what, "__module__", "").startswith("gyrax") and not inspect.isabstract(what)
+            )
+            if ours and space not in EXCEPTIONS and name not in RESULTS + ENGINE:
+                found[f"{space}.{name}"] = WRAPPED.get(f"{space}.{name}", what)
+    return found
+
+
+def arguments(name: str, what: Any) -> tuple[dict[str, Any], list[str]]:
+    """Valid values of what must be given, and the arguments to try: of parameters declared alike, the first two."""
+    every = [p for p in inspect.signature(what).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    valid = VALID | OWN.get(name, {})
+    given = {p.name: valid[p.name] for p in every if p.default is p.empty}
+    given |= {"progress": False} if any(p.name == "progress" for p in every) else {}
+    declared = [*parameters(what)][2:] if inspect.isclass(what) else []
+    tried = [p.name for p in every if p.name not in declared and (name, p.name) not in FREE]
+    return given | OWN.get(name, {}), tried
+
+
+def complaint(what: Any, given: dict[str, Any], argument: str) -> str:
+    """What is wrong with how a call ended; empty if it is as it should be."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            what(**given)
+    except ReachedError:
+        return ""
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {str(error)[:150]}"
+        on_purpose = last.filename.startswith(SOURCE) and (last.line or "").startswith("raise")
+        if type(error) not in (TypeError, ValueError) or not on_purpose:
+            return said
+        named = argument.rstrip("s").lower() in str(error).lower() or str(error).startswith("no parameter")
+        return "" if named else f"does not say {argument}: {said}"
+    return ""
+
+
+def complaints(name: str, what: Any) -> list[str]:
+    given, tried = arguments(name, what)
+    found = (
+        (argument, wrong, complaint(what, given | {argument: wrong}, argument)) for argument in tried for wrong in WRONG
+    )
+    return [f"{name}({argument}={str(wrong)[:30]!r}): {said}" for argument, wrong, said in found if said]
+
+
+@pytest.mark.skipif(DOUBLE, reason="annotations are checked there, before the package says a word")
+@pytest.mark.parametrize("name", everything())
+def test_wrong_kinds_are_named(name, uncompiled):
+    found = complaints(name, everything()[name])
+    assert not found, "\n".join(found)
