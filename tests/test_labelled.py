@@ -264,3 +264,18 @@ def test_labels_reach_sweeps_and_evaluations():
     assert several.to_xarray()["value"].sel(seed=1, value_0="A", value_1="B").item() == pytest.approx(
         -0.5 * VALUES[0, 1]
     )
+
+
+@pytest.mark.parametrize("given", [pd.Series, xr.DataArray, gx.LabelledArray])
+def test_a_parameter_with_names_is_not_taken_in_whatever_order_it_is(given):
+    values = [0.3, 0.2, 0.1, 0.4]
+    w = {
+        pd.Series: pd.Series(values, list(ORDER)),
+        xr.DataArray: xr.DataArray(values, {"region": list(ORDER)}, ("region",)),
+        gx.LabelledArray: gx.LabelledArray(values, [ORDER]),
+    }[given]
+    with pytest.raises(
+        TypeError, match=r"a parameter has no names, and these values have: C, A, D, \.\.\.\. Put them in the order"
+    ):
+        gx.models.WongWang(w=w)
+    np.testing.assert_allclose(gx.models.WongWang(w=pd.Series(values)).w, values)

@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-import numpy as np
+from jaxtyping import Float
 
 from .._formats import bids
 from .._formats.fields import check_square, check_values, mirrored, of_files
@@ -13,6 +13,7 @@ from .._formats.reading import existing
 from .._formats.tables import read_part
 from .._formats.tvb import read_zip
 from ..anatomy.connectome import Connectome
+from ..labelled import MaybeLabelled, with_names
 
 
 def read_tvb_zip(path: str | os.PathLike[str]) -> Connectome:
@@ -112,7 +113,7 @@ def read_hdf5(path: str | os.PathLike[str], weights: str | None = None, lengths:
 
 def read_matrix(
     path: str | os.PathLike[str], *, symmetric: Literal["upper", "lower"] | None = None
-) -> tuple[np.ndarray, tuple[str, ...] | None]:
+) -> Float[MaybeLabelled, "node node"]:
     r"""Read one square matrix over regions, such as functional connectivity, from a tsv, csv, txt or npy file.
 
     Args:
@@ -121,7 +122,8 @@ def read_matrix(
             as it is, with a warning.
 
     Returns:
-        The matrix as float64, `(node, node)`, and the labels in its first line or first column, None if it has none.
+        The matrix as float64, `(node, node)`: a `LabelledArray` with the labels in its first line or first column, or a plain
+        array if it has none.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -133,13 +135,12 @@ def read_matrix(
         >>> file = Path(tempfile.mkdtemp()) / "fc.csv"
         >>> _ = file.write_text("V1,V2\n0,0.5\n0.5,0\n")
         >>> read_matrix(file)
-        (array([[0. , 0.5],
-               [0.5, 0. ]]), ('V1', 'V2'))
+        LabelledArray(2 x 2 regions from V1 to V2; 0 to 0.5)
     """
     part = mirrored({"matrix": read_part("matrix", existing(path))}, symmetric)["matrix"]
     check_square(part)
     check_values(part, part.labels, part.labels, "every pair of regions needs a value", signed=True)
-    return part.value, part.labels
+    return with_names(part.value, *[part.labels or ()] * 2)
 
 
 def read_bids_connectivity(

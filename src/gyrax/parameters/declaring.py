@@ -26,6 +26,7 @@ def as_parameter(value: Any) -> Array | None:
     """
     if value is None:  # a parameter that this instance does not have
         return None
+    _refuse_names(value)
     try:
         value = np.asarray(value) if isinstance(value, list | tuple) else value
         dtype = jnp.result_type(
@@ -36,6 +37,24 @@ def as_parameter(value: Any) -> Array | None:
     if not jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError(f"a parameter is a real number or an array of them, got {shown(value)} of dtype {dtype}")
     return owned(value, jnp.result_type(float))
+
+
+def _refuse_names(value: Any) -> None:
+    """Refuses what has the names of regions: a model knows none, and would take its values in whatever order they are."""
+    if hasattr(value, "for_regions"):
+        names, line = value.labels, "values.for_regions(connectome.labels).values"
+    elif hasattr(value, "iloc"):
+        names, line = value.index, "values.loc[list(connectome.labels)].to_numpy()"
+    elif hasattr(value, "dims") and hasattr(value, "coords") and value.dims:
+        names, line = value.coords.get(value.dims[-1], ()), "values.sel(region=list(connectome.labels)).values"
+    else:
+        return
+    names = [name for name in np.asarray(names).tolist() if isinstance(name, str)]
+    if names:
+        raise TypeError(
+            f"a parameter has no names, and these values have: {', '.join(names[:3])}{', ...' * (len(names) > 3)}. Put them in the "
+            f"order of the connectome and give plain numbers: {line}"
+        )
 
 
 def parameter(

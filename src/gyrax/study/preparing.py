@@ -9,6 +9,7 @@ import numpy as np
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
 from ..io.connectomes import read_matrix
+from ..labelled import known_names
 from ..parameters.addresses import get
 from ..parameters.selection import select
 from .recipes import RECIPES
@@ -25,10 +26,8 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
     if settings.model not in RECIPES:
         raise ValueError(f"no model '{settings.model}' here; there are {', '.join(RECIPES)}")
     connectome = load("dk84").connectome if settings.connectome == "dk84" else Connectome.load(settings.connectome)
-    if settings.target == "dk84":
-        target, labels = np.asarray(load("dk84").fc, float), load("dk84").connectome.labels
-    else:
-        target, labels = read_matrix(settings.target)
+    given = load("dk84").fc if settings.target == "dk84" else read_matrix(settings.target)
+    target, labels = np.asarray(given, float), known_names(given)[1][0]
     _check_target(settings.target, target, labels, connectome)
     network = RECIPES[settings.model].build(connectome.normalised("max"))
     study = Study(settings, network, target, out, progress)
