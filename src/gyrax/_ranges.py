@@ -57,12 +57,23 @@ def check_usual(value: float, usual: Usual, name: str = "") -> None:
         Traceback (most recent call last):
         ValueError: the longest tract is 2e+08 mm, which is impossible: usual are 1 to 1000 mm; lengths in m or in micrometres?
     """
-    range = f"usual are {usual.low:g} to {usual.high:g} {usual.unit}" + (f"; {usual.hint}" if usual.hint else "")
-    said = f"{usual.what}{f' {name}' if name else ''} is {value:g} {usual.unit}"
-    if value > usual.most:
-        raise ValueError(f"{said}, which is impossible: {range}")
+    check_possible(value, usual, name)
     if not usual.low <= value <= usual.high:
-        warn(f"{said}: {range}")
+        warn(f"{_said(value, usual, name)}: {_range(usual)}")
+
+
+def check_possible(value: float, usual: Usual, name: str = "") -> None:
+    """Refuses what cannot be, and lets pass what is unlikely."""
+    if value > usual.most:
+        raise ValueError(f"{_said(value, usual, name)}, which is impossible: {_range(usual)}")
+
+
+def _said(value: float, usual: Usual, name: str) -> str:
+    return f"{usual.what}{f' {name}' if name else ''} is {value:g} {usual.unit}"
+
+
+def _range(usual: Usual) -> str:
+    return f"usual are {usual.low:g} to {usual.high:g} {usual.unit}" + (f"; {usual.hint}" if usual.hint else "")
 
 
 def check_transposed(times: int, channels: int, what: str) -> None:

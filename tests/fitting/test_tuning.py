@@ -292,9 +292,9 @@ def test_other_rates_weights_and_steps_compile_nothing_anew(key):
 
 def test_rules_of_one_kind_are_numbered():
     first, second, third = FIC(rate=0.1), FIC(rate=0.2), eib()
-    assert _named([first, third, second], 1) == {"FIC": first, "EIB": third, "FIC_1": second}
+    assert _named([first, third, second]) == {"FIC": first, "EIB": third, "FIC_1": second}
     odd = type("My_Rule", (FIC,), {})
-    assert list(_named([odd(), odd(), first], 1)) == ["My_Rule", "My_Rule_1", "FIC"]
+    assert list(_named([odd(), odd(), first])) == ["My_Rule", "My_Rule_1", "FIC"]
 
 
 def test_result_tells_plots_and_survives_an_interruption(key, monkeypatch):
@@ -478,7 +478,7 @@ def test_activity_that_explodes_is_told():
         def update(self, network, state, recordings):
             return network, state, {}
 
-    net = gx.Network(gx.models.Linear(gamma=1.0), {}, gx.Connectome(np.zeros((2, 2)), labels=["A", "B"]))
+    net = gx.Network(gx.models.Linear(gamma=-1.0), {}, gx.Connectome(np.zeros((2, 2)), labels=["A", "B"]))
     net = eqx.tree_at(lambda n: n.model.gamma, net, jnp.asarray([-1.0, 1.0]))
     with pytest.raises(FloatingPointError, match=r"in piece \d+ of 20 ms .* first in B"):
         tune(net, [Watch()], steps=1000, period=20.0, dt=0.5, start=jnp.ones((1, 2)), progress=False)

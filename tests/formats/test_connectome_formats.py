@@ -425,11 +425,11 @@ def test_relmat_file(tmp_path):
 def test_relmat_units_and_diagonal(tmp_path):
     for unit, factor in (("cm", 10), ("m", 1000), ("mm", 1), ("", 1)):
         facts = FACTS | {"MeasureUnits": unit, "ValidDiagonal": False}
-        changed = {f"{LENGTH}.json": facts, f"{LENGTH}.dense.tsv": table(LENGTHS + 5 * np.eye(3), "\t")}
+        changed = {f"{LENGTH}.json": facts, f"{LENGTH}.dense.tsv": table((LENGTHS + 5 * np.eye(3)) / factor, "\t")}
         write(tmp_path, RELMAT | changed)
-        np.testing.assert_array_equal(Connectome.load(tmp_path).lengths, LENGTHS * factor)
+        np.testing.assert_allclose(Connectome.load(tmp_path).lengths, LENGTHS, rtol=1e-6)
         alone = Connectome.load(tmp_path / f"{COUNT}.dense.tsv", lengths=tmp_path / f"{LENGTH}.dense.tsv")
-        np.testing.assert_array_equal(alone.lengths, LENGTHS * factor)
+        np.testing.assert_allclose(alone.lengths, LENGTHS, rtol=1e-6)
     missing = table(np.where(np.eye(3), "n/a", SYMMETRIC.astype(str)), "\t")
     write(tmp_path, {f"{COUNT}.dense.tsv": missing, f"{COUNT}.json": FACTS | {"ValidDiagonal": False}})
     np.testing.assert_array_equal(Connectome.load(tmp_path).weights, jnp.asarray(SYMMETRIC, float))

@@ -43,14 +43,16 @@ EVERY = ["mean", "bold", "eeg", "all"]
 
 @pytest.fixture(scope="module")
 def run():
-    first = gx.simulate(NET, duration=3.5, dt=0.5, monitors=MONITORS)
+    with pytest.warns(gx.UnitWarning, match="records nothing of it"):
+        first = gx.simulate(NET, duration=3.5, dt=0.5, monitors=MONITORS)
     return gx.simulate(NET, duration=10.0, dt=0.5, monitors=MONITORS, start=first.final)
 
 
 @pytest.fixture(scope="module")
 def batch():
     starts = jnp.asarray(np.arange(24.0).reshape(4, 2, 3))
-    return jax.vmap(lambda start: gx.simulate(NET, duration=4.0, dt=0.5, monitors=MONITORS, start=start))(starts)
+    with pytest.warns(gx.UnitWarning, match="records nothing of it"):
+        return jax.vmap(lambda start: gx.simulate(NET, duration=4.0, dt=0.5, monitors=MONITORS, start=start))(starts)
 
 
 def recording(values, dims=("time", "sensor"), source=("eeg",), labels=("Fz", "Cz"), period=4.0, axes=()):

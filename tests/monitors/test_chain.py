@@ -305,7 +305,7 @@ def test_what_does_not_fit_is_named(make, message):
 def test_a_chain_tells_what_it_is_and_keeps_to_it():
     chain = GlobalAverage(source="t", period=1.0).then(Balloon(period=5.0))
     assert repr(chain).startswith("GlobalAverage(source=('t',), period=1.0).then(Balloon(")
-    final = gx.simulate(NET, 4.0, DT, monitors={"x": chain}).final
+    final = gx.simulate(NET, 5.0, DT, monitors={"x": chain}).final
     other = GlobalAverage(source="t", period=2.5).then(Balloon(period=5.0))
     with pytest.raises(
         ValueError, match="monitor 'x' was Balloon of GlobalAverage every 1 ms of t every 5 ms in the run"

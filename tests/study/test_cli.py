@@ -107,7 +107,15 @@ def wrong(files, name, matrix):
             "outside of [-1, 1]",
         ),
         (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.full((5, 5), np.nan))), "x.tsv"),
-        (lambda f: ("--connectome", f / "brain", "--target", wrong(f, "x.tsv", np.tri(5))), "is not symmetric"),
+        (
+            lambda f: (
+                "--connectome",
+                f / "brain",
+                "--target",
+                wrong(f, "x.tsv", np.tri(5) + 0.1 * np.eye(5, k=1) - 0.5),
+            ),
+            "is not symmetric",
+        ),
         (lambda f: (*data(f), "--free", "model.ww"), "no parameter 'model.ww'; did you mean 'model.w'?"),
         (lambda f: (*data(f), "--free", "connectome.weights"), "connectome.weights is no scalar"),
         (lambda f: (*data(f), "--model", "WongWong"), "no model 'WongWong' here; there are WongWang, Hopf"),

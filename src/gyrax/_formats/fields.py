@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._ranges import LENGTH, check_possible
 from .._types import is_traced, owned
 
 FIELDS = ("weights", "lengths", "labels", "centres")
@@ -92,6 +93,8 @@ def check(parts: Mapping[str, Part]) -> Labels:
         if field in parts:
             columns = labels if field != "centres" else ("x", "y", "z")
             check_values(parts[field], labels, columns, mend, signed=field == "centres")
+    if "lengths" in parts and not is_traced(parts["lengths"].value):
+        check_possible(float(np.max(parts["lengths"].value)), LENGTH, f"of {parts['lengths'].name}")
     return labels
 
 

@@ -3,6 +3,7 @@
 import os
 from typing import Literal
 
+import numpy as np
 from jaxtyping import Float
 
 from .._formats import bids
@@ -13,7 +14,7 @@ from .._formats.reading import existing
 from .._formats.tables import read_part
 from .._formats.tvb import read_zip
 from ..anatomy.connectome import Connectome
-from ..labelled import MaybeLabelled, with_names
+from ..labelled import LabelledArray, with_names
 
 
 def read_tvb_zip(path: str | os.PathLike[str]) -> Connectome:
@@ -113,7 +114,7 @@ def read_hdf5(path: str | os.PathLike[str], weights: str | None = None, lengths:
 
 def read_matrix(
     path: str | os.PathLike[str], *, symmetric: Literal["upper", "lower"] | None = None
-) -> Float[MaybeLabelled, "node node"]:
+) -> Float[np.ndarray | LabelledArray, "node node"]:
     r"""Read one square matrix over regions, such as functional connectivity, from a tsv, csv, txt or npy file.
 
     Args:

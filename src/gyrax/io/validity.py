@@ -13,6 +13,7 @@ from ..anatomy import Connectome, LeadField, Sparse, Surface
 from ..anatomy.sparse import Lists
 from ..network.checks import check, check_names, check_surface, check_weights
 from ..network.network import Network
+from ..parameters.declaring import Parametric
 from ..parameters.domains import AbstractDomain
 
 #: Labels of the nodes around a part.
@@ -96,7 +97,8 @@ def _check_whole(x: Any, path: str) -> None:
     """What a class checks of its parts together."""
     try:
         for kind in type(x).__mro__:
-            if "__check_init__" in vars(kind):
+            # Domains were looked at already, with regard to the model that is loaded into.
+            if "__check_init__" in vars(kind) and kind is not Parametric:
                 vars(kind)["__check_init__"](x)
         whole = _WHOLE.get(type(x))
         if whole is not None:
