@@ -16,6 +16,7 @@ import xarray as xr
 import gyrax as gx
 from conftest import DOUBLE
 from gyrax import simulation
+from gyrax._formats.fields import WrongKindError
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.parameters import parameters
 from test_public_names import namespaces, public
@@ -108,6 +109,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.monitors.PSD": {"period": 320.0},
     "gx.noise.Multiplicative": {"function": jnp.sin},
     "gx.parameter": {},
+    "gx.LabelledArray": {"values": np.ones((2, 2)), "names": [("A", "B")] * 2},
     "gx.couplings.as_names": {"names": "S"},
     "gx.couplings.DynamicPreSigmoidal": {"source": ("x", "theta")},
     "gx.stimuli.Product": {"parts": (gx.stimuli.Sine(), gx.stimuli.Pulse())},
@@ -207,7 +209,7 @@ def complaint(what: Any, given: dict[str, Any], argument: str) -> str:
         last = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {str(error)[:150]}"
         on_purpose = last.filename.startswith(SOURCE) and (last.line or "").startswith("raise")
-        if type(error) not in (TypeError, ValueError) or not on_purpose:
+        if type(error) not in (TypeError, ValueError, WrongKindError) or not on_purpose:
             return said
         named = argument.rstrip("s").lower() in str(error).lower() or str(error).startswith("no parameter")
         return "" if named else f"does not say {argument}: {said}"

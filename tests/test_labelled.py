@@ -136,7 +136,7 @@ def test_names_fit_the_array():
     for names, said in [
         ("ABCD", "is a list of names"),
         (["ABCD"], "is a list of names"),
-        ([[1, 2, 3, 4]], "1 is no name"),
+        ([[1, 2, 3, 4]], "names are text, got 1"),
     ]:
         with pytest.raises(TypeError, match=said):
             gx.LabelledArray(VALUES, names if isinstance(names, list) else [names])

@@ -1,7 +1,7 @@
 """Arrays that know what lies along their axes: labels stay with the values of regions, and are compared where two meet."""
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
@@ -13,24 +13,27 @@ import xarray as xr
 from jaxtyping import Array, Shaped
 
 from ._formats import fields
+from ._kinds import shown
 from ._types import is_traced
 
 Names = tuple[str, ...]
 
 
 def _tuples(names: Any) -> tuple[Names | None, ...]:
+    if isinstance(names, str | type) or not isinstance(names, Iterable):
+        raise TypeError(f"names is a list of names for each axis, got {shown(names)}: write names=[['A', 'B'], ...]")
     return tuple(None if along is None else _checked(along) for along in names)
 
 
 def _checked(along: Any) -> Names:
-    if isinstance(along, str):
+    if isinstance(along, str | type) or not isinstance(along, Iterable):
         raise TypeError(
-            f"names is a list of names for each axis, got the text {along!r}: write names=[['A', 'B'], ...]"
+            f"names is a list of names for each axis, got {shown(along)} in it: write names=[['A', 'B'], ...]"
         )
     along = tuple(along)
     for name in along:
         if not isinstance(name, str) or not name:
-            raise TypeError(f"{name!r} is no name, expected text")
+            raise TypeError(f"names are text, got {shown(name)}")
     if len(set(along)) < len(along):
         twice = next(name for i, name in enumerate(along) if name in along[:i])
         raise ValueError(f"{twice!r} stands twice among the names of an axis, expected one of its own for each place")
@@ -41,7 +44,14 @@ def _values(x: Any) -> Any:
     if isinstance(x, jax.Array):
         return x
     # A copy: whoever made it may go on writing there. NumPy's stay so, in their own precision.
-    return np.array(x) if isinstance(x, np.ndarray) else jnp.array(x)
+    if isinstance(x, np.ndarray) and x.dtype.kind in "biufc":
+        return np.array(x)
+    if x is None or isinstance(x, str | type | Mapping):
+        raise TypeError(f"values is an array of numbers, got {shown(x)}")
+    try:
+        return jnp.array(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"values is an array of numbers, got {shown(x)}") from error
 
 
 class LabelledArray(eqx.Module):
@@ -80,10 +90,10 @@ class LabelledArray(eqx.Module):
         shape = np.shape(self.values)
         axes = shape[len(shape) - len(self.names) :]
         if len(self.names) > len(shape):
-            raise ValueError(f"names for {len(self.names)} axes, and the array has shape {shape}")
+            raise ValueError(f"names for {len(self.names)} axes, and values has shape {shape}")
         for size, along in zip(axes, self.names, strict=True):
             if along is not None and len(along) != size:
-                raise ValueError(f"{len(along)} names along an axis of {size} in an array of shape {shape}")
+                raise ValueError(f"{len(along)} names along an axis of {size}: values has shape {shape}")
 
     @property
     def labels(self) -> Names:

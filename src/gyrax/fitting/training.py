@@ -259,7 +259,8 @@ def _check_kinds(
         if not (hasattr(value, "init") and hasattr(value, "update")) or inspect.isclass(value):
             rate = value if isinstance(value, int | float) and value > 0 else 0.01
             raise refused(argument, value, "an optimiser of optax", f"optax.adam({rate})")
-    if validation not in (None, "auto") and not isinstance(validation, Validation):
+    known = validation is None or isinstance(validation, Validation)
+    if not known and not (isinstance(validation, str) and validation == "auto"):
         keys = value if isinstance(value := validation, int) and value > 0 else 4
         raise refused("validation", validation, "noise to be judged on", f"gx.Validation(keys={keys})")
     if starts is not None and not isinstance(starts, Sequence):

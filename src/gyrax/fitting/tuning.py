@@ -134,6 +134,7 @@ def tune(
     """
     expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
     expect("progress", progress, (bool, str), "True, False or a title", "True")
+    expect("checkpoint", checkpoint, (str, os.PathLike, None), "the name of a file", "'tuning.npz'")
     whole("steps", steps)
     number("period", period, unit="ms")
     began = time.perf_counter()
