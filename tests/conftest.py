@@ -14,8 +14,11 @@ import jax
 from jaxtyping import install_import_hook
 
 DOUBLE = bool(jax.config.jax_enable_x64)
-# Annotations say shapes and kinds of numbers, not how many digits: checked once, for that more than doubles tracing.
-hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE else None
+if "--slow" in sys.argv:
+    os.environ["GYRAX_UNCHECKED"] = "1"  # for workers, which know no arguments
+# Annotations say shapes and kinds of numbers, not how many digits: checked once, by the quick suite, for that more than doubles
+# tracing.
+hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and "GYRAX_UNCHECKED" not in os.environ else None
 import gyrax  # noqa: E402
 
 if hook is not None:
