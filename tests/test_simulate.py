@@ -211,6 +211,7 @@ def test_samples_do_not_depend_on_the_cut(steps, period, other, joints):
     monitors = {
         "average": gx.monitors.TemporalAverage(source="ramp", period=float(period)),
         "sample": gx.monitors.Subsample(source="t", period=float(other)),
+        "raw": gx.monitors.Raw(source="t"),  # for a run of which nothing is recorded is refused
     }
     ends = sorted({j for j in joints if 0 < j < steps} | {steps})
     final, averages, samples = None, [], []

@@ -44,6 +44,7 @@ def in_parts(monitors, *durations, dt=DT, net=NET):
 def test_averages_of_ramps_are_exact_wherever_a_run_is_cut(rounding, period, first, second):
     """Also of periods that begin in one run and end in the next; subsamples are the states of their times."""
     monitors = {"mean": TemporalAverage(period=period * DT), "every": Subsample(period=period * DT)}
+    monitors["raw"] = Raw()  # for a run of which nothing is recorded is refused
     found = in_parts(monitors, first * DT, second * DT)
     ends = np.arange(1, (first + second) // period + 1) * period * DT
     middles = ends - period * DT / 2
@@ -55,7 +56,7 @@ def test_averages_of_ramps_are_exact_wherever_a_run_is_cut(rounding, period, fir
 
 @pytest.mark.slow
 def test_a_run_too_short_for_a_sample_keeps_what_it_saw(rounding):
-    monitors = {"mean": TemporalAverage(period=10.0)}
+    monitors = {"mean": TemporalAverage(period=10.0), "raw": Raw()}
     first = gx.simulate(NET, duration=4.0, dt=DT, monitors=monitors)
     assert first["mean"].values.shape == (0, 2, 3) and first["mean"].times.size == 0
     values, times = in_parts(monitors, *5 * [4.0])["mean"]

@@ -94,7 +94,7 @@ def check(parts: Mapping[str, Part]) -> Labels:
             columns = labels if field != "centres" else ("x", "y", "z")
             check_values(parts[field], labels, columns, mend, signed=field == "centres")
     if "lengths" in parts and not is_traced(parts["lengths"].value):
-        check_possible(float(np.max(parts["lengths"].value)), LENGTH, f"of {parts['lengths'].name}")
+        check_possible(float(np.asarray(parts["lengths"].value).max()), LENGTH, f"of {parts['lengths'].name}")
     return labels
 
 

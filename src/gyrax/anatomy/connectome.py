@@ -57,7 +57,11 @@ class Connectome(eqx.Module):
         self.labels = check(parts)
         self.weights = parts["weights"].to_jax()
         self.lengths = parts["lengths"].to_jax() if "lengths" in parts else None
-        if self.lengths is not None and not is_traced(self.lengths) and (longest := float(np.max(self.lengths))) > 0:
+        if (
+            self.lengths is not None
+            and not is_traced(self.lengths)
+            and (longest := float(np.asarray(self.lengths).max())) > 0
+        ):
             check_usual(longest, LENGTH)
         self.centres = parts["centres"].to_jax() if "centres" in parts else None
 

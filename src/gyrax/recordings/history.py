@@ -65,7 +65,7 @@ class History(eqx.Module):
             >>> past.ago(np.array([2.0, 0.5, 0.0])).ravel().tolist()
             [1.0, 2.5, 3.0]
         """
-        longest = float(np.max(times))
+        longest = float(np.asarray(times).max())
         if longest > self.duration * (1 + 1e-9):
             raise ValueError(
                 f"the history covers {self.duration:g} ms, but the longest delay reaches back {longest:g} ms: give it more samples"
