@@ -87,7 +87,9 @@ class Connectome(eqx.Module):
 
         Args:
             path: the folder or file.
-            lengths, labels, centres: files with what `path` lacks.
+            lengths: file with the lengths, if `path` lacks them.
+            labels: file with the labels, likewise.
+            centres: file with the centres, likewise.
             symmetric: 'upper' or 'lower' where files have that half of symmetric matrices alone, as MRtrix writes them.
                 Without it, such matrices are read as they are, with a warning.
 
