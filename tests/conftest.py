@@ -66,7 +66,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if not DOUBLE and item.get_closest_marker("once"):
             continue
-        wanted = _slow(item) if config.option.slow else every or not _slow(item)
+        # What is slow in both precisions repeats itself in float32 if all is asked for, or if it says so.
+        again = DOUBLE or any("float32" in mark.args for mark in item.iter_markers("slow"))
+        wanted = _slow(item) and again if config.option.slow else every or not _slow(item)
         (kept if wanted else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = kept

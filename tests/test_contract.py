@@ -218,7 +218,7 @@ def directional(case, y, rng):
     return sizes, jnp.asarray(rng.normal(size=jax.eval_shape(value, case, y).shape), y.dtype)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("float64", "float32")
 @compiled
 def test_gradients_are_finite_and_equal_finite_differences(name):
     """Every parameter by itself, and the state, at the default and at random points of the domain; of fourth order."""
@@ -243,7 +243,7 @@ def test_gradients_are_finite_and_equal_finite_differences(name):
             np.testing.assert_allclose(exact, numeric, rtol=2e-3 if SINGLE else 1e-6, atol=noise)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("float64", "float32")
 @compiled
 def test_gradients_stay_finite_far_out(name):
     """States ten times as large, parameters far from the defaults."""

@@ -204,7 +204,7 @@ def test_periods_that_do_not_fit_leave_long_ticks(periods):
     st.integers(1, 40),
     st.lists(st.integers(0, 60), max_size=2, unique=True),
 )
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_samples_do_not_depend_on_the_cut(steps, period, other, joints):
     """Averages of a ramp and samples at whole steps, of a run in up to three parts."""
     net = clock()
