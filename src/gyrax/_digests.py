@@ -62,12 +62,8 @@ def _told(x: Any, known: dict[int, tuple[Any, str]]) -> str:
         return f"number:{np.asarray(x).tobytes().hex()}"
     if isinstance(x, jax.Array | np.ndarray | np.generic):
         return _array(x)
-    if isinstance(x, ClosedJaxpr):
-        return f"{_told(x.jaxpr, known)} of {[_told(c, known) for c in x.consts]}"
-    if isinstance(x, Jaxpr):
-        if id(x) not in known:
-            known[id(x)] = x, _short(_jaxpr(x, known))
-        return f"jaxpr:{known[id(x)][1]}"
+    if isinstance(x, ClosedJaxpr | Jaxpr):
+        return _closed(x, known)
     if isinstance(x, jax.tree_util.PyTreeDef):
         return f"tree:{_told((x.node_data(), x.children()), known)}" if x.node_data() else f"tree:{x}"
     if isinstance(x, Mapping):
@@ -77,6 +73,15 @@ def _told(x: Any, known: dict[int, tuple[Any, str]]) -> str:
     if isinstance(x, tuple | list):
         return f"({','.join(_told(v, known) for v in x)})"
     return _object(x, known)
+
+
+def _closed(x: Any, known: dict[int, tuple[Any, str]]) -> str:
+    """A jaxpr, with its constants where it has some. From JAX 0.12 on, all have, and are what they close over themselves."""
+    bare = getattr(x, "jaxpr", x)
+    if id(bare) not in known:
+        known[id(bare)] = bare, _short(_jaxpr(bare, known))
+    constants = [_told(c, known) for c in getattr(x, "consts", ())]
+    return f"jaxpr:{known[id(bare)][1]}" + (f" of {constants}" if constants else "")
 
 
 def _array(x: Any) -> str:
@@ -115,7 +120,7 @@ def _jaxpr(jaxpr: Any, known: dict[int, tuple[Any, str]]) -> str:
             return f"{_told(v.val, known)}:{aval}"
         return f"{numbers.setdefault(v, len(numbers))}:{aval}"
 
-    lines = [f"{list(map(shown, jaxpr.constvars))} {list(map(shown, jaxpr.invars))}"]
+    lines = [f"{list(map(shown, getattr(jaxpr, 'constvars', ())))} {list(map(shown, jaxpr.invars))}"]
     for equation in jaxpr.eqns:
         params = {name: value for name, value in equation.params.items() if name not in _ASIDE}
         inputs, outputs = map(shown, equation.invars), map(shown, equation.outvars)

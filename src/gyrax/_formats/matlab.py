@@ -1,5 +1,6 @@
 """The variables of MATLAB's files."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ _VARIABLES = {
     "labels": ("labels", "label", "regionlabels", "regionnames", "roilabels", "roinames", "names"),
     "centres": ("centres", "centers", "regioncentres", "regioncenters", "coords", "coordinates", "positions", "xyz"),
 }
+
+
+#: Sparse variables as SciPy has always given them; from 1.18 on it asks, and before 1.15 it knew no question.
+_MATRICES: dict[str, Any] = {"spmatrix": True} if "spmatrix" in inspect.signature(loadmat).parameters else {}
 
 
 def read_mat_fields(path: Path, given: Mapping[str, str | None] = {}) -> dict[str, Part]:
@@ -52,7 +57,7 @@ def variables_of(path: Path) -> dict[str, Any]:
             if major == 1:
                 check_claims(path)
             if major < 2:
-                return dict(flat(loadmat(file, simplify_cells=True)))
+                return dict(flat(loadmat(file, simplify_cells=True, **_MATRICES)))
         with opened(path, ".mat") as store:
             return dict(flat(_from_hdf5(store.file, store)))
 
