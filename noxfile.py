@@ -30,6 +30,7 @@ CAUGHT = 0.95
 #: What of the suite the sessions `lowest` and `newest` run: what touches other packages most, a minute or two in all.
 OF_VERSIONS = [
     "tests/test_simulate.py",
+    "tests/fitting/test_checkpoint.py",
     "tests/fitting/test_descent.py",
     "tests/fitting/test_evaluation.py",
     "tests/fitting/test_grids.py",

@@ -26,7 +26,9 @@ WORDS = {
 def build(source: Path, out: Path) -> None:
     """Read and check the tables in `source`, and write them to `out` as published, in float64."""
     labels = Connectome.load(source).labels
-    tables: dict[str, Any] = {name: read_matrix(source / f"{name}.tsv")[0] for name in ("weights", "lengths", "fc")}
+    tables: dict[str, Any] = {
+        name: np.asarray(read_matrix(source / f"{name}.tsv")) for name in ("weights", "lengths", "fc")
+    }
     if tables["fc"].shape != tables["weights"].shape:
         raise ValueError(f"fc.tsv is {tables['fc'].shape}, weights.tsv is {tables['weights'].shape}")
     words: dict[str, Any] = {key: np.array(text) for key, text in WORDS.items()}

@@ -83,6 +83,8 @@ def _slow(item) -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
     """What one worker has compiled, the others load, and later runs if there is a folder for it: most of the time goes there."""
+    if jax.__version_info__ < (0, 10):
+        return  # jaxlib 0.6.0 loads loops from the cache that take no step, or crash
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.getbasetemp().parent / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

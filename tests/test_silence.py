@@ -176,7 +176,7 @@ def test_usual_values_say_nothing():
 @pytest.mark.parametrize("factor", [1e6, 1e30])
 def test_impossible_lengths_are_refused_with_their_unit(factor):
     with pytest.raises(
-        ValueError, match=r"the longest tract is 5e\+\d+ mm, which is impossible: usual are 1 to 1000 mm"
+        ValueError, match=r"the longest tract of lengths is 5e\+\d+ mm, which is impossible: usual are 1 to 1000 mm"
     ):
         gx.Connectome(WEIGHTS, factor * LENGTHS)
 

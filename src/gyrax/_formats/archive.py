@@ -1,78 +1,34 @@
 """Arrays and a description of them in one npz: written in one move, read without trust."""
 
-import contextlib
 import io
 import json
 import math
 import os
-import secrets
-import struct
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .reading import DAMAGED
+from .writing import replacing
+
 #: The member that says what the others are. Other npz files have none.
 ABOUT = "gyrax.json"
-#: What reading a damaged file may raise.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    tokenize.TokenError,
-    TypeError,
-    AttributeError,
-    ValueError,
-)
 
 
 def write(path: str | os.PathLike[str], about: Any, arrays: dict[str, np.ndarray]) -> None:
     """The description and the arrays into one npz, in one move: an interruption leaves the old file or the new one.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if what stands there is no file: a folder, or a device such as /dev/null, which would be replaced.
+        OSError: with the name of the file, if there is no such folder or if what stands there is no file: a folder, or a device
+            such as /dev/null, which would be replaced.
     """
-    path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no file: give the name of one")
-    beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-    try:
-        with beside.open("xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(zipfile.ZipInfo(ABOUT), json.dumps(about, indent=1, allow_nan=False))
-                for name, array in arrays.items():
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _settle(path.parent)
-
-
-def _settle(folder: Path) -> None:
-    """Has the folder's new entry on the disk, where the system can: some network drives refuse."""
-    if os.name != "posix":
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(ABOUT), json.dumps(about, indent=1, allow_nan=False))
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.ndarray]]:
@@ -96,7 +52,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.ndarray]]:
             names = [m.filename for m in members if m.filename != ABOUT]
             about = json.loads(archive.read(ABOUT)) if len(names) < len(members) else None
             return about, {name.removesuffix(".npy"): _array(archive.read(name), name) for name in names}
-    except DAMAGE as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is no npz of gx.io.save, or damaged: {error or type(error).__name__}") from error
 
 

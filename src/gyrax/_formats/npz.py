@@ -1,16 +1,11 @@
 """Arrays in one file, in one move."""
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from .writing import replacing
-
-#: What NumPy raises for a file that is damaged, cut off or no npz at all. OSError is not here: it says what it is.
-DAMAGED = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def write_npz(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:

@@ -20,9 +20,8 @@ from .fields import closest
 TEXT, ARRAYS = 2**25, 2**28
 #: Beyond those, so many times the size of the file.
 TIMES = 10
-#: What libraries were seen to raise for broken files. Not their own kind of error: ImportError, KeyboardInterrupt, warnings.
-BROKEN = (
-    OSError,
+#: What libraries were seen to raise for what is in a broken file. Not their own kind of error: ImportError, KeyboardInterrupt, warnings.
+DAMAGED = (
     ValueError,
     TypeError,
     LookupError,  # KeyError and IndexError
@@ -41,6 +40,8 @@ BROKEN = (
     tokenize.TokenError,
     ExpatError,
 )
+#: That, and what the system says of the file, which libraries also raise for what is in it.
+BROKEN = (OSError, *DAMAGED)
 _allowed: ContextVar[float] = ContextVar("allowed", default=0.0)
 
 

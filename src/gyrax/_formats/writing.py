@@ -31,13 +31,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(os.path.realpath(path))  # a link stays one, and what it leads to is replaced
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is no file: name one that can be written")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
     beside = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
     try:
         yield beside
         _to_disk(beside)
         os.replace(beside, path)
         if os.name == "posix":  # elsewhere folders cannot be opened
-            _to_disk(path.parent)
+            with contextlib.suppress(OSError):  # some network drives refuse, and the file is there
+                _to_disk(path.parent)
     except OSError as error:
         raise _named(error, path) from error
     finally:

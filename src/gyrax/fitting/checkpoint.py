@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._formats.locking import held
-from .._formats.npz import DAMAGED, write_npz
+from .._formats.npz import write_npz
+from .._formats.reading import DAMAGED
 from .fingerprint import Fingerprint, comparable, differences
 
 Record = dict[str, np.ndarray]
@@ -104,7 +105,7 @@ class Checkpoint:
             of, seconds = about.get("of", {}), float(about["seconds"])
             if not isinstance(of, dict) or not np.isfinite(seconds):
                 raise ValueError(f"it was at {of!r} after {seconds} seconds")
-        except (*DAMAGED, AttributeError, TypeError) as error:
+        except DAMAGED as error:
             raise self._damaged(str(error) or type(error).__name__) from error
         return {"of": of, "seconds": seconds}, arrays
 

@@ -11,6 +11,7 @@ import numpy as np
 from .._formats import archive
 from .._formats.likeness import differences, filled
 from .._formats.names import Names
+from .._formats.reading import DAMAGED
 from .._formats.trees import Building, Describing, Node, dtype_name, join
 from .validity import validate
 
@@ -35,8 +36,7 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
     Raises:
         TypeError: naming the part, for what is none of these, such as a DataFrame or an array of objects, or is not known
             yet (in `jit`).
-        FileNotFoundError: if there is no such folder.
-        ValueError: if what stands there is no file.
+        OSError: if there is no such folder, the disk is full, or what stands there is no file.
 
     Example:
         >>> import tempfile, gyrax as gx
@@ -107,7 +107,7 @@ def load(path: str | os.PathLike[str], model: Any = None, *, own: Any = ()) -> A
         validate(found, "", model)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except archive.DAMAGE as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: its description makes no sense ({type(error).__name__}: {error})") from error
     return found
 

@@ -17,7 +17,8 @@ import optax
 from jaxtyping import Array
 
 from .. import io
-from .._formats.npz import DAMAGED, write_npz
+from .._formats.npz import write_npz
+from .._formats.reading import DAMAGED
 from .._formats.writing import replacing, write_text
 from ..fitting.evaluation import evaluate
 from ..fitting.grids import best, sweep
@@ -166,7 +167,7 @@ def recall(folder: Path, name: str, like: Network) -> tuple[dict[str, Any], Netw
         raise _damaged(judgement, error, judgement) from error
     try:
         return found, io.load(network, like)
-    except (*DAMAGED, TypeError, FileNotFoundError) as error:
+    except (*DAMAGED, FileNotFoundError) as error:
         raise _damaged(network, error, judgement) from error
 
 
@@ -183,7 +184,7 @@ def histories(folder: Path) -> dict[str, np.ndarray]:
             try:
                 with np.load(path, allow_pickle=False) as history:
                     found[stage.name] = history["loss"]
-            except (*DAMAGED, TypeError, AttributeError) as error:
+            except DAMAGED as error:
                 raise _damaged(path, error, folder / f"{stage.name}.json") from error
     return found
 
