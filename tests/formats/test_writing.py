@@ -35,6 +35,63 @@ def test_an_error_at_any_moment_leaves_what_was_there(moment, error, tmp_path, m
     assert str(file) in str(told.value) or isinstance(error, KeyboardInterrupt)
 
 
+def nifti(path, value):
+    nib = pytest.importorskip("nibabel")
+    gx.io.to_nifti([value], nib.Nifti1Image(np.ones((2, 1, 1), np.int16), np.eye(4)), path)
+
+
+def gifti(path, value):
+    pytest.importorskip("nibabel")
+    gx.io.to_gifti([value], np.array([0, -1]), path)
+
+
+def recordings(write):
+    def written(path, value):
+        pytest.importorskip("netCDF4")
+        pytest.importorskip("zarr")
+        write(gx.io.from_nilearn(np.full((3, 1), value), tr=2.0, labels=["V1"]), path)
+
+    return written
+
+
+def connectome(path, value):
+    gx.Connectome([[0.0, value], [value, 0.0]]).save(path)
+
+
+WRITERS = {
+    "run.nc": recordings(gx.io.to_netcdf),
+    "run.zarr": recordings(gx.io.to_zarr),
+    "model.npz": lambda path, value: gx.io.save(path, {"a": value}),
+    "arrays.npz": lambda path, value: gx.io.write_npz(path, {"a": np.full(2, value)}),
+    "brain.npz": connectome,
+    "brain": connectome,
+    "map.nii": nifti,
+    "map.nii.gz": nifti,
+    "map.func.gii": gifti,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_writer_leaves_the_old_or_the_new_whole(name, tmp_path, monkeypatch):
+    def content():
+        files = sorted(x for x in tmp_path.rglob("*") if x.is_file())
+        return {str(file.relative_to(tmp_path)): file.read_bytes() for file in files}
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    write, once = WRITERS[name], name == "run.zarr"  # which is never overwritten
+    if not once:
+        write(tmp_path / name, 0.5)
+    before = content()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("os.replace", stopped)
+        write(tmp_path / name, 0.25)
+    assert content() == before
+    write(tmp_path / name, 0.25)
+    assert content() != before and not [x for x in tmp_path.rglob("*") if is_partial(x)]
+
+
 def test_two_writers_do_not_meet_in_one_file(tmp_path):
     """The loser of two that wrote `fit.npz.partial` died in `os.replace`."""
     file = tmp_path / "notes.txt"

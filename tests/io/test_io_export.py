@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -322,6 +323,11 @@ def test_maps_of_surfaces_come_back(tmp_path):
     back = nib.load(tmp_path / "lh.w.func.gii").agg_data()
     np.testing.assert_array_equal(back, np.array([2.0, np.nan, 0.5, 0.5], np.float32))
     assert to_gifti([1.0, 3.0], gx.Surface([0, 0, 1])).agg_data().tolist() == [1.0, 1.0, 3.0]
+    assert to_gifti(pd.Series([0.5, 2.0], ["V1", "V2"]), regions).agg_data().tolist()[0] == 2.0
+    with pytest.raises(ValueError, match="number 0 is 'V2' in the values, but 'V1' in the regions of the vertices"):
+        to_gifti(pd.Series([2.0, 0.5], ["V2", "V1"]), regions)
+    with pytest.raises(ValueError, match=r"lh\.w\.txt has to end with \.gii"):
+        to_gifti([0.5, 2.0], regions, tmp_path / "lh.w.txt")
     with pytest.raises(ValueError, match="3 values for the 2 regions of the vertices"):
         to_gifti([0.5, 2.0, 1.0], regions)
     with pytest.raises(ValueError, match="region_of is a whole number a vertex"):

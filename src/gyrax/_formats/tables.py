@@ -1,5 +1,6 @@
 """Connectomes as tables: a folder of tsv, csv, txt and npy files, one such file, or an npz."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from .fields import FIELDS, Labels, Part, label_tuple, numbers, table_labels, to
 from .npy import load_npy, load_npz
 from .reading import inside
 from .text import cells_of, parse, read_lines
+from .writing import is_partial, replacing
 
 SUFFIXES = (".tsv", ".csv", ".txt", ".npy")
 #: Endings of data that a folder of tables may hold and that are not read from it.
@@ -20,7 +22,8 @@ _FOREIGN = (".mat", ".npz", ".h5", ".hdf5", ".xlsx", ".xls", ".ods", ".dat", ".g
 def write_connectome(path: Path, labels: Labels, arrays: Mapping[str, Any]) -> None:
     """Writes what `Connectome.save` is asked to."""
     if path.suffix.lower() == ".npz":
-        np.savez_compressed(path, labels=np.array(labels), **arrays)
+        with replacing(path) as beside, beside.open("wb") as file:
+            np.savez_compressed(file, labels=np.array(labels), **arrays)
         return
     if path.suffix.lower() in SUFFIXES:
         raise ValueError(f"cannot save to {path}: give an .npz file, or a folder for tables")
@@ -32,10 +35,15 @@ def write_connectome(path: Path, labels: Labels, arrays: Mapping[str, Any]) -> N
             f"{foreign[0]} is there already and would be read as part of this connectome: "
             "choose a new folder, or delete that file"
         )
-    for field, value in arrays.items():
-        np.savetxt(path / f"{field}.tsv", value, fmt="%.17g" if value.itemsize == 8 else "%.9g", delimiter="\t")
     lines = [f'"{label}"' for label in labels] if _quoted(labels) else labels  # of which one pair is taken away again
-    (path / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with (
+        contextlib.ExitStack() as all_written
+    ):  # and only then put in place, so that an error leaves no half of two connectomes
+        for field, value in arrays.items():
+            beside = all_written.enter_context(replacing(path / f"{field}.tsv"))
+            np.savetxt(beside, value, fmt="%.17g" if value.itemsize == 8 else "%.9g", delimiter="\t")
+        beside = all_written.enter_context(replacing(path / "labels.txt"))
+        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def candidates(folder: Path) -> dict[str, list[Path]]:
@@ -56,7 +64,7 @@ def find(folder: Path) -> dict[str, Path]:
         if len(several) > 1:
             raise ValueError(f"{folder} has both {several[0].name} and {several[1].name}: keep one of them")
     found = {field: inside(several[0], folder) for field, several in files.items() if several}
-    there = sorted(file for file in folder.iterdir() if file.is_file())
+    there = sorted(file for file in folder.iterdir() if file.is_file() and not is_partial(file))
     for file in there:
         field = file.name.lower().partition(".")[0].removeprefix("tract_")
         if field in FIELDS and field not in found and file.suffix.lower() in _FOREIGN:

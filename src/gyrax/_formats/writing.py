@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(f"{path} is no file: name one that can be written")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
-    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    ending = "".join(path.suffixes[-2:])  # by which some libraries choose the format
+    own = f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}"
+    beside = path.with_name(own + (ending if len(ending) < 20 else ""))
     try:
         yield beside
         _to_disk(beside)
@@ -48,6 +51,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             beside.unlink()
 
 
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder beside, to be filled, which becomes `path` when it is whole; an error leaves nothing.
+
+    Raises:
+        FileExistsError: if there is something already.
+        FileNotFoundError: if the folder it is to be in is not there.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"there is a {path} already: choose a new folder, or delete it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
+    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """A text in one move."""
     with replacing(path) as beside:
@@ -60,13 +84,13 @@ def clear(path: Path) -> None:
     Only for who holds it: a writer at work is not known here.
     """
     name = "*" if path.name == "*" else glob.escape(path.name[:100])
-    for left in path.parent.glob(f".{name}.*{_PARTIAL}"):
+    for left in path.parent.glob(f".{name}.*{_PARTIAL}*"):
         left.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:
     """Whether a writer was stopped in the midst of this file."""
-    return path.name.startswith(".") and path.name.endswith(_PARTIAL)
+    return path.name.startswith(".") and _PARTIAL in path.name
 
 
 def _to_disk(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +13,9 @@ from .._extras import need
 from .._formats.fields import closest
 from .._formats.hdf5 import opened
 from .._formats.reading import check_size, existing, inside, reading
+from .._formats.writing import new_folder, replacing
 from .._types import is_traced
+from ..labelled import check_same, known_names
 from ..network.network import Network
 from ..parameters.addresses import named_leaves
 from ..recordings.recording import Recording
@@ -48,7 +49,9 @@ def to_netcdf(recordings: Run | Recording | Mapping[str, Recording], path: File)
         Recording(time: 5, state: 1, region: 2; S every 1 ms)
     """
     need("netCDF4", "io")
-    _tree(recordings).to_netcdf(Path(path), mode="w", format="NETCDF4", engine="netcdf4")
+    tree = _tree(recordings)
+    with replacing(path) as beside:
+        tree.to_netcdf(beside, mode="w", format="NETCDF4", engine="netcdf4")
 
 
 def to_zarr(recordings: Run | Recording | Mapping[str, Recording], path: File) -> None:
@@ -64,9 +67,9 @@ def to_zarr(recordings: Run | Recording | Mapping[str, Recording], path: File) -
         ImportError: zarr is not installed.
     """
     need("zarr", "io")
-    if Path(path).exists():
-        raise FileExistsError(f"there is a {path} already: choose a new folder, or delete it")
-    _tree(recordings).to_zarr(Path(path), mode="w-", consolidated=False)
+    tree = _tree(recordings)
+    with new_folder(path) as beside:
+        tree.to_zarr(beside, mode="w-", consolidated=False)
 
 
 def read_recordings(path: File) -> dict[str, Recording]:
@@ -240,7 +243,8 @@ def to_nifti(values: Any, atlas: Any, path: File | None = None, *, numbers: Any 
         The image of nibabel.
 
     Raises:
-        ValueError: for values that are not finite or not as many as the atlas has regions, or numbers that it has not.
+        ValueError: for values that are not finite or not as many as the atlas has regions, numbers that it has not, or a path
+            that does not end with `.nii` or `.nii.gz`.
         ImportError: nibabel is not installed.
 
     Example:
@@ -268,8 +272,7 @@ def to_nifti(values: Any, atlas: Any, path: File | None = None, *, numbers: Any 
     painted[[image.numbers.index(number) for number in numbers]] = values
     made = nibabel.Nifti1Image(painted[image.region_of], image.affine)
     made.header.set_xyzt_units("mm")
-    if path is not None:
-        nibabel.save(made, path)
+    _write_image(made, path, (".nii", ".nii.gz"))
     return made
 
 
@@ -287,7 +290,7 @@ def to_gifti(values: Any, region_of: Any, path: File | None = None, *, outside: 
         The image of nibabel.
 
     Raises:
-        ValueError: for values that are not finite or not as many as there are regions.
+        ValueError: for values that are not finite, not as many as there are regions or of other regions, or a path that does not end with `.gii`.
         ImportError: nibabel is not installed.
 
     Example:
@@ -295,6 +298,7 @@ def to_gifti(values: Any, region_of: Any, path: File | None = None, *, outside: 
         [0.5, 0.75, 0.75, nan]
     """
     nibabel = need("nibabel", "io")
+    values, labels = known_names(values)
     values, index = _map(values), np.asarray(getattr(region_of, "region_of", region_of))
     if index.ndim != 1 or index.dtype.kind not in "iu" or index.min(initial=0) < -1:
         raise ValueError(f"region_of is a whole number a vertex, -1 for none, got {index.dtype} of shape {index.shape}")
@@ -302,12 +306,22 @@ def to_gifti(values: Any, region_of: Any, path: File | None = None, *, outside: 
     count = len(names) if names is not None else index.max(initial=-1) + 1
     if len(values) != count:
         raise ValueError(f"{len(values)} values for the {count} regions of the vertices")
+    check_same(labels[0], None if names is None else tuple(names), "the values", "the regions of the vertices")
     painted = np.append(values, outside).astype(np.float32)[index]
     made = nibabel.gifti.GiftiImage()
     made.add_gifti_data_array(nibabel.gifti.GiftiDataArray(painted, "NIFTI_INTENT_SHAPE", "NIFTI_TYPE_FLOAT32"))
-    if path is not None:
-        nibabel.save(made, path)
+    _write_image(made, path, (".gii",))
     return made
+
+
+def _write_image(image: Any, path: File | None, endings: tuple[str, ...]) -> None:
+    """In one move, if there is a path, whose ending says the format."""
+    if path is None:
+        return
+    if not str(path).lower().endswith(endings):
+        raise ValueError(f"{path} has to end with {' or '.join(endings)}")
+    with replacing(path) as beside:
+        image.to_filename(beside)
 
 
 def _map(values: Any) -> np.ndarray:
