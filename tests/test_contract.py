@@ -151,6 +151,7 @@ def test_parameters_are_strong_floats_inside_their_domain(name):
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", light, scope="module")
+@pytest.mark.slow("float64")
 def test_jit_and_vmap_change_nothing(name, rounding):
     case, _ = CASES[name]
     rows = jnp.stack([at(name, seed) for seed in range(4)])
@@ -179,6 +180,7 @@ def _needed(case, field) -> bool:
 
 @pytest.mark.once
 @every
+@pytest.mark.slow("float64")
 def test_compiles_once_for_all_values(name):
     """No weak types and no values in the program: a step of an optimiser never compiles anew."""
     case = CASES[name][0]
@@ -195,6 +197,7 @@ def test_compiles_once_for_all_values(name):
 
 @pytest.mark.once
 @every
+@pytest.mark.slow("float64")
 def test_a_value_a_region_means_the_same_as_one_value(name, rounding):
     case, y = CASES[name][0], at(name)
     shared = np.asarray(evaluate(case, y))
@@ -282,6 +285,7 @@ def test_every_parameter_and_class_is_documented(name):
 
 @pytest.mark.once
 @every
+@pytest.mark.slow("float64")
 def test_works_in_either_precision(name):
     """With the other precision switched on too: results agree to single precision, and keep the dtype asked for."""
     results = []

@@ -77,6 +77,7 @@ def weights_of(rng) -> np.ndarray:
 @every
 @given(seed=st.integers(0, 2**32 - 1), order=st.permutations(range(N)))
 @settings(max_examples=10)
+@pytest.mark.slow("float64")
 def test_renumbering_regions_renumbers_the_result(name, seed, order):
     rng = np.random.default_rng(seed)
     weights, start, order = weights_of(rng), start_of(name, rng), np.array(order)

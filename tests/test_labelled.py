@@ -185,6 +185,7 @@ def test_a_recording_in_another_order():
 
 
 @pytest.mark.parametrize("value", [0.37, 0.11, 0.054, 1e-7, -3e5])
+@pytest.mark.slow("float64")
 def test_a_channel_that_never_changes_has_no_correlations_inside_jit(value):
     """Less their mean, equal values leave rounding, which was scaled up to correlations of 1 and slopes of 1e14."""
     x = jnp.asarray(np.random.default_rng(4).normal(size=(50, 3))).at[:, 1].set(value)
@@ -214,6 +215,7 @@ def test_a_channel_that_never_changes_has_no_correlations_inside_jit(value):
     assert not np.isfinite(jax.jit(jax.grad(lambda x: f.fc(x)[0, 1]))(x)).all()
 
 
+@pytest.mark.slow("float64")
 def test_regions_without_data_are_left_out_by_where():
     found, target = np.corrcoef(np.random.default_rng(5).normal(size=(4, 50))), VALUES + VALUES.T
     target = np.tanh(target)

@@ -269,6 +269,7 @@ class TestNormalised:
 
     @pytest.mark.slow("float32")
     @pytest.mark.parametrize("how", NORMALISED)
+    @pytest.mark.slow("float64")
     def test_gradient(self, how, full):
         def f(w):
             return jnp.sum(jnp.sin(eqx.tree_at(lambda c: c.weights, full, jnp.asarray(w)).normalised(how).weights))

@@ -119,6 +119,7 @@ def test_entries_of_a_dense_matrix():
 
 @pytest.mark.slow("float32")
 @pytest.mark.parametrize("delay", [True, False])
+@pytest.mark.slow("float64")
 def test_equals_a_plain_loop(delay, key, rounding):
     net, local = surface(delay=delay, sigma=0.02), neighbours()
     start = np.random.default_rng(4).normal(0, 0.3, (2, VERTICES))

@@ -159,7 +159,7 @@ def test_forward_mode_agrees():
     closely([jnp.array(exact)], [jax.jit(jax.jacfwd(value))(jnp.zeros(len(ways)))])
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow("float64", "float32")
 def test_a_gradient_for_all_of_a_network_is_one_for_delays_too():
     """Delays that round to whole steps have the gradient zero."""
     net = wong_wang(wiring("whole", shortest=6.0), gx.Delay(3.0))
@@ -296,6 +296,7 @@ def test_every_horizon_is_the_start_of_a_tick(steps, periods, window, horizon):
 
 
 @pytest.mark.once
+@pytest.mark.slow("float64")
 def test_the_value_of_a_parameter_traces_no_gradient_anew():
     Counting, count = counting()
     connectome = wiring("counted")

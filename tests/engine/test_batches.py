@@ -93,6 +93,7 @@ ONE = {name: jax.jit(lambda *args, n=name: found(run(n, *args))) for name in NET
         *(pytest.param("delayed", axes, marks=pytest.mark.slow) for axes in AXES if axes != "all"),
     ],
 )
+@pytest.mark.slow("float64", "float32")
 def test_together_equals_one_after_another(name, axes):
     together, each = members(several(), AXES[axes])
     vmapped = jax.jit(jax.vmap(lambda *args: found(run(name, *args)), in_axes=AXES[axes]))

@@ -105,6 +105,7 @@ def test_the_adjoint_cuts_where_the_loop_does(horizon):
 
 
 @pytest.mark.once
+@pytest.mark.slow("float64")
 def test_plain_autodiff_cuts_there_too():
     _, expected = jax.jit(slopes(loop, 4))(VALUES)
     closely(jax.jit(slopes(engine, 4, autodiff="forward"))(VALUES)[1], expected)

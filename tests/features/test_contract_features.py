@@ -134,6 +134,7 @@ def check_names(result, case) -> None:
 
 @pytest.mark.once
 @every
+@pytest.mark.slow("float64")
 def test_a_recording_and_an_array_give_the_same_numbers_of_the_shape_promised(name, plain):
     """Names of channels travel where the result has a place for them."""
     case, result = FEATURES[name], plain(name, 1)
@@ -160,6 +161,7 @@ def test_jit_and_vmap_over_runs_change_nothing(name, plain, batch, rounding):
 
 @pytest.mark.once
 @smooth
+@pytest.mark.slow("float64")
 def test_nan_never_passes_for_a_number(name, plain, batch, rounding):
     """Where values are known its channel is named; inside jit what depends on it is NaN, and all else is as it was."""
     with pytest.raises(ValueError, match="C is not finite"):
@@ -216,6 +218,7 @@ def permuted(values: np.ndarray, axes: tuple[str, ...], pairs: str | None) -> np
 
 @pytest.mark.once
 @every
+@pytest.mark.slow("float64")
 def test_channels_in_another_order_give_the_result_in_that_order(name, plain, rounding):
     case, x = FEATURES[name], signals(1)
     one_each = {k: [v[i] for i in ORDER] for k, v in case.arguments.items() if k in ("groups", "communities")}

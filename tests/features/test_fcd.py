@@ -57,6 +57,7 @@ def test_fcd_equals_neurolib(neurolib, rounding):
 
 @pytest.mark.slow("float32")
 @pytest.mark.parametrize(("length", "stride"), [(5, 1), (8, 3), (20, 20), (13, 27)])
+@pytest.mark.slow("float64")
 def test_windows_equal_a_loop(length, stride, rounding):
     x = signals(1)
     matrices, expected = loop(x, length, stride)

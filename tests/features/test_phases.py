@@ -218,6 +218,7 @@ def lags(x, length, shared, window="hann"):
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-15], ids=["volts", "tesla"])
+@pytest.mark.slow("float64")
 def test_wpli_equals_a_loop(size, rounding):
     x = signals(11)
     lag = lags(x, 50, 25)
@@ -367,6 +368,7 @@ def clear(seed, unrest=0.03):
 
 @pytest.mark.slow("float32")
 @pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.slow("float64")
 def test_gradients_equal_finite_differences(name):
     # Lags that keep their sign have a wPLI of one and no gradient.
     check_gradient(FEATURES[name], clear(16, unrest=0.1 if name == "wpli" else 0.03))

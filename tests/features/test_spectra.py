@@ -60,6 +60,7 @@ def recording(values, labels=("A", "B", "C")):
     ("length", "shared", "window"),
     [(64, 32, "hann"), (65, 32, "hann"), (400, 200, "hann"), (50, 0, "boxcar"), (40, 30, ("kaiser", 3.0))],
 )
+@pytest.mark.slow("float64", "float32")
 def test_psd_equals_scipy(length, shared, window, mean, rounding):
     x = signals(0) + mean
     expected = welch(x, length, shared, window)
@@ -291,6 +292,7 @@ def test_the_slope_is_a_regression(rounding):
 
 
 @pytest.mark.parametrize("length", [50, 65])
+@pytest.mark.slow("float32")
 def test_cross_spectra_equal_scipy(length, rounding):
     x = signals(11)
     pairs = cross_spectrum(x, segment=length * PERIOD, period=PERIOD)
@@ -370,6 +372,7 @@ FEATURES = {
 
 
 @pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.slow("float64", "float32")
 def test_gradients_of_spectra_equal_finite_differences(name):
     check_gradient(lambda x: FEATURES[name](psd(x, segment=400.0, period=PERIOD)), signals(15))
 
@@ -383,6 +386,7 @@ def test_gradients_of_spectra_equal_finite_differences(name):
     ],
     ids=["cross_spectrum", "coherence", "imaginary_coherence"],
 )
+@pytest.mark.slow("float64", "float32")
 def test_gradients_of_coherence_equal_finite_differences(feature):
     check_gradient(lambda x: (feature(x, segment=400.0, period=PERIOD) * WEIGHTS).sum(), signals(16))
 

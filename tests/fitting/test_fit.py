@@ -138,6 +138,7 @@ def test_the_best_model_is_the_one_its_loss_was_computed_with(key):
     assert result.last.a != result.model.a
 
 
+@pytest.mark.slow("float64", "float32")
 def test_without_validation_the_luckiest_draw_is_not_what_was_found(key):
     """What a user did: Adam at 1e-6 printed 0.378 -> 0.217, with a mean of 0.361 that never moved."""
     result = fit(noisy, steps=60, key=key, validation=None)
@@ -155,6 +156,7 @@ def test_without_validation_the_luckiest_draw_is_not_what_was_found(key):
     assert several.best_loss == pytest.approx(min(losses))
 
 
+@pytest.mark.slow("float64", "float32")
 def test_held_out_noise_decides_by_default(key):
     """Four realisations every fifth step, if the loss hears noise at all."""
     given = gx.Validation(keys=4, every=5)

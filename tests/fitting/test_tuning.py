@@ -86,7 +86,7 @@ def both() -> TuneResult:
     return quiet(network(), [FIC(rate=0.2), eib()], steps=14, key=jax.random.key(7))
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow("float64", "float32")
 def test_both_rules_equal_a_plain_loop(both, key, rounding):
     ours, expected = found(both), loop(key, 14)
     assert abs(expected["lre"] - WEIGHTS).max() > 0.05 and np.isnan(expected["r"][:5]).all()
@@ -297,6 +297,7 @@ def test_rules_of_one_kind_are_numbered():
     assert list(_named([odd(), odd(), first])) == ["My_Rule", "My_Rule_1", "FIC"]
 
 
+@pytest.mark.slow("float32")
 def test_result_tells_plots_and_survives_an_interruption(key, monkeypatch):
     result = quiet(network(), [FIC(), eib()], steps=7, key=key)
     text = repr(result)
@@ -355,6 +356,7 @@ def test_a_tuning_goes_on_from_its_checkpoint_to_the_bit(file, key):
         (dict(network=network(scale=0.7)), "differs"),
     ],
 )
+@pytest.mark.slow("float64")
 def test_the_checkpoint_of_another_tuning_is_refused(change, message, file, key):
     arguments = dict(network=network(), rules=[FIC(rate=0.2), eib()], steps=6, key=key, checkpoint=file) | change
     with pytest.raises(ValueError, match="is the checkpoint of another run: ") as told:

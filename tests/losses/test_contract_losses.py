@@ -41,6 +41,7 @@ def test_every_public_loss_is_here():
 
 
 @every
+@pytest.mark.slow("float64", "float32")
 def test_a_loss_is_one_number_of_the_default_dtype(name):
     case, (a, b) = LOSSES[name], two(name)
     for given in ((a, b), (np.asarray(a), np.asarray(b, np.float64))):
@@ -51,6 +52,7 @@ def test_a_loss_is_one_number_of_the_default_dtype(name):
 
 @pytest.mark.slow("float32")
 @every
+@pytest.mark.slow("float64")
 def test_a_perfect_match_is_best(name, jitted, slopes, rounding):
     """And has no slope: a fit that is there stays there."""
     case, (a, b) = LOSSES[name], two(name)
@@ -75,6 +77,7 @@ def test_jit_and_vmap_change_nothing(name, jitted, rounding):
 
 
 @every
+@pytest.mark.slow("float32")
 def test_gradients_equal_finite_differences(name, jitted, slopes):
     """By the first and by the second, along a random direction; of fourth order."""
     pair, rng = two(name), np.random.default_rng(11)

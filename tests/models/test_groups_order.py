@@ -79,6 +79,7 @@ def test_the_order_in_which_regions_are_named_changes_nothing(order, expected):
 
 
 @pytest.mark.once
+@pytest.mark.slow("float64")
 def test_nor_does_the_order_of_the_groups(expected):
     same(recorded(built(["O4", "O1", "O3"], ["O5", "O0", "O2"], first="cortex")), expected)
 

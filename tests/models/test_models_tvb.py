@@ -34,6 +34,7 @@ def drawn(name: str) -> dict:
 
 @pytest.mark.slow("float32")
 @pytest.mark.parametrize("name", PEERS)
+@pytest.mark.slow("float64")
 def test_drift_equals_the_virtual_brains(name):
     """Every draw of state, input and parameters is a region of one network."""
     peer = PEERS[name]

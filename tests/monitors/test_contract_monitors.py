@@ -147,6 +147,7 @@ def test_a_run_cut_in_two_gives_the_samples_of_the_whole(name, runs, in_two, rou
 
 @pytest.mark.once
 @every
+@pytest.mark.slow("float64")
 def test_jit_and_vmap_change_nothing(name, runs, at_once, rounding):
     one, other = (np.asarray(run[name].values) for run in runs)
     assert (one != other).any(), "it does not hear the network"

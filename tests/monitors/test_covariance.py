@@ -48,6 +48,7 @@ def hopf_in_part():
 
 @pytest.mark.slow("float32")
 @pytest.mark.parametrize("make", [linear, hopf, hopf_in_part])
+@pytest.mark.slow("float64")
 def test_covariance_solves_the_lyapunov_equation(make):
     """Each realisation gives one independent estimate of every entry, so their spread gives the standard error. With dt
     = 0.25 ms, Heun's own bias is a tenth of it."""

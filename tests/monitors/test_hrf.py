@@ -46,6 +46,7 @@ def volterra(t, tau_s=0.8, tau_f=0.4):
 
 
 @pytest.mark.parametrize("constants", [{}, dict(tau_s=1.2, tau_f=0.6, k_1=4.0, V_0=0.03)], ids=["default", "other"])
+@pytest.mark.slow("float32")
 def test_the_stream_is_the_convolution_with_the_volterra_kernel(constants):
     kernel = FirstOrderVolterra(**constants)
     found = seen(HRFBold(source="S", period=200.0, kernel=kernel), 12)

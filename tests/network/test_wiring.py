@@ -44,7 +44,7 @@ def built(tag: str) -> tuple[gx.Network, dict]:
     return gx.Network(model, couplings, shared, gx.Delay(3.0), gx.noise.White(0.02)), own
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow("float64", "float32")
 def test_equal_a_plain_loop(key):
     net, own = built("own")
     expected = loop(net, STEPS, DT, key, own=own)
@@ -113,6 +113,7 @@ def test_speeds_of_their_own_have_gradients(key):
 
 
 @pytest.mark.once
+@pytest.mark.slow("float64")
 def test_ensembles_and_continued_runs(key):
     net, _ = built("own")
     strengths = jnp.array([0.1, 0.5])

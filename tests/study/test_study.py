@@ -158,7 +158,7 @@ def figures_of(whole, stage, kind):
 STAGES = ("explore", "refine", "regional")
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow("float64", "float32")
 def test_no_stage_ever_trained_on_the_noise_that_fits_are_judged_on(whole):
     trained = {key for stage in STAGES for key in whole.ear.keys(stage)}
     for stage in STAGES:
