@@ -16,6 +16,7 @@ SOURCE = Path(gyrax.__file__).parent
 #: A room may import from itself and from those before it.
 ROOMS = [
     "_types",
+    "_pairs",
     "_kinds",
     "_ranges",
     "_extras",

@@ -222,23 +222,28 @@ def test_runs_that_make_no_sense_are_refused(case):
 
 def test_late_runs_are_refused_or_warned_of(monkeypatch):
     monkeypatch.setattr(simulation, "begin", lambda *x: 1 / 0)
-    wave = gx.stimuli.Stimulus(gx.stimuli.Sine(), target="c_x")
-    net = network(stimulus=wave)
 
-    def asked(step):
+    class Own(gx.stimuli.AbstractWaveform):
+        def __call__(self, t):
+            return t
+
+    def asked(step, waveform):
+        net = network(stimulus=gx.stimuli.Stimulus(waveform, target="c_x"))
         final = dataclasses.replace(things()["final"], step=jnp.asarray(step, jnp.int32), dt=0.1)
         with pytest.raises(ZeroDivisionError):
             gx.simulate(net, 1.0, 0.1, start=final)
 
     with pytest.raises(ValueError, match="would end at step 2147483656, and runs that go on"):
-        asked(2**31 - 2)
+        asked(2**31 - 2, Own())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        asked(1_000_000)
+        asked(1_000_000, Own())
+        asked(864_000_000, gx.stimuli.Sine())  # a day
         assert not caught
-        asked(36_000_000)  # an hour
+        asked(36_000_000, gx.stimuli.Sine() * Own())  # an hour
     assert len(caught) == (0 if DOUBLE else 1)
-    assert all("3.6e+06 ms, where float32 tells times apart by 0.25 ms" in str(w.message) for w in caught)
+    said = "3.6e+06 ms, where float32 tells times apart by 0.25 ms, more than a step, and Own is given such times"
+    assert all(said in str(w.message) for w in caught)
 
 
 @pytest.mark.parametrize("how", ["spectral", "region", "max"])

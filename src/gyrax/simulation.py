@@ -25,6 +25,7 @@ from .network import Network
 from .parameters.declaring import time_constants
 from .recordings import Final, History, Recording, Run
 from .solvers import Heun
+from .stimuli.stimulus import loses_digits
 
 
 def simulate(
@@ -208,10 +209,11 @@ def _check_late(network: Network, start: Any, steps: int, dt: float) -> None:
     if last > MOST:
         raise ValueError(f"this run would end at step {last}, and runs that go on from each other count to {MOST}")
     ends = np.asarray(last * dt, jnp.result_type(float))
-    if network.stimulus is not None and np.spacing(ends) > dt:
+    plain = loses_digits(network.stimulus)
+    if plain and np.spacing(ends) > dt:
         warn(
-            f"the run ends at {last * dt:g} ms, where {ends.dtype} tells times apart by {np.spacing(ends):.3g} ms, more than a step: "
-            'the stimulus is wrong there; switch jax.config.update("jax_enable_x64", True) on, or start it anew',
+            f"the run ends at {last * dt:g} ms, where {ends.dtype} tells times apart by {np.spacing(ends):.3g} ms, more than a step, "
+            f'and {plain[0]} is given such times: switch jax.config.update("jax_enable_x64", True) on, or start it anew',
             RuntimeWarning,
         )
 

@@ -39,6 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._pairs import clock
 from .._types import State
 from ..monitors import AbstractMonitor, Window
 from ..network.afferent import Afferent, AfferentPath
@@ -158,7 +159,7 @@ class Engine:
     def step(self, parts: Parts, y: State, n: Any, before: Any, after: Any, noise: Any) -> State:
         """One step of the solver, from the step's number `n` on."""
         net = parts.network
-        time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
+        time = clock(parts.origin + n, self.dt, y.dtype)
         memory, rows = None, y[len(net.model.states) :]
         if net.memories:
             memory = rows, net.remembered(rows, noise, self.dt)
@@ -415,7 +416,7 @@ class Engine:
     def solve(self, parts: Parts, y: State, n: Any, heard: dict[str, Array], steps: int) -> tuple[State, Array]:
         """Some steps of the grid by diffrax's own loop, from the step's number `n` on: the state after, and those before."""
         assert parts.controller is not None
-        time = (parts.origin + n) * jnp.asarray(self.dt, y.dtype)
+        time = clock(parts.origin + n, self.dt, y.dtype)
         args = AfferentPath(time, self.dt, parts.instant, parts.degree, None, heard)
         ends = self.dt * jnp.arange(1, steps + 1, dtype=y.dtype)
         solution = dfx.diffeqsolve(
@@ -472,7 +473,7 @@ class Engine:
 
 def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: State, heard: dict[str, Array]) -> Array:
     """The named inputs of the model at the step's number `n`, `(input, node)`."""
-    time = (parts.origin + n) * jnp.asarray(dt, y.dtype)
+    time = clock(parts.origin + n, dt, y.dtype)
     args = Afferent(time, dt, parts.instant, parts.degree, None, heard, heard)
     return parts.network.observed_inputs(names, parts.network.input(0, y, args))
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._pairs import Pair, single
 from .._types import Features, Matrix
 from ..anatomy.sparse import Sparse, SparseSum
 from ..delays import cubic
@@ -20,18 +21,22 @@ class AbstractAfferent(eqx.Module):
     times lose their digits in long runs.
 
     Attributes:
-        time: at its start, in ms.
+        clock: the time at its start, in ms, with as many digits as it takes to tell steps apart.
         dt: ms a step.
         instant: the weights that act without delay, as `prepared`.
         degree: sums of the weights that lead to each region.
         memory: rows of what remembers, at both ends of a step.
     """
 
-    time: Float[Array, ""] | float
+    clock: Pair | Float[Array, ""] | float
     dt: float = eqx.field(static=True)
     instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
     degree: dict[str, Float[Array, " _"]]
     memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None
+
+    def now(self, t: Any) -> Any:
+        """The time in ms, t after the start."""
+        return single(self.clock + t)
 
     @property
     @abc.abstractmethod

@@ -11,6 +11,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._pairs import at
 from .._types import Channels, Inputs, Matrix, Sources, State
 from ..anatomy.connectome import Connectome
 from ..anatomy.sparse import Sparse
@@ -334,7 +335,7 @@ class Network(eqx.Module):
             for target, row in zip(self.targets(coupling), fed, strict=True):
                 feed(target, row)
         if self.stimulus is not None:
-            for target, row in self.stimulus(t if afferent is None else afferent.time + t).items():
+            for target, row in at(self.stimulus, t if afferent is None else afferent.clock + t).items():
                 feed(target, row)
         if afferent is not None and afferent.memory is not None:
             for name, values in self._apart(afferent.remembered(t)).items():
@@ -347,7 +348,7 @@ class Network(eqx.Module):
 
     def drift(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> State:
         """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
-        now = t if afferent is None else afferent.time + t
+        now = t if afferent is None else afferent.now(t)
         flow = self.model.drift(now, y, self.input(t, y, afferent))
         if afferent is not None and afferent.memory is not None:
             for name, values in self._apart(afferent.remembered(t)).items():
@@ -376,7 +377,7 @@ class Network(eqx.Module):
         return dfx.MultiTerm(drift, dfx.ControlTerm(self._diffusion, control))
 
     def _diffusion(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> lx.AbstractLinearOperator:
-        now = t if afferent is None else afferent.time + t
+        now = t if afferent is None else afferent.now(t)
         white = {name: noise for name, noise in self.noises.items() if name not in self.memories}
         amplitudes = {}
         for name, noise in white.items():

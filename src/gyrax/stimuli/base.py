@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from .._pairs import at, takes_pairs, times
 from .._pictures import draw
 from .._types import Parameter
 from ..parameters.declaring import Parametric, check_domains, parameter
@@ -60,8 +61,8 @@ class AbstractWaveform(Parametric):
             >>> Constant(2.0).sample(duration=1.0, dt=0.5).values.tolist()
             [2.0, 2.0, 2.0]
         """
-        ms, times = grid(duration, dt)
-        values = np.asarray(jax.vmap(lambda t: jnp.asarray(self(t)))(times))
+        ms = grid(duration, dt)
+        values = np.asarray(jax.vmap(lambda t: jnp.asarray(at(self, t)))(times(ms)))
         return xr.DataArray(values, {"time": ms}, ["time", "region"][: values.ndim], name=type(self).__name__)
 
     def plot(self, duration: float, dt: float | None = None, *, ax: Any = None) -> Any:
@@ -69,12 +70,11 @@ class AbstractWaveform(Parametric):
         return draw("stimuli.waveform", self, duration, dt, ax=ax)
 
 
-def grid(duration: float, dt: float) -> tuple[np.ndarray, Float[Array, " time"]]:
-    """Times from 0 to `duration`, every `dt`: for people, and for waveforms."""
+def grid(duration: float, dt: float) -> np.ndarray:
+    """Times from 0 to `duration`, every `dt`."""
     if not (np.isfinite(duration) and np.isfinite(dt) and 0 < dt <= duration):
         raise ValueError(f"expected 0 < dt <= duration, both in ms; got duration={duration} and dt={dt}")
-    ms = dt * np.arange(int(duration / dt + 1e-6) + 1)
-    return ms, jnp.asarray(ms, float)
+    return dt * np.arange(int(duration / dt + 1e-6) + 1)
 
 
 def as_waveform(value: Any) -> AbstractWaveform | None:
@@ -107,6 +107,7 @@ class Constant(AbstractWaveform):
 
     value: Parameter = parameter(1.0, domain=Real(), doc="value at all times")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         return self.value
 
@@ -124,8 +125,9 @@ class Sum(AbstractWaveform):
 
     parts: tuple[AbstractWaveform, ...]
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
-        first, *rest = (part(t) for part in self.parts)
+        first, *rest = (at(part, t) for part in self.parts)
         for value in rest:
             first = first + value
         return first
@@ -144,8 +146,9 @@ class Product(AbstractWaveform):
 
     parts: tuple[AbstractWaveform, ...]
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
-        first, *rest = (part(t) for part in self.parts)
+        first, *rest = (at(part, t) for part in self.parts)
         for value in rest:
             first = first * value
         return first

@@ -3,11 +3,13 @@
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._kinds import choice
+from .._pairs import clip, floor, index, single, takes_pairs
 from .._types import Parameter, is_traced
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive, Real
@@ -44,13 +46,14 @@ class Recorded(AbstractWaveform):
             at = [int(i) for i in np.argwhere(~np.isfinite(self.values))[0]]
             raise ValueError(f"values{at} is {np.asarray(self.values)[tuple(at)]}: interpolate what is missing first")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         place = (t - self.onset) / self.period
         last = len(self.values) - 1
         if self.values.ndim == 2:
-            place = jnp.broadcast_to(place, self.values.shape[1:])
-        before = jnp.clip(jnp.floor(place), 0, last - 1).astype(int)
-        share = jnp.clip(place - before, 0.0, 1.0)
+            place = jax.tree.map(lambda x: jnp.broadcast_to(x, self.values.shape[1:]), place)
+        whole = clip(floor(place), 0, last - 1)
+        before, share = index(whole), jnp.clip(single(place - whole), 0.0, 1.0)
         if self.values.ndim == 2:
             nodes = jnp.arange(self.values.shape[1])
             first, second = self.values[before, nodes], self.values[before + 1, nodes]
@@ -58,5 +61,5 @@ class Recorded(AbstractWaveform):
             first, second = self.values[before], self.values[before + 1]
         value = first + share * (second - first)
         if self.outside == "zero":
-            value = jnp.where((place < 0) | (place > last), 0.0, value)
+            value = jnp.where((single(place) < 0) | (single(place - last) > 0), 0.0, value)
         return value

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from .._formats.fields import closest
 from .._kinds import expect, refused
+from .._pairs import at, has_digits, takes_pairs, times
 from .._pictures import draw
 from .._types import Parameter, is_known, is_traced
 from ..parameters.declaring import Parametric, array_of, parameter, summary
@@ -60,12 +61,12 @@ class AbstractStimulus(Parametric):
             >>> Stimulus(2.0, {"V1": 1.0, "V2": 0.5}, target="I").sample(duration=1.0, dt=1.0).sel(region="V2").values.tolist()
             [[1.0], [1.0]]
         """
-        ms, times = grid(duration, dt)
+        ms = grid(duration, dt)
 
         def fed(t):
-            return jnp.stack(jnp.broadcast_arrays(*(jnp.atleast_1d(row) for row in self(t).values())))
+            return jnp.stack(jnp.broadcast_arrays(*(jnp.atleast_1d(row) for row in at(self, t).values())))
 
-        rows = np.asarray(jax.vmap(fed)(times))
+        rows = np.asarray(jax.vmap(fed)(times(ms)))
         names = self.regions or (("everywhere",) if rows.shape[2] == 1 else range(rows.shape[2]))
         values = np.broadcast_to(rows, (*rows.shape[:2], len(names)))
         coordinates = {"time": ms, "input": list(self.targets), "region": list(names)}
@@ -120,8 +121,9 @@ class Stimulus(AbstractStimulus):
     def regions(self) -> tuple[str, ...] | None:
         return self.labels
 
+    @takes_pairs
     def __call__(self, t: Any) -> dict[str, Float[Array, "..."]]:
-        value = self.waveform(t)
+        value = at(self.waveform, t)
         return {self.target: value if self.pattern is None else value * self.pattern}
 
     def resolved(self, labels: tuple[str, ...]) -> "Stimulus":
@@ -193,10 +195,11 @@ class Stimuli(AbstractStimulus):
             )
         return named.pop() if named else None
 
+    @takes_pairs
     def __call__(self, t: Any) -> dict[str, Float[Array, "..."]]:
         rows: dict[str, Any] = {}
         for part in self.parts:
-            for name, row in part(t).items():
+            for name, row in at(part, t).items():
                 rows[name] = rows[name] + row if name in rows else row
         return rows
 
@@ -210,6 +213,13 @@ class Stimuli(AbstractStimulus):
 
     def __rmul__(self, other: Any) -> "Stimuli":
         return self.__mul__(other)
+
+
+def loses_digits(stimulus: Any) -> list[str]:
+    """Classes of the stimuli and waveforms in it that are given late times as plain floats."""
+    kinds = AbstractStimulus | AbstractWaveform
+    found = jax.tree.leaves(stimulus, is_leaf=lambda x: isinstance(x, kinds) and not has_digits(x))
+    return [type(x).__name__ for x in found if isinstance(x, kinds)]
 
 
 _numbers = array_of("pattern")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._pairs import clip, floor, fraction, single, takes_pairs
 from .._types import Parameter, is_traced
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive, Real
@@ -17,7 +18,7 @@ from .base import AbstractWaveform
 
 def share(time: Any, length: Any) -> Any:
     """How much of a stretch of time that begins at 0 has passed, from 0 to 1."""
-    return jnp.clip(time / length, 0.0, 1.0)
+    return jnp.clip(single(time) / length, 0.0, 1.0)
 
 
 class Pulse(AbstractWaveform):
@@ -37,6 +38,7 @@ class Pulse(AbstractWaveform):
     amplitude: Parameter = parameter(1.0, domain=Real(), doc="height")
     rise: Parameter = parameter(1.0, domain=Positive(), unit="ms", doc="time that each edge takes")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         s = t - self.onset
         return self.amplitude * (share(s, self.rise) - share(s - self.duration, self.rise))
@@ -70,15 +72,16 @@ class PulseTrain(AbstractWaveform):
         if not is_traced(self.rise, self.period) and (np.asarray(self.rise) > np.asarray(self.period)).any():
             raise ValueError(f"an edge of {self.rise} ms does not fit into a period of {self.period} ms")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         s = t - self.onset
         (rises, rising), (falls, falling) = self._edges(s), self._edges(s - self.duration)
-        return self.amplitude * ((rises - falls) + (rising - falling))  # late in a run the two counts are large
+        return self.amplitude * (single(rises - falls) + (rising - falling))  # late in a run the two counts are large
 
     def _edges(self, s: Any) -> tuple[Any, Any]:
         """How many edges lie behind, and how much of the last one begun has passed."""
         most = math.inf if self.count is None else self.count - 1
-        behind = jnp.clip(jnp.floor(s / self.period), 0, most)
+        behind = clip(floor(s / self.period), 0, most)
         return behind, share(s - behind * self.period, self.rise)
 
 
@@ -94,6 +97,7 @@ class Ramp(AbstractWaveform):
     duration: Parameter = parameter(100.0, domain=Positive(), unit="ms", doc="time it takes")
     amplitude: Parameter = parameter(1.0, domain=Real(), doc="value it reaches")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         return self.amplitude * share(t - self.onset, self.duration)
 
@@ -111,8 +115,10 @@ class Sine(AbstractWaveform):
     phase: Parameter = parameter(0.0, domain=Real(), unit="rad", doc="phase at t = 0")
     offset: Parameter = parameter(0.0, domain=Real(), doc="mean b")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
-        return self.amplitude * jnp.sin(2 * jnp.pi * self.frequency * (t / 1000) + self.phase) + self.offset
+        cycles = fraction(t * self.frequency / 1000)
+        return self.amplitude * jnp.sin(2 * jnp.pi * cycles + self.phase) + self.offset
 
 
 class Chirp(AbstractWaveform):
@@ -135,12 +141,13 @@ class Chirp(AbstractWaveform):
     amplitude: Parameter = parameter(1.0, domain=Real(), doc="amplitude A")
     phase: Parameter = parameter(0.0, domain=Real(), unit="rad", doc="phase at the onset")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         s = t - self.onset
-        before, after = jnp.minimum(s, 0.0), jnp.maximum(s - self.duration, 0.0)
+        before, after = clip(s, -math.inf, 0.0), clip(s - self.duration, 0.0, math.inf)
         within = s - before - after
-        sweep = self.f0 * within + (self.f1 - self.f0) * within**2 / (2 * self.duration)
-        cycles = (self.f0 * before + sweep + self.f1 * after) / 1000
+        sweep = within * self.f0 + within * within * (self.f1 - self.f0) / (2 * self.duration)
+        cycles = fraction((before * self.f0 + sweep + after * self.f1) / 1000)
         return self.amplitude * jnp.sin(2 * jnp.pi * cycles + self.phase)
 
 
@@ -162,11 +169,12 @@ class DoubleExponential(AbstractWaveform):
     tau_decay: Parameter = parameter(20.0, domain=Positive(), unit="ms", doc="time constant of the decay")
     amplitude: Parameter = parameter(1.0, domain=Real(), doc="value at the peak")
 
+    @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         slow = 1 / jnp.maximum(self.tau_rise, self.tau_decay)
         fast = 1 / jnp.minimum(self.tau_rise, self.tau_decay)
         peak = _log1p_ratio((fast - slow) / slow) / slow
-        s = jnp.maximum(t - self.onset, 0.0)
+        s = jnp.maximum(single(t - self.onset), 0.0)
         return self.amplitude * _response(s, slow, fast) / _response(peak, slow, fast)
 
 
