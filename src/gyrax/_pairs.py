@@ -58,6 +58,11 @@ def pair(x: Any) -> Pair:
     return Pair(high, jnp.zeros_like(high))
 
 
+def like(one: Any, x: Any) -> Any:
+    """A plain float as a pair, if the other is one."""
+    return pair(x) if isinstance(one, Pair) else x
+
+
 def single(x: Any) -> Any:
     """The nearest float; a plain one as it is.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._pairs import clip, floor, fraction, single, takes_pairs
+from .._pairs import clip, fraction, like, single, takes_pairs
 from .._types import Parameter, is_traced
 from ..parameters.declaring import parameter
 from ..parameters.domains import Positive, Real
@@ -75,14 +75,17 @@ class PulseTrain(AbstractWaveform):
     @takes_pairs
     def __call__(self, t: Any) -> Float[Array, "..."]:
         s = t - self.onset
-        (rises, rising), (falls, falling) = self._edges(s), self._edges(s - self.duration)
-        return self.amplitude * (single(rises - falls) + (rising - falling))  # late in a run the two counts are large
+        whole = jnp.floor(single(s) / self.period)  # late in a run, some more or less
+        rest = single(s - like(s, whole) * self.period)
+        (rises, rising), (falls, falling) = self._edges(whole, rest), self._edges(whole, rest - self.duration)
+        return self.amplitude * ((rises - falls) + (rising - falling))
 
-    def _edges(self, s: Any) -> tuple[Any, Any]:
-        """How many edges lie behind, and how much of the last one begun has passed."""
-        most = math.inf if self.count is None else self.count - 1
-        behind = clip(floor(s / self.period), 0, most)
-        return behind, share(s - behind * self.period, self.rise)
+    def _edges(self, whole: Any, rest: Any) -> tuple[Any, Any]:
+        """How many edges lie behind, so many periods and a rest after the first, and how much of the last one begun has passed."""
+        periods = whole.astype(int)  # which are exact, however many
+        last = None if self.count is None else self.count - 1
+        behind = jnp.clip(periods + jnp.floor(rest / self.period).astype(int), 0, last)
+        return behind, share(rest - (behind - periods) * self.period, self.rise)
 
 
 class Ramp(AbstractWaveform):
