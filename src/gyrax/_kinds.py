@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._types import is_traced
+from ._types import is_traced, refuse_masked
 
 #: Characters of a value that a sentence quotes.
 _LONG = 60
@@ -147,6 +147,10 @@ def random_key(argument: str, value: Any) -> Any:
         True
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if not 0 <= value < 2**32:
+            raise ValueError(
+                f"{argument}= as a seed is a whole number from 0 to {2**32 - 1}, got {value}: others repeat them"
+            )
         return jax.random.key(int(value))
     if isinstance(value, jax.Array):
         typed = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
@@ -185,6 +189,7 @@ def reals(argument: str, value: Any) -> Any:
     """
     if is_traced(*jax.tree.leaves(value)):
         return jnp.asarray(value)
+    refuse_masked(value)
     try:
         found = np.array(value)
     except (TypeError, ValueError) as error:

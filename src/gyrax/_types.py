@@ -27,6 +27,21 @@ class Channels(NamedTuple):
     labels: tuple[str, ...]
 
 
+def refuse_masked(value: Any) -> None:
+    """Refuses an array of NumPy with a mask, which everything else would drop without a word.
+
+    Example:
+        >>> refuse_masked(np.ma.array([1.0, 2.0], mask=[False, True]))
+        Traceback (most recent call last):
+        ValueError: 1 of 2 entries are masked: leave them out (where=, in losses), or fill them with what they are, x.filled(0.0)
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{np.ma.count_masked(value)} of {value.size} entries are masked: leave them out (where=, in losses), or fill them "
+            "with what they are, x.filled(0.0)"
+        )
+
+
 def owned(value: Any, dtype: Any = None) -> Array:
     """An array that shares no memory with what it is made of: what becomes of a user's buffer later changes no model.
 
@@ -38,6 +53,7 @@ def owned(value: Any, dtype: Any = None) -> Array:
         [0.0, 0.0]
     """
     # `jnp.asarray` takes a NumPy buffer over as it is. JAX's own arrays never change; what holds some is not copied by NumPy.
+    refuse_masked(value)
     if not isinstance(value, jax.Array) and not is_traced(*jax.tree.leaves(value)):
         value = np.array(value)
     return jnp.asarray(value, dtype)

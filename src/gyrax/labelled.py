@@ -14,7 +14,7 @@ from jaxtyping import Array, Shaped
 
 from ._formats import fields
 from ._kinds import shown
-from ._types import is_traced
+from ._types import is_traced, refuse_masked
 
 Names = tuple[str, ...]
 
@@ -43,6 +43,7 @@ def _checked(along: Any) -> Names:
 def _values(x: Any) -> Any:
     if isinstance(x, jax.Array):
         return x
+    refuse_masked(x)
     # A copy: whoever made it may go on writing there. NumPy's stay so, in their own precision.
     if isinstance(x, np.ndarray) and x.dtype.kind in "biufc":
         return np.array(x)
@@ -52,6 +53,14 @@ def _values(x: Any) -> Any:
         return jnp.array(x)
     except (TypeError, ValueError) as error:
         raise TypeError(f"values is an array of numbers, got {shown(x)}") from error
+
+
+#: What NumPy's arrays do to themselves, while their names would stay where they are.
+_IN_PLACE = ("fill", "itemset", "partition", "put", "resize", "sort")
+
+
+def _is_named(x: Any) -> bool:
+    return isinstance(x, LabelledArray) or hasattr(x, "iloc") or (hasattr(x, "dims") and hasattr(x, "coords"))
 
 
 class LabelledArray(eqx.Module):
@@ -85,6 +94,12 @@ class LabelledArray(eqx.Module):
     names: tuple[Names | None, ...] = eqx.field(static=True, converter=_tuples)
 
     __array_priority__ = 1000  # a NumPy array on the left leaves the sum to this class
+
+    def __init__(self, values: Any, names: Any):
+        plain, own = known_names(values) if _is_named(values) else (values, ())
+        self.values, self.names = plain, _tuples(names)
+        for one, two in zip(self.names[::-1], own[::-1], strict=False):
+            check_same(one, two, "names", "values")
 
     def __check_init__(self):
         shape = np.shape(self.values)
@@ -149,7 +164,7 @@ class LabelledArray(eqx.Module):
 
     def __getattr__(self, name: str) -> Any:
         # Called for what this class does not define itself: shape, dtype, mean, round, tolist, at, ...
-        if name.startswith("_") or name in ("values", "names"):
+        if name.startswith("_") or name in ("values", "names", *_IN_PLACE):
             raise AttributeError(name)
         return getattr(self.values, name)
 
@@ -172,6 +187,9 @@ class LabelledArray(eqx.Module):
         return LabelledArray(self.values.T, self.names[::-1]) if whole else self.values.T
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, LabelledArray) and index.values.ndim == self.values.ndim:
+            for one, two in zip(self.names[::-1], index.names[::-1], strict=False):
+                check_same(one, two, "the array", "the index")
         index = tuple(map(_index, index)) if isinstance(index, tuple) else _index(index)
         chosen = self.values[index]
         if is_traced(*jax.tree.leaves(index)) or not chosen.ndim:
@@ -202,17 +220,32 @@ class LabelledArray(eqx.Module):
         fits = result.shape[result.ndim - len(self.names) :] == self.values.shape[self.values.ndim - len(self.names) :]
         return LabelledArray(result, self.names) if fits else result
 
+    def __matmul__(self, other: Any) -> Any:
+        return _product(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _product(other, self)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's functions of one or two arrays, elementwise, as the operators."""
+        plain = [x.values if isinstance(x, LabelledArray) else x for x in inputs]
+        if ufunc is np.matmul and method == "__call__" and not options:
+            return _product(*inputs)
+        if method != "__call__" or options or ufunc.nout != 1 or len(inputs) > 2:
+            return getattr(ufunc, method)(*map(np.asarray, plain), **options)
+        if isinstance(self.values, jax.Array):  # which may not be known yet
+            ufunc = getattr(jnp, ufunc.__name__, ufunc)
+        if len(inputs) == 1:
+            return LabelledArray(ufunc(plain[0]), self.names)
+        turned = not isinstance(inputs[0], LabelledArray)
+        one, two = inputs[::-1] if turned else inputs
+        return one._with(two, ufunc, turned)
+
     def __neg__(self) -> "LabelledArray":
         return LabelledArray(-self.values, self.names)
 
     def __abs__(self) -> "LabelledArray":
         return LabelledArray(abs(self.values), self.names)
-
-    def __matmul__(self, other: Any) -> Array:
-        return jnp.asarray(self.values) @ jnp.asarray(other)
-
-    def __rmatmul__(self, other: Any) -> Array:
-        return jnp.asarray(other) @ jnp.asarray(self.values)
 
     def __repr__(self) -> str:
         if not isinstance(self.values, jax.Array | np.ndarray):  # a tree of filters or shapes has the same class
@@ -284,6 +317,15 @@ for _name in ("lt", "le", "gt", "ge"):
     setattr(LabelledArray, f"__{_name}__", _elementwise(_name, turned=False))
 
 
+def _product(one: Any, two: Any) -> Any:
+    """The product of two matrices or of a matrix and a vector, summed over what has the same names."""
+    (a, ours), (b, theirs) = known_names(one), known_names(two)
+    check_same(ours[-1], theirs[-2:][0], "the columns of the first", "the rows of the second")
+    product = jnp.asarray(a) @ jnp.asarray(b)
+    names = (*ours[:-1], *theirs[-1:] * (np.ndim(b) > 1))
+    return LabelledArray(product, names) if np.ndim(a) < 3 and np.ndim(b) < 3 and any(names) else product
+
+
 def with_names(values: Any, *names: Names) -> Any:
     """The array with names along its last axes, if they are known: a plain one where one of them is empty.
 
@@ -332,6 +374,7 @@ def known_names(x: Any) -> tuple[Any, tuple[Names | None, ...]]:
     elif hasattr(x, "iloc"):  # pandas
         values, coordinates = x.to_numpy(), list(x.axes)
     else:
+        refuse_masked(x)
         values = x if isinstance(x, jax.Array) else np.asarray(x)  # in float64, where that is what it is
         coordinates = [None] * values.ndim
     return values, tuple(_text(c, size) for c, size in zip(coordinates, values.shape, strict=True))
@@ -341,7 +384,9 @@ def _text(coordinate: Any, size: int) -> Names | None:
     if coordinate is None or len(coordinate) != size:
         return None
     if not all(isinstance(entry, str) for entry in coordinate):
-        return None
+        numbers = all(isinstance(entry, int | np.integer) for entry in coordinate)
+        if not numbers or [*coordinate] in ([*range(size)], [*range(1, size + 1)]):
+            return None  # as where there are none
     return tuple(map(str, coordinate)) or None
 
 

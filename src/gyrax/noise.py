@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ._kinds import reals
 from ._types import Parameter, State, owned
 from .memory import AbstractMemory
-from .parameters.declaring import Parametric, array_of, names_of, parameter
+from .parameters.declaring import Parametric, array_of, names_of, parameter, refuse_names
 from .parameters.domains import Positive
 
 
@@ -133,6 +133,7 @@ def factor(covariance: Any) -> Float[Array, "node source"]:
         >>> White(sigma=0.01, mixing=mixing).mixing.shape
         (2, 2)
     """
+    refuse_names(covariance, "a mixing")
     matrix = reals("covariance", covariance)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a covariance is (node, node), got shape {matrix.shape}")

@@ -11,6 +11,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import xarray as xr
 from jaxtyping import Array, Float
 
 from ._engine.prepare import Setup, resolve
@@ -20,6 +22,7 @@ from ._kinds import choice, expect, number, random_key, reals, refused
 from ._ranges import STEP, check_usual, warn
 from ._steps import MOST, whole_steps
 from ._types import State, is_traced
+from .labelled import LabelledArray, known_names
 from .monitors import AbstractMonitor, Raw
 from .network import Network
 from .parameters.declaring import time_constants
@@ -37,7 +40,15 @@ def simulate(
     stepsize_controller: dfx.AbstractStepSizeController | None = None,
     monitors: dict[str, AbstractMonitor] | AbstractMonitor | None = None,
     key: Any = None,
-    start: State | Float[np.ndarray, "state node"] | History | Recording | Final | None = None,
+    start: State
+    | Float[np.ndarray, "state node"]
+    | LabelledArray
+    | pd.DataFrame
+    | xr.DataArray
+    | History
+    | Recording
+    | Final
+    | None = None,
     autodiff: Literal["reverse", "forward"] = "reverse",
     gradient_horizon: float | None = None,
 ) -> Run:
@@ -153,7 +164,16 @@ def _checked_start(start: Any) -> Any:
         return _in_default_precision(start)
     if isinstance(start, Run):
         raise refused("start", start, "where a run ended", "run.final")
-    expect("start", start, (np.ndarray, list, tuple), "a state, a History, a Recording or run.final", "run.final")
+    if any(hasattr(start, one) for one in ("iloc", "coords", "for_regions")):
+        values, names = known_names(start)
+        return LabelledArray(reals("start", values), names)
+    expect(
+        "start",
+        start,
+        (np.ndarray, list, tuple),
+        "a state, a History, a Recording or run.final",
+        "np.zeros((states, nodes))",
+    )
     return reals("start", start)
 
 

@@ -187,7 +187,7 @@ def test_results(tmp_path, run):
     one = gx.FitResult(model, model, 0, 1.5, history, {"gamma": np.array([1])}, 0.1, "steps")
     there_and_back(tmp_path, dataclasses.replace(one, starts=[one, one]))
     there_and_back(tmp_path, gx.Evaluation({"r": np.array([0.5, 0.7]), "fc": np.ones((2, 3, 3))}))
-    there_and_back(tmp_path, gx.Ceiling(0.5, 0.6, None, 4))
+    there_and_back(tmp_path, gx.Ceiling(0.5, 0.6, None, 4, 30))
     states = {"FIC": None, "EIB": {"w": jnp.ones(3)}}
     there_and_back(tmp_path, gx.TuneResult(network(), {"FIC.a": np.ones(2)}, run.final, states, 720.0, 1.5, "steps"))
     swept = xr.Dataset({"r": (("model.w", "r_0"), np.ones((2, 3)))}, {"model.w": [0.5, 0.7]}, {"about": "a sweep"})

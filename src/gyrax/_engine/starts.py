@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._types import owned
+from ..labelled import check_same, known_names
 from ..recordings import Final, History, Recording
 from .carry import Carry, Parts
 from .loops import inputs
@@ -29,6 +30,7 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
     network, ears = setup.network, setup.ears
     kinds = tuple((name, ear.kind) for name, ear in ears.items())
     if isinstance(start, Final):
+        check_same(start.labels or None, network.labels, "the run that start= comes from", "the network")
         _check_same_kinds(setup, start)
         states = {name: start.monitors[name] for name in ears if name in start.monitors}
         phases = {name: dict(start.phases).get(name, 0) for name in ears}
@@ -37,7 +39,7 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
         y, history = _state_and_history(setup, start)
         phases = tuple((name, 0) for name in ears)
         zero = jnp.zeros((), jnp.int32)
-        place = Final(network.with_memory(y, key), history, {}, zero, None, setup.dt, phases, kinds)
+        place = Final(network.with_memory(y, key), history, {}, zero, None, setup.dt, phases, kinds, network.labels)
     if place.y.shape != (network.n_rows, network.n_nodes):
         raise ValueError(
             f"the run that start= comes from had {len(place.y)} rows of states and of memory in {place.y.shape[1]} nodes, "
@@ -67,8 +69,11 @@ def _state_and_history(setup: Setup, start: Any) -> tuple[Array, dict[str, Array
     if isinstance(start, Recording):
         start = History.of(start, network.model.states)
     if isinstance(start, History):
+        check_same(start.labels, network.labels, "start", "the network")
         return start.values[-1], dict(_sent_before(setup, start, expected))
-    y = network.start() if start is None else owned(start, jnp.result_type(float))
+    start, names = (network.start(), ()) if start is None else known_names(start)
+    check_same(names[-1] if names else None, network.labels, "start", "the network")
+    y = owned(start, jnp.result_type(float))
     if y.shape != expected:
         raise ValueError(f"start has shape {y.shape}, expected (state, node) = {expected}")
     return y, dict.fromkeys(setup.delays)

@@ -190,7 +190,7 @@ def check_same(one: Labels, two: Labels, name_one: str, name_two: str, what: str
         if a != b:
             raise ValueError(
                 f"labels disagree: {what} {i} is {a!r} in {name_one}, but {b!r} in {name_two}; "
-                "list the same {what}s in the same order"
+                f"list the same {what}s in the same order"
             )
 
 
@@ -214,6 +214,18 @@ def label_tuple(labels: Any, name: str) -> Labels:
 
 def table_labels(rows: list | None, columns: list | None, name: str) -> Labels | None:
     """The labels of a table, from its first column, its first line, or both. Counting 0, 1, 2, ... is no label."""
+    every = (*(rows or ()), *(columns or ()))
+    if (
+        rows
+        and columns
+        and len(rows) == len(columns)
+        and rows != columns
+        and not any(isinstance(x, str) for x in every)
+    ):
+        raise ValueError(  # numbers are no names, and an order all the same
+            f"labels disagree: the rows of {name} are numbered {rows[:5]}, its columns {columns[:5]}: put both in one order, "
+            "or give plain numbers, table.to_numpy()"
+        )
     sides = [
         (side, f"the {where} of {name}")
         for side, where in ((rows, "rows"), (columns, "columns"))

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._formats.fields import FIELDS, check, indices, of_files, to_part
+from .._formats.fields import FIELDS, Part, check, indices, of_files, to_part
 from .._formats.kinds import read_field, read_parts
 from .._formats.reading import existing
 from .._formats.tables import write_connectome
 from .._kinds import choice, refused
 from .._ranges import LENGTH, check_usual
 from .._types import is_traced
+from ..labelled import check_same, known_names
 
 
 class Connectome(eqx.Module):
@@ -27,8 +28,8 @@ class Connectome(eqx.Module):
     values; inside `jit`, where values are not known, only the shapes are.
 
     Args:
-        weights: `(target, source)`, finite and not negative. An array, nested lists, or a pandas DataFrame, whose
-            index and columns are the labels.
+        weights: `(target, source)`, finite and not negative. An array, nested lists, or what has names along its axes (a pandas
+            DataFrame, an xarray DataArray, a `gx.LabelledArray`), which are the labels.
         lengths: tract lengths in mm, `(target, source)`, finite and not negative; None if not known.
         labels: one name a region, all different; `region_0`, `region_1`, ... when none are given.
         centres: positions in mm, `(node, 3)`; None if not known.
@@ -53,7 +54,7 @@ class Connectome(eqx.Module):
         if labels is not None and not isinstance(labels, Iterable):
             raise refused("labels", labels, "one name a region", "['V1', 'V2']")
         given = dict(zip(FIELDS, (weights, lengths, labels, centres), strict=True))
-        parts = {field: to_part(field, value, field) for field, value in given.items() if value is not None}
+        parts = {field: _part(field, value) for field, value in given.items() if value is not None}
         self.labels = check(parts)
         self.weights = parts["weights"].to_jax()
         self.lengths = parts["lengths"].to_jax() if "lengths" in parts else None
@@ -292,3 +293,15 @@ def _power_near_root(x: Array) -> Array:
 
 def _span(values: np.ndarray) -> str:
     return f"{values.min():.3g} to {values.max():.3g}" if values.size else "all zero"
+
+
+def _part(field: str, value: Any) -> Part:
+    """An argument with the names along its axes, whatever it came in."""
+    if field == "labels" or hasattr(value, "iloc") or not (hasattr(value, "for_regions") or hasattr(value, "coords")):
+        return to_part(field, value, field)  # which knows tables of pandas
+    values, names = known_names(value)
+    rows, *others = names or (None,)
+    if field != "centres" and others:
+        check_same(rows, others[-1], f"the rows of {field}", f"the columns of {field}")
+        rows = rows or others[-1]
+    return to_part(field, values, field)._replace(labels=rows)

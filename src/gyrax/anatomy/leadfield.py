@@ -13,15 +13,17 @@ from .._formats.gains import File, read_gain, read_region_map, read_sensors
 from .._kinds import choice, reals
 from .._kinds import names as several
 from .._types import is_traced, owned
+from ..labelled import Names, check_same, known_names
 
 
 class LeadField(eqx.Module):
     """What each sensor sees of a unit of activity in each region (or vertex).
 
     Args:
-        gain: `(sensor, region)`, or `(sensor, region, 3)` for sources free to point anywhere, which an orientation then fixes.
-        sensors: their names; sensor_0, sensor_1, ... if left out.
-        regions: names of the regions; checked against those of a network. Not known if left out.
+        gain: `(sensor, region)`, or `(sensor, region, 3)` for sources free to point anywhere, which an orientation then fixes. Names
+            of a table's rows and columns are those of the sensors and regions.
+        sensors: their names; sensor_0, sensor_1, ... if left out and the gain has none.
+        regions: names of the regions; checked against those of a network. Not known if left out and the gain has none.
         orientation: `(region, 3)`, of any length, where the gain is free. A parameter, as the gain is.
         positions: of the sensors, `(sensor, 3)` in mm, if known.
         unit: of the gain, for people, such as 'T/(A m)'.
@@ -53,11 +55,20 @@ class LeadField(eqx.Module):
         unit: str = "",
         nonfinite: Literal["refuse", "drop"] = "refuse",
     ):
-        gain = reals("gain", gain)
+        gain, (seen, sources, *_) = _named("gain", gain)
         if gain.ndim not in (2, 3) or gain.shape[2:] not in ((), (3,)) or 0 in gain.shape:
             raise ValueError(f"a gain is (sensor, region) or (sensor, region, 3), got shape {gain.shape}")
+        sensors = seen if sensors is None else sensors
         names = tuple(f"sensor_{i}" for i in range(len(gain))) if sensors is None else _names("sensor", sensors)
-        positions = None if positions is None else reals("positions", positions)
+        check_same(names, seen, "sensors", "the rows of gain")
+        regions = sources if regions is None else regions
+        check_same(None if regions is None else _names("region", regions), sources, "regions", "the columns of gain")
+        if positions is not None:
+            positions, (seen, *_) = _named("positions", positions)
+            check_same(names, seen, "sensors", "positions")
+        if orientation is not None:
+            orientation, (sources, *_) = _named("orientation", orientation)
+            check_same(None if regions is None else _names("region", regions), sources, "regions", "orientation")
         shapes = {"sensors": (len(names), len(gain))}
         if regions is not None:
             shapes["regions"] = (len(_names("region", regions)), gain.shape[1])
@@ -296,3 +307,11 @@ def read_tvb_lead_field(
         unit=unit,
         nonfinite=nonfinite,
     )
+
+
+def _named(argument: str, value: Any) -> tuple[Any, tuple[Names | None, ...]]:
+    """Numbers, and the names along two axes or more, where there are any."""
+    if not any(hasattr(value, one) for one in ("iloc", "coords", "for_regions")):
+        return reals(argument, value), (None, None)
+    values, names = known_names(value)
+    return reals(argument, values), (*names, None, None)

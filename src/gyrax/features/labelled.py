@@ -56,7 +56,12 @@ def pair(a: Any, b: Any) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
         check_same(names, others, "the first", "the second")
     if one.period is not None and two.period is not None and one.period != two.period:
         raise ValueError(f"the samples of the first are {one.period:g} ms apart, those of the second {two.period:g} ms")
-    return jnp.asarray(one.values), jnp.asarray(two.values)
+    return _number(one.values), _number(two.values)
+
+
+def _number(values: Any) -> Array:
+    """In JAX, where whole numbers of 64 bits would wrap around."""
+    return jnp.asarray(values, float) if np.dtype(values.dtype).kind in "iu" else jnp.asarray(values)
 
 
 def refuse_missing(x: Any, kept: Bool[np.ndarray, "..."], which: str, mend: str) -> None:

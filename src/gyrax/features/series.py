@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._types import is_traced
+from .._types import is_traced, refuse_masked
 from ..labelled import MaybeLabelled, known_names, with_names
 from ..recordings.recording import Recording
 
@@ -57,6 +57,7 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
             they pass), or a period that is not the recording's own.
     """
     labels: tuple[str, ...] = ()
+    refuse_masked(x)
     if isinstance(x, Recording):
         if period is not None and period != x.period:
             raise ValueError(f"this recording's samples are {x.period:g} ms apart, not period = {period:g} ms")

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact
 from scipy.signal import get_window
 
 from .._types import has_shape, is_known, is_traced, owned
-from ..labelled import MaybeLabelled, with_names
+from ..labelled import MaybeLabelled, check_same, known_names, with_names
 from ..recordings.recording import Recording
 from .series import centred, series
 
@@ -29,6 +29,14 @@ BANDS: dict[str, tuple[float, float]] = {
 def _array(values: Any) -> Any:
     # Known frequencies stay NumPy: they are then known inside jit too, where bands can be checked.
     return values if is_traced(values) else np.asarray(values, jnp.result_type(float))
+
+
+def _with_labels(values: Any, labels: Any) -> tuple[Any, tuple[str, ...]]:
+    """Plain values, and the names of their channels: those given and those along the last axis, which have to be the same."""
+    values, names = known_names(values)
+    own, given = names[-1] if names else None, tuple(labels) or None
+    check_same(given, own, "labels", "the values")
+    return values, given or own or ()
 
 
 class _OverFrequency(eqx.Module):
@@ -113,6 +121,10 @@ class Spectrum(_OverFrequency):
     power: Float[Array, "frequency channel"] = eqx.field(converter=lambda p: owned(p, jnp.result_type(float)))
     labels: tuple[str, ...] = eqx.field(static=True, default=())
 
+    def __init__(self, frequencies: Any, power: Any, labels: tuple[str, ...] = ()):
+        self.frequencies = frequencies
+        self.power, self.labels = _with_labels(power, labels)
+
     def __check_init__(self):
         self._check(self.power, 1, self.labels)
 
@@ -162,6 +174,10 @@ class Connectivity(_OverFrequency):
 
     values: Inexact[Array, "frequency channel channel"] = eqx.field(converter=owned)
     labels: tuple[str, ...] = eqx.field(static=True, default=())
+
+    def __init__(self, frequencies: Any, values: Any, labels: tuple[str, ...] = ()):
+        self.frequencies = frequencies
+        self.values, self.labels = _with_labels(values, labels)
 
     def __check_init__(self):
         self._check(self.values, 2, self.labels)

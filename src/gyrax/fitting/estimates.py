@@ -4,9 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 #: Steps that a loss is averaged over before it is read.
 WINDOW = 20
+#: One in twenty fits of nothing but noise may count as having learnt (Student's t, one-sided).
+_CHANCE = 0.05
+
+
+def window(steps: int) -> int:
+    """Steps to average over at either end: of a short fit a half."""
+    return min(WINDOW, max(steps // 2, 1))
 
 
 class Estimate(NamedTuple):
@@ -49,16 +57,19 @@ def smoothed(losses: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
 def gain(first: Float[np.ndarray, " key"], best: Float[np.ndarray, " key"]) -> tuple[Estimate, bool]:
     """How much lower the loss became on the same noise, with its standard error, and whether that is more than nothing.
 
-    Less than its standard error is nothing, and so is less than a tenth of the error with which the loss itself is known.
+    What noise alone would show in one of twenty fits is nothing (Student's t), and so is less than a tenth of the error with
+    which the loss itself is known. Of one key the error is not known, and anything is something.
 
     Example:
-        >>> gain(np.array([0.5, 0.7]), np.array([0.4, 0.5]))[1], gain(np.array([0.5, 0.7]), np.array([0.5, 0.699]))[1]
+        >>> gain(np.array([0.5, 0.7]), np.array([0.4, 0.61]))[1], gain(np.array([0.5, 0.7]), np.array([0.5, 0.699]))[1]
         (True, False)
     """
     difference, count = np.asarray(first - best, float), len(first)
     found = Estimate(float(difference.mean()), _error(difference))
-    return found, bool(found.mean > max(found.scatter, 0.1 * _error(best), 0.0)) and count > 0
+    if count < 2:
+        return found, found.mean > 0
+    return found, bool(found.mean > max(stats.t.isf(_CHANCE, count - 1) * found.scatter, 0.1 * _error(best)))
 
 
 def _error(values: Float[np.ndarray, " key"]) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

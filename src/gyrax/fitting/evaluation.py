@@ -138,12 +138,19 @@ class Ceiling:
         reliability: mean correlation of two recordings with each other.
         trained: correlation on the noise of the training, if given.
         seeds: how many recordings there were.
+        entries: of each feature that were compared.
     """
 
     unseen: float
     reliability: float
     trained: float | None
     seeds: int
+    entries: int
+
+    @property
+    def told(self) -> bool:
+        """Whether it can be told from so few seeds and entries: recordings agree by more than chance, and no estimate is above 1."""
+        return bool(self.reliability > 2 / np.sqrt(self.entries) and self.without_noise <= 1)
 
     @property
     def highest(self) -> float:
@@ -171,7 +178,9 @@ class Ceiling:
 
     @property
     def limit(self) -> str:
-        """The one that costs most."""
+        """The one that costs most, or 'not told' where that cannot be told."""
+        if not self.told:
+            return "not told"
         return max(self.losses, key=lambda name: self.losses[name])
 
     def __repr__(self):
@@ -183,7 +192,7 @@ class Ceiling:
             f"  highest at this duration         {self.highest:6.3f}   (two seeds correlate by {self.reliability:.3f})",
             f"  this model, four times as long   {self.longer(4):6.3f}",
             f"  this model, without noise        {self.without_noise:6.3f}",
-            f"  limited by: {self.limit}",
+            f"  limited by: {self.limit}" + ("" if self.told else ": take more seeds or longer recordings"),
         ]
         return "\n".join(lines)
 
@@ -223,4 +232,4 @@ def ceiling(found: Any, target: Any, trained: float | None = None) -> Ceiling:
         raise ValueError("a correlation needs features that are finite and vary: look at `found` and `target`")
     table = np.corrcoef(rows)
     pairs = table[1:, 1:][np.triu_indices(len(found), 1)]
-    return Ceiling(float(table[0, 1:].mean()), float(pairs.mean()), trained, len(found))
+    return Ceiling(float(table[0, 1:].mean()), float(pairs.mean()), trained, len(found), rows.shape[1])

@@ -14,6 +14,7 @@ from .._kinds import choice, expect, flag, number, random_key, reals, whole
 from .._progress import tqdm
 from ..labelled import Names, known_names
 from ..parameters.addresses import domains, find, leaf_names, replace, tell
+from ..parameters.declaring import refuse_names
 from .objective import check_objective, named_arrays
 
 #: The axis of candidates that are no grid.
@@ -123,6 +124,7 @@ def _axes(model: Any, space: Mapping[Any, Any]) -> tuple[dict[str, np.ndarray], 
     names, declared, leaves = leaf_names(model), domains(model), jax.tree.leaves(model)
     axes, indices = {}, []
     for where, values in space.items():
+        refuse_names(values, "what is swept over")
         found, values = find(model, where), reals(f"space[{where!r}]", values)
         if len(found) != 1:
             raise ValueError(

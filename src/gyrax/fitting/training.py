@@ -20,7 +20,7 @@ from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
 from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
-from .estimates import WINDOW, Estimate, gain, over_steps, smoothed
+from .estimates import WINDOW, Estimate, gain, over_steps, smoothed, window
 from .fingerprint import of_fit
 from .objective import Objective, check_objective, described
 
@@ -72,7 +72,7 @@ class FitResult:
         loss, skipped = self.history["loss"], sum(map(len, self.skipped.values()))
         if "validation" in self.history:
             text = (
-                f"validation loss {self.history['validation'][0]:.4g} -> {self.best_loss:.4g}"
+                f"validation loss {_first(self.history['validation']):.4g} -> {self.best_loss:.4g}"
                 if len(loss)
                 else "no loss of 0 steps"
             )
@@ -83,13 +83,18 @@ class FitResult:
             text = f"loss {loss[0]:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {len(loss)}"
         else:
             text = (
-                f"loss {over_steps(loss[:WINDOW])} -> {over_steps(loss)} in {len(loss)} steps"
+                f"loss {over_steps(loss[: window(len(loss))])} -> {over_steps(loss[-window(len(loss)) :])} in {len(loss)} steps"
                 if len(loss)
                 else "no loss of 0 steps"
             )
         text += f", {self.seconds:.1f} s" + (f", stopped by {self.stopped}" if self.stopped != "steps" else "")
         text += f", best of {len(self.starts)} starts" if self.starts else ""
         return f"FitResult({text}" + (f", {skipped} gradients not finite" if skipped else "") + ")"
+
+
+def _first(losses: np.ndarray) -> float:
+    """The first that there is: a fit that went on after a change has none of before."""
+    return next(iter(losses[np.isfinite(losses)]), float("nan"))
 
 
 def fit(
@@ -233,7 +238,8 @@ def _blank(terms: list[str], names: list[str], held: Held | None, starts: int | 
 def _forget(record: dict[str, np.ndarray], carry: Carry) -> None:
     """Where the best is looked for anew, what was judged before by another loss is no measure of it."""
     if VALIDATION_EACH in record and not np.isfinite(np.asarray(carry.best_loss)).any():
-        record[VALIDATION_EACH] = np.full_like(record[VALIDATION_EACH], np.nan)
+        for name in (VALIDATION_EACH, "validation"):
+            record[name] = np.full_like(record[name], np.nan)
 
 
 def _lowest(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
@@ -383,7 +389,8 @@ def _result(
     best, last = join(carry.best, fixed), join(carry.free, fixed)
     step, loss = int(carry.best_step), float(carry.best_loss)
     if lucky:
-        best, step, loss = last, len(history["loss"]), over_steps(history["loss"]).mean
+        count = len(history["loss"])
+        best, step, loss = last, count, over_steps(history["loss"][-window(count) :]).mean
     found = FitResult(best, last, step, loss, history, skipped, seconds, stopped)
     looks = [] if each is None else np.flatnonzero(np.isfinite(each).all(1))
     if each is None or not len(looks) or not np.isfinite(loss):
@@ -411,7 +418,7 @@ def _warn(results: list[FitResult]) -> None:
         elif not result.learnt and result.gain is not None:
             warnings.warn(
                 f"{which}nothing was learnt: on validation noise the loss became {result.gain.mean:.2g} lower, with a standard error of "
-                f"{result.gain.scatter:.1g}; take more steps, a larger learning rate, more realisations, or longer recordings",
+                f"{result.gain.scatter:.1g}, which chance alone may do or is next to nothing beside the scatter of the loss; take more steps, a larger learning rate, more realisations, or longer recordings",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -15,7 +15,8 @@ from .._formats.fields import label_tuple
 from .._formats.matlab import labels_in
 from .._formats.reading import existing
 from .._ranges import check_transposed
-from .._types import owned
+from .._types import owned, refuse_masked
+from ..labelled import check_same, known_names
 from ..recordings.recording import Recording
 from .functional import Series, is_image, series_of
 
@@ -120,8 +121,11 @@ def from_nilearn(series: Any, tr: float, labels: Sequence[str] | None = None, so
     if not 0 < tr <= 60:
         raise ValueError(f"tr is the s between two images, got {tr:g}" + (": is it in ms?" if tr > 60 else ""))
     if hasattr(series, "columns"):
+        own = known_names(series)[1][-1]
+        check_same(None if labels is None else tuple(labels), own, "labels", "the columns of the series")
         labels, series = [*map(str, series.columns)] if labels is None else labels, series.to_numpy()
     period = _tidy(1000.0 * _decimal(tr))
+    refuse_masked(series)
     return _recording(np.asarray(series, float), 0.0, period, (source,), labels, "region")
 
 

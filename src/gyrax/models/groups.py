@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from .._formats.fields import indices
 from .._kinds import expect, shown
 from .._types import Inputs, Sources, State
+from ..parameters.declaring import refuse_names
 from .base import AbstractModel
 
 
@@ -51,6 +52,7 @@ class Groups(AbstractModel):
     def __init__(self, groups: dict[str, Any]):
         expect("groups", groups, Mapping, "a dict of pairs (model, regions)", '{"cortex": (gx.models.WongWang(), ...)}')
         for name, group in groups.items():
+            refuse_names(group[1] if isinstance(group, tuple) and len(group) == 2 else None, f"the mask of '{name}'")
             if not isinstance(name, str) or not name or "." in name:
                 raise ValueError(f"a group's name has no dot and is not empty, got {name!r}")
             if not (isinstance(group, tuple) and len(group) == 2 and isinstance(group[0], AbstractModel)):

@@ -12,6 +12,7 @@ from .._kinds import names
 from .._types import Channels, Sources, is_known, owned
 from ..anatomy.sparse import Lists
 from ..anatomy.surface import Surface
+from ..parameters.declaring import refuse_names
 from .base import AbstractMonitor
 from .window import Window
 
@@ -43,6 +44,7 @@ class SpatialAverage(AbstractMonitor):
     pointwise: ClassVar = True
 
     def __init__(self, groups: Any, labels: Sequence[str] | None = None, *, source: Any = None, period: float):
+        refuse_names(groups, "a group")
         given = np.asarray(groups.region_of if isinstance(groups, Surface) else groups)
         if given.dtype == bool:
             given = np.where(given, 0, -1)

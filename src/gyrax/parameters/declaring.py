@@ -26,7 +26,7 @@ def as_parameter(value: Any) -> Array | None:
     """
     if value is None:  # a parameter that this instance does not have
         return None
-    _refuse_names(value)
+    refuse_names(value)
     try:
         value = np.asarray(value) if isinstance(value, list | tuple) else value
         dtype = jnp.result_type(
@@ -39,12 +39,15 @@ def as_parameter(value: Any) -> Array | None:
     return owned(value, jnp.result_type(float))
 
 
-def _refuse_names(value: Any) -> None:
+def refuse_names(value: Any, what: str = "a parameter") -> None:
     """Refuses what has the names of regions: a model knows none, and would take its values in whatever order they are."""
     if hasattr(value, "for_regions"):
         names, line = value.labels, "values.for_regions(connectome.labels).values"
     elif hasattr(value, "iloc"):
-        names, line = value.index, "values.loc[list(connectome.labels)].to_numpy()"
+        both = ".loc[order, order]" if value.ndim == 2 and list(value.index) == list(value.columns) else ".loc[order]"
+        names, line = value.index, f"values{both}.to_numpy() with order = list(connectome.labels)"
+        if not any(isinstance(name, str) for name in names) and value.ndim == 2:
+            names, line = value.columns, "values[list(connectome.labels)].to_numpy()"
     elif hasattr(value, "dims") and hasattr(value, "coords") and value.dims:
         names, line = value.coords.get(value.dims[-1], ()), "values.sel(region=list(connectome.labels)).values"
     else:
@@ -52,7 +55,7 @@ def _refuse_names(value: Any) -> None:
     names = [name for name in np.asarray(names).tolist() if isinstance(name, str)]
     if names:
         raise TypeError(
-            f"a parameter has no names, and these values have: {', '.join(names[:3])}{', ...' * (len(names) > 3)}. Put them in the "
+            f"{what} has no names, and these values have: {', '.join(names[:3])}{', ...' * (len(names) > 3)}. Put them in the "
             f"order of the connectome and give plain numbers: {line}"
         )
 

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from .._kinds import refused
 from .._types import is_traced
 from .addresses import Where, find, leaf_names, replace
+from .declaring import refuse_names
 from .domains import AbstractDomain
 
 Model = TypeVar("Model")
@@ -36,6 +37,7 @@ class Free:
         if domain is not None and not isinstance(domain, AbstractDomain):
             raise TypeError(f"domain= takes a domain such as Positive() or Interval(0, 1), got {domain!r}")
         self.where, self.domain = where, domain
+        refuse_names(mask, "a mask")
         self.mask = None if mask is None else np.array(mask)
         if self.mask is not None and self.mask.dtype != bool:
             raise TypeError(f"mask= takes True and False, of the leaf's shape; got dtype {self.mask.dtype}")

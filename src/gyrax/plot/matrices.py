@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..labelled import check_same, known_names
 from ._axes import colour_bar, colours, one_axes, panels, ticks
 
 
@@ -122,6 +123,9 @@ def fc_fit(
     """
     if labels is None:
         labels = _names(target, None)[0]
+    (target, ours), (fitted, theirs) = known_names(target), known_names(fitted)
+    for one, other in zip(ours, theirs, strict=False):
+        check_same(one, other, "target", "fitted")
     target, fitted = np.array(target, float), np.array(fitted, float)
     if target.shape != fitted.shape or target.ndim != 2 or target.shape[0] != target.shape[1] or len(target) < 2:
         raise ValueError(

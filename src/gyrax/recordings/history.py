@@ -1,12 +1,17 @@
 """What was before a run: the states that delayed connections hear first."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import names as several
 from .._kinds import number, reals
 from .._types import has_shape, owned
+from ..labelled import check_same, known_names
 from .recording import Recording
 
 
@@ -16,6 +21,7 @@ class History(eqx.Module):
     Args:
         values: `(time, state, node)`, the oldest first; the last is the state the run starts from.
         period: ms between samples.
+        labels: of the nodes; where they are known, a run compares them with its own.
 
     Raises:
         ValueError: if values are not finite or do not have three axes, or period is not positive.
@@ -29,6 +35,13 @@ class History(eqx.Module):
         converter=lambda x: owned(reals("values", x), jnp.result_type(float))
     )
     period: float = eqx.field(converter=lambda x: number("period", x, unit="ms"), static=True)
+    labels: tuple[str, ...] | None = eqx.field(static=True, default=None)
+
+    def __init__(self, values: Any, period: float, labels: Sequence[str] | None = None):
+        values, names = known_names(values)
+        own, given = names[-1] if names else None, None if labels is None else several("labels", labels)
+        check_same(given, own, "labels", "values")
+        self.values, self.period, self.labels = values, period, given or own
 
     def __check_init__(self):
         if self.values.ndim != 3 or not len(self.values):
@@ -47,7 +60,7 @@ class History(eqx.Module):
             raise ValueError(
                 f"a history needs samples of all states {states}, as Raw() or Subsample(period) record them; got {recording!r}"
             )
-        return cls(recording.values, recording.period)
+        return cls(recording.values, recording.period, recording.labels or None)
 
     @property
     def duration(self) -> float:

@@ -21,6 +21,7 @@ class Final(eqx.Module):
     dt: float = eqx.field(static=True)
     phases: tuple[tuple[str, int], ...] = eqx.field(static=True)
     kinds: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    labels: tuple[str, ...] = eqx.field(static=True, default=())
 
     def __repr__(self):
         if not has_shape(self.y):

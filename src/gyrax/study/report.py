@@ -37,8 +37,12 @@ def table(stages: Sequence[dict[str, Any]], settings: Settings, ceiling: Ceiling
     if ceiling is not None:
         c = ceiling
         lines.append(
-            f"two of them agree by r {c.reliability:.3f}: no model could reach more than {c.highest:.3f}, this one "
-            f"{c.without_noise:.3f} without noise; it is limited by: {c.limit}"
+            f"two of them agree by r {c.reliability:.3f}: "
+            + (
+                f"no model could reach more than {c.highest:.3f}, this one {c.without_noise:.3f} without noise; it is limited by: {c.limit}"
+                if c.told
+                else "too little to tell what limits the fit; judge it on more seeds or longer recordings"
+            )
         )
     return "\n".join(lines)
 
