@@ -29,7 +29,10 @@ NETWORK = gx.Network(gx.models.Hopf(), gx.couplings.Linear(source="x", target="c
 RECORDING = gx.Recording(
     jnp.asarray(SERIES), jnp.array(1), 10.0, 1.0, 0.0, ("time", "region"), ("x",), CONNECTOME.labels
 )
-SPECTRUM = gx.features.Spectrum(np.arange(1.0, 7.0), RNG.gamma(3.0, size=(6, 3)))
+SPECTRUM = gx.features.Spectrum(np.arange(1.0, 31.0), RNG.gamma(3.0, size=(30, 3)))
+QUARTET = gx.Recording(
+    jnp.asarray(RNG.normal(size=(48, 4))), jnp.array(1), 10.0, 1.0, 0.0, ("time", "region"), ("x",), tuple("ABCD")
+)
 FIELD = gx.LeadField(np.ones((2, 3)), sensors=["P", "Q"], regions=CONNECTOME.labels)
 RAW = gx.monitors.Raw(source="x")
 FC = np.where(np.eye(3, dtype=bool), 1.0, 0.3 * MATRIX)
@@ -89,7 +92,7 @@ VALID: dict[str, Any] = {
     "weights": MATRIX,
     "where": "model.a",
     "window": 120.0,
-    "x": SERIES,
+    "x": RECORDING,
 }
 H = gx.models.Hopf()
 RANDOM = np.array([FC + 0.01 * RNG.normal(size=(3, 3)) for _ in range(3)])
@@ -102,6 +105,17 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.Tie": {"first": "model.a"},
     "gx.best": {"found": xr.Dataset({"loss": ("model.a", [1.0, 0.5])}, {"model.a": [0.1, 0.2]})},
     "gx.ceiling": {"found": RANDOM},
+    "gx.features.Connectivity": {"frequencies": [1.0, 2.0], "values": np.ones((2, 3, 3))},
+    "gx.features.Spectrum": {"frequencies": [1.0, 2.0], "power": np.ones((2, 3))},
+    "gx.features.band_power": {"low": 8.0, "high": 20.0},
+    "gx.features.chimera": {"groups": [0, 0, 1, 1], "x": QUARTET},
+    "gx.features.group_orders": {"groups": [0, 0, 1, 1], "x": QUARTET},
+    "gx.losses.gaussian_log_likelihood": {"features": np.ones(3), "mean": np.zeros(3), "sd": 1.0},
+    "gx.losses.ks_distance": {"a": SERIES[:, 0], "b": SERIES[:, 1]},
+    "gx.losses.peak_frequency_rmse": {"a": SPECTRUM, "b": SPECTRUM},
+    "gx.losses.wasserstein": {"a": SERIES[:, 0], "b": SERIES[:, 1]},
+    "gx.losses.weighted_sum": {"terms": {"fc": (1.0, 0.5)}},
+    "gx.datasets.lead_field": {"name": "tvb76", "modality": "eeg"},
     "gx.join": dict(zip(("free", "fixed"), gx.split(NETWORK, gx.select(NETWORK, "model.a")), strict=True)),
     "gx.models.GammaChain": {"model": H, "row": "x"},
     "gx.models.table": {"model": H},
@@ -128,6 +142,7 @@ WRAPPED: dict[str, Any] = {
 }
 #: What only holds what a run or a reader made, and what the engine calls.
 RESULTS = (
+    "Dataset",
     "UnitWarning",
     "Ceiling",
     "Channels",
@@ -142,10 +157,7 @@ RESULTS = (
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.
 EXCEPTIONS: dict[str, str] = {
-    "gx.datasets": "names of data sets",
-    "gx.features": "series and spectra, read by `labelled`",
     "gx.io": "files, whose readers name the file",
-    "gx.losses": "two things to compare, read by `labelled`",
     "gx.plot": "matplotlib's arguments",
 }
 #: Arguments of which any value will do: static text for people, and functions of arguments that they alone know.

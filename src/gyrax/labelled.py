@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Array, Shaped
 
 from ._formats import fields
-from ._kinds import shown
+from ._kinds import refused, shown
 from ._types import is_traced, refuse_masked
 
 Names = tuple[str, ...]
@@ -235,11 +235,12 @@ class LabelledArray(eqx.Module):
             return getattr(ufunc, method)(*map(np.asarray, plain), **options)
         if isinstance(self.values, jax.Array):  # which may not be known yet
             ufunc = getattr(jnp, ufunc.__name__, ufunc)
-        if len(inputs) == 1:
+        first, *rest = list(inputs)
+        if not rest:
             return LabelledArray(ufunc(plain[0]), self.names)
-        turned = not isinstance(inputs[0], LabelledArray)
-        one, two = inputs[::-1] if turned else inputs
-        return one._with(two, ufunc, turned)
+        second = rest[0]
+        turned = not isinstance(first, LabelledArray)
+        return second._with(first, ufunc, turned) if turned else first._with(second, ufunc)
 
     def __neg__(self) -> "LabelledArray":
         return LabelledArray(-self.values, self.names)
@@ -360,8 +361,32 @@ def places(regions: Iterable[str], labels: Names) -> list[int]:
     return [where[r] for r in asked]
 
 
-def known_names(x: Any) -> tuple[Any, tuple[Names | None, ...]]:
+#: Kinds of NumPy's types that are numbers, or True and False.
+_NUMBERS = "biufc"
+
+
+def _plain(x: Any, argument: str) -> np.ndarray:
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError):
+        raise _no_numbers(x, argument) from None
+
+
+def _no_numbers(x: Any, argument: str) -> TypeError:
+    wanted = "an array or a table of numbers, or a recording"
+    return refused(argument, x, wanted, "np.asarray(values, float), or run['raw']")
+
+
+def known_names(x: Any, argument: str = "x", kinds: str = _NUMBERS) -> tuple[Any, tuple[Names | None, ...]]:
     """Values of an array or a table of pandas or xarray, and for each axis its names, None where it has none.
+
+    Args:
+        x: the array or table.
+        argument: what it was given as, for the error.
+        kinds: of NumPy's types that it may be of.
+
+    Raises:
+        TypeError: for what is no array of these.
 
     Example:
         >>> known_names(pd.Series([1.0, 2.0], ["A", "B"]))[1]
@@ -375,8 +400,10 @@ def known_names(x: Any) -> tuple[Any, tuple[Names | None, ...]]:
         values, coordinates = x.to_numpy(), list(x.axes)
     else:
         refuse_masked(x)
-        values = x if isinstance(x, jax.Array) else np.asarray(x)  # in float64, where that is what it is
+        values = x if isinstance(x, jax.Array) else _plain(x, argument)  # in float64, where that is what it is
         coordinates = [None] * values.ndim
+    if not jnp.issubdtype(values.dtype, jnp.number) and np.dtype(values.dtype).kind not in kinds:
+        raise _no_numbers(x, argument)
     return values, tuple(_text(c, size) for c, size in zip(coordinates, values.shape, strict=True))
 
 

@@ -165,7 +165,7 @@ def _checked_start(start: Any) -> Any:
     if isinstance(start, Run):
         raise refused("start", start, "where a run ended", "run.final")
     if any(hasattr(start, one) for one in ("iloc", "coords", "for_regions")):
-        values, names = known_names(start)
+        values, names = known_names(start, "start")
         return LabelledArray(reals("start", values), names)
     expect(
         "start",

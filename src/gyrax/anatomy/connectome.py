@@ -299,7 +299,7 @@ def _part(field: str, value: Any) -> Part:
     """An argument with the names along its axes, whatever it came in."""
     if field == "labels" or hasattr(value, "iloc") or not (hasattr(value, "for_regions") or hasattr(value, "coords")):
         return to_part(field, value, field)  # which knows tables of pandas
-    values, names = known_names(value)
+    values, names = known_names(value, field)
     rows, *others = names or (None,)
     if field != "centres" and others:
         check_same(rows, others[-1], f"the rows of {field}", f"the columns of {field}")

@@ -313,5 +313,5 @@ def _named(argument: str, value: Any) -> tuple[Any, tuple[Names | None, ...]]:
     """Numbers, and the names along two axes or more, where there are any."""
     if not any(hasattr(value, one) for one in ("iloc", "coords", "for_regions")):
         return reals(argument, value), (None, None)
-    values, names = known_names(value)
+    values, names = known_names(value, argument)
     return reals(argument, values), (*names, None, None)

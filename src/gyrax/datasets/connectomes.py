@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from .._extras import need
 from .._formats.fields import closest
+from .._kinds import expect
 from ..anatomy.connectome import Connectome
 from ..labelled import LabelledArray, MaybeLabelled
 
@@ -119,8 +120,11 @@ def load(name: str) -> Dataset:
         >>> load("dk84").connectome
         Connectome(84 regions, density 1, weights 0.0418 to 2.1e+05, symmetric, lengths 11.5 to 224 mm)
     """
+    expect("name", name, str, "the name of a dataset", "'dk84'")
     if name not in names():
-        raise ValueError(f"there is no dataset {name!r}: {closest(name, names())} (datasets: {', '.join(names())})")
+        raise ValueError(
+            f"there is no dataset of the name {name!r}: {closest(name, names())} (datasets: {', '.join(names())})"
+        )
     if name in _TVB:
         file, description, citation = _TVB[name]
         with resources.as_file(_tvb_data() / "connectivity" / file) as path:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from .._extras import need
 from .._formats.fields import closest
+from .._kinds import choice, expect
 from ..anatomy.connectome import Connectome
 from ..anatomy.leadfield import LeadField, read_tvb_lead_field
 
@@ -50,10 +51,15 @@ def lead_field(name: str, modality: str, *, nonfinite: Literal["refuse", "drop"]
         >>> lead_field("tvb76", "eeg", nonfinite="drop")
         LeadField(63 sensors, 76 regions, gain 0.242 to 1.14e+04 V/(A m))
     """
+    expect("name", name, str, "the name of a dataset", "'tvb76'")
+    expect("modality", modality, str, "the name of a lead field", "'eeg'")
+    choice("nonfinite", nonfinite, ("refuse", "drop"))
     if name != "tvb76":
-        raise ValueError(f"there is no lead field for {name!r}: tvb-data has those of 'tvb76' only")
+        raise ValueError(
+            f"there is no lead field for a dataset of the name {name!r}: tvb-data has those of 'tvb76' only"
+        )
     if modality not in _FIELDS:
-        raise ValueError(f"there is no {modality!r} for 'tvb76': {closest(modality, _FIELDS)}")
+        raise ValueError(f"there is no modality {modality!r} for 'tvb76': {closest(modality, _FIELDS)}")
     need("tvb_data", "tvb")
     gain, sensors, unit = _FIELDS[modality]
     with resources.as_file(resources.files("tvb_data")) as folder:

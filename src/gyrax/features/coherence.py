@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
+from .._kinds import by_annotations
 from .spectra import Connectivity, fourier
 
 
@@ -12,6 +13,7 @@ def _pairs(a: Complex[Array, "segment frequency channel"]) -> Complex[Array, "fr
     return jnp.einsum("sfi,sfj->fij", a.conj(), a, precision="highest")
 
 
+@by_annotations
 def cross_spectrum(
     x: Any, *, segment: float | None = None, overlap: float = 0.5, period: float | None = None, window: Any = "hann"
 ) -> Connectivity:
@@ -48,6 +50,7 @@ def _coherency(x: Any, segment: float | None, overlap: float, period: float | No
     return Connectivity(frequencies, _pairs(jnp.where(silent, 0, c / jnp.sqrt(jnp.where(silent, 1, power)))), labels)
 
 
+@by_annotations
 def coherence(
     x: Any, *, segment: float | None = None, overlap: float = 0.5, period: float | None = None, window: Any = "hann"
 ) -> Connectivity:
@@ -77,6 +80,7 @@ def coherence(
     return Connectivity(pairs.frequencies, pairs.values.real**2 + pairs.values.imag**2, pairs.labels)
 
 
+@by_annotations
 def imaginary_coherence(
     x: Any, *, segment: float | None = None, overlap: float = 0.5, period: float | None = None, window: Any = "hann"
 ) -> Connectivity:

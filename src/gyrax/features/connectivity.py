@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from .._kinds import by_annotations, refused
 from .._types import is_traced
 from ..labelled import MaybeLabelled, Names, known_names, with_names
 from .series import centred, constant, series
@@ -121,6 +122,7 @@ def partial_correlation(x: Any, shrinkage: Any = 0.0) -> Float[MaybeLabelled, "c
     return found.paired(jnp.where(np.eye(channels, dtype=bool), 1.0, -inverse / jnp.outer(size, size)))
 
 
+@by_annotations
 def lagged_correlation(x: Any, lag: float, period: float | None = None) -> Float[MaybeLabelled, "channel channel"]:
     """Pearson correlations of channels with what others were a lag earlier.
 
@@ -189,7 +191,7 @@ def off_diagonal(matrix: Any) -> Shaped[MaybeLabelled, " pair"]:
         >>> off_diagonal(jnp.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
         [2.0, 3.0]
     """
-    values, names = known_names(matrix)
+    values, names = known_names(matrix, "matrix")
     matrix = jnp.asarray(values)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square matrix, got shape {matrix.shape}")
@@ -259,6 +261,8 @@ def _shrink(
         if shrinkage != "ledoit-wolf":
             raise ValueError(f"shrinkage is a number from 0 to 1 or 'ledoit-wolf', got {shrinkage!r}")
         shrinkage = _ledoit_wolf(centre)
+    elif not is_traced(shrinkage) and not np.issubdtype(np.asarray(shrinkage).dtype, np.number):
+        raise refused("shrinkage", shrinkage, "a number from 0 to 1, or 'ledoit-wolf'", "0.1")
     elif not is_traced(shrinkage) and not (np.ndim(shrinkage) == 0 and 0 <= np.asarray(shrinkage) <= 1):
         raise ValueError(f"shrinkage is a number from 0 to 1 or 'ledoit-wolf', got {shrinkage}")
     if _no_shrinkage(shrinkage):

@@ -7,14 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import by_annotations
 from .._types import is_traced
-from ..labelled import MaybeLabelled
+from ..labelled import MaybeLabelled, known_names
 from .connectivity import correlate, fc, pairs, refuse_constant
 from .phases import phase
 from .series import Series, series
 from .spectra import whole_samples
 
 
+@by_annotations
 def windowed_fc(
     x: Any, window: float, step: float, period: float | None = None
 ) -> Float[MaybeLabelled, "window channel channel"]:
@@ -45,6 +47,7 @@ def windowed_fc(
     return found.paired(jax.lax.map(one, jnp.asarray(starts)))
 
 
+@by_annotations
 def fcd(x: Any, window: float, step: float, period: float | None = None) -> Float[Array, "window window"]:
     """Functional connectivity dynamics: correlations between the connectivity of windows.
 
@@ -79,6 +82,7 @@ def fcd(x: Any, window: float, step: float, period: float | None = None) -> Floa
     return correlate(edges, edges)
 
 
+@by_annotations
 def fcd_values(matrix: Any, apart: int = 1) -> Float[Array, " pair"]:
     """The entries above the diagonal of a matrix of functional connectivity dynamics: what their distribution is made of.
 
@@ -94,7 +98,7 @@ def fcd_values(matrix: Any, apart: int = 1) -> Float[Array, " pair"]:
         >>> fcd_values(jnp.arange(9.0).reshape(3, 3)).tolist(), fcd_values(jnp.arange(9.0).reshape(3, 3), apart=2).tolist()
         ([1.0, 2.0, 5.0], [2.0])
     """
-    matrix = jnp.asarray(matrix, jnp.result_type(float))
+    matrix = jnp.asarray(known_names(matrix, "matrix")[0], jnp.result_type(float))
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square matrix (window, window), got shape {matrix.shape}")
     if not 1 <= apart < len(matrix):

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .._kinds import by_annotations
 from .._types import is_traced
 from ..labelled import MaybeLabelled
 from .connectivity import standardised
 from .series import Series, series
 
 
+@by_annotations
 def autocorrelation(x: Any, lags: int | None = None) -> Float[MaybeLabelled, "lag channel"]:
     r"""Autocorrelation of every channel at lags of 0, 1, ... samples, by Fourier transform.
 
@@ -46,6 +48,7 @@ def autocorrelation(x: Any, lags: int | None = None) -> Float[MaybeLabelled, "la
     return found.named(jnp.fft.irfft(c.real**2 + c.imag**2, n + lags, axis=0)[: lags + 1])
 
 
+@by_annotations
 def autocorrelation_time(x: Any, *, period: float | None = None) -> Float[MaybeLabelled, " channel"]:
     r"""Integrated autocorrelation time (ms): the area under the autocorrelation up to its first zero,
 
@@ -128,6 +131,7 @@ def _words(text: bytes) -> int:
     return words
 
 
+@by_annotations
 def permutation_entropy(x: Any, order: int = 3) -> np.ndarray:
     r"""Permutation entropy of every channel, Bandt and Pompe (2002), Phys. Rev. Lett. 88, as a part of its maximum $\log(m!)$.
 

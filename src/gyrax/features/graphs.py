@@ -1,5 +1,6 @@
 """Measures of connectivity as a graph, through networkx: NumPy, and not differentiable."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,15 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from .._extras import need
+from .._kinds import by_annotations, refused
+from .._kinds import names as several
 from .._types import is_traced
 from ..anatomy.connectome import Connectome
-from ..labelled import check_same
+from ..labelled import check_same, known_names
 from .labelled import labelled
 
 
+@by_annotations
 def graph(matrix: Any, labels: Any = None, *, density: float | None = None, threshold: float | None = None) -> Any:
     """An undirected `networkx.Graph` of a connectivity matrix.
 
@@ -44,6 +48,7 @@ def graph(matrix: Any, labels: Any = None, *, density: float | None = None, thre
     return made
 
 
+@by_annotations
 def graph_measures(
     matrix: Any,
     labels: Any = None,
@@ -122,14 +127,14 @@ def _weights(matrix: Any, labels: Any) -> tuple[Float[np.ndarray, "region region
     """A checked copy without its diagonal, and what the regions are called."""
     if isinstance(matrix, Connectome):
         labels, matrix = labels or matrix.labels, matrix.weights
-    read = labelled(matrix)
+    read = labelled(matrix, "matrix")
     if is_traced(read.values):
         raise TypeError("graph measures are not differentiable, and not for jit: take them of values that are known")
     weights = np.array(read.values, np.float64)
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or len(weights) < 2:
         raise ValueError(f"expected a square matrix of two regions or more, got shape {weights.shape}")
     check_same(read.names[0], read.names[1], "the rows of the matrix", "its columns")
-    given = None if labels is None else tuple(map(str, labels))
+    given = None if labels is None else several("labels", labels)
     if given is not None and len(set(given)) != len(weights):
         raise ValueError(f"{len(set(given))} different labels for {len(weights)} regions")
     check_same(given, read.names[0], "labels", "the matrix")
@@ -183,7 +188,16 @@ def _communities(made: Any, communities: Any) -> Int[np.ndarray, " region"]:
     if communities is None:
         found = need("networkx", "graphs").community.louvain_communities(made, weight="weight", seed=0)
         communities = [next(k for k, group in enumerate(found) if name in group) for name in names]
-    communities = list(communities)
+    own = known_names(communities, "communities", "biufUO")[1] if hasattr(communities, "iloc") else ()
+    if isinstance(communities, Mapping):
+        check_same(tuple(map(str, names)), tuple(map(str, communities)), "the matrix", "communities")
+        communities = list(communities.values())
+    elif isinstance(communities, str | set) or not isinstance(communities, Iterable):
+        raise refused("communities", communities, "the community of each region", "['visual', 'motor', ...]")
+    check_same(tuple(map(str, names)), own[0] if own else None, "the matrix", "communities")
+    communities = np.asarray(communities).tolist()
+    if any(not isinstance(one, str | int | float) or one != one for one in communities):
+        raise refused("communities", communities, "one text or number a region", "['visual', 'motor', ...]")
     if len(communities) != len(names):
         raise ValueError(f"{len(communities)} communities for {len(names)} regions: give one a region")
     met = {name: k for k, name in enumerate(dict.fromkeys(communities))}

@@ -20,7 +20,7 @@ class Labelled(NamedTuple):
     period: float | None = None
 
 
-def labelled(x: Any) -> Labelled:
+def labelled(x: Any, argument: str = "x") -> Labelled:
     """An array, table, recording or spectrum as an array with the names along its axes.
 
     Coordinates that are text are names. Of a spectrum it is the power.
@@ -34,10 +34,10 @@ def labelled(x: Any) -> Labelled:
         return Labelled(x.values, tuple(x.labels or None if axis == x.channel else None for axis in x._axes), x.period)
     if isinstance(x, Spectrum):
         return Labelled(x.power, (None,) * (x.power.ndim - 1) + (x.labels or None,))
-    return Labelled(*known_names(x))
+    return Labelled(*known_names(x, argument))
 
 
-def pair(a: Any, b: Any) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
+def pair(a: Any, b: Any, arguments: tuple[str, str] = ("a", "b")) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
     """The values of two things of one shape that agree in the names along their axes and in their sampling.
 
     Raises:
@@ -47,10 +47,10 @@ def pair(a: Any, b: Any) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
         >>> [values.shape for values in pair(jnp.ones(3), jnp.zeros(3))]
         [(3,), (3,)]
     """
-    one, two = labelled(a), labelled(b)
+    one, two = labelled(a, arguments[0]), labelled(b, arguments[1])
     if one.values.shape != two.values.shape:
         raise ValueError(
-            f"the two differ in shape: {one.values.shape} and {two.values.shape}; nothing is broadcast here"
+            f"the two differ in shape: {arguments[0]} is {one.values.shape} and {arguments[1]} {two.values.shape}; nothing is broadcast here"
         )
     for names, others in zip(one.names, two.names, strict=True):
         check_same(names, others, "the first", "the second")

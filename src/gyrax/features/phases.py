@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from scipy.signal import butter
 
+from .._kinds import by_annotations
 from ..labelled import MaybeLabelled, check_same, known_names, with_names
 from ..recordings.recording import Recording
 from .series import Series, centred, constant, series
@@ -30,6 +31,7 @@ def _unit(z: Complex[Array, "*shape"]) -> Complex[Array, "*shape"]:
     return z / jnp.where(size == 0, 1, size)
 
 
+@by_annotations
 def bandpass(x: Any, low: float, high: float, *, order: int = 4, period: float | None = None) -> Any:
     r"""Zero-phase Butterworth band-pass: every frequency is multiplied by $|H(f)|^2$ of the digital filter.
 
@@ -62,7 +64,7 @@ def bandpass(x: Any, low: float, high: float, *, order: int = 4, period: float |
     n, rate = len(s.values), s.rate
     if not 0 < low < high < rate / 2:
         raise ValueError(
-            f"a band lies between 0 and {rate / 2:g} Hz, half the sampling rate; got {low:g} to {high:g} Hz"
+            f"a band goes from low to high, between 0 and {rate / 2:g} Hz, half the sampling rate; got {low:g} to {high:g} Hz"
         )
     if order < 1:
         raise ValueError(f"the order of a filter is at least 1, got {order}")
@@ -184,6 +186,7 @@ def _correlate(a: Float[Array, "time channel"], b: Float[Array, "time 1"]) -> Fl
     return (unit(a) * unit(b)).sum(0)
 
 
+@by_annotations
 def envelope_correlation(
     x: Any, *, leakage: bool = False, trim: float = 0.0, period: float | None = None
 ) -> Float[MaybeLabelled, "channel channel"]:
@@ -234,6 +237,7 @@ def envelope_correlation(
     return s.paired((rows + rows.T) / 2)
 
 
+@by_annotations
 def plv(
     x: Any, *, phases: bool = False, trim: float = 0.0, period: float | None = None
 ) -> Float[MaybeLabelled, "channel channel"]:
@@ -257,6 +261,7 @@ def plv(
     return s.paired(_magnitude(jnp.einsum("ti,tj->ij", u.conj(), u, precision="highest") / len(u)))
 
 
+@by_annotations
 def wpli(
     x: Any, *, segment: float | None = None, overlap: float = 0.5, period: float | None = None, window: Any = "hann"
 ) -> Connectivity:
@@ -299,6 +304,7 @@ def wpli(
     return Connectivity(frequencies, jax.lax.map(at, jnp.moveaxis(c, 1, 0)), labels)
 
 
+@by_annotations
 def kuramoto_order(
     x: Any, *, phases: bool = False, trim: float = 0.0, period: float | None = None
 ) -> Float[Array, " time"]:
@@ -320,6 +326,7 @@ def kuramoto_order(
     return _magnitude(_phasors(x, phases, trim, period)[1].mean(1))
 
 
+@by_annotations
 def metastability(x: Any, *, phases: bool = False, trim: float = 0.0, period: float | None = None) -> Float[Array, ""]:
     """Standard deviation over time of the Kuramoto order parameter; Deco et al. (2017), Scientific Reports 7.
 
@@ -343,6 +350,7 @@ def metastability(x: Any, *, phases: bool = False, trim: float = 0.0, period: fl
     return jnp.where(still, 0, jnp.sqrt(jnp.where(still, 1, variance)))
 
 
+@by_annotations
 def group_orders(
     x: Any, groups: Sequence[Any] | np.ndarray, *, phases: bool = False, trim: float = 0.0, period: float | None = None
 ) -> Float[MaybeLabelled, "time group"]:
@@ -363,7 +371,7 @@ def group_orders(
         [[1.0, 0.0]]
     """
     s, u = _phasors(x, phases, trim, period)
-    values, given = known_names(groups)
+    values, given = known_names(groups, "groups", "biufUO")
     check_same(given[0] if given else None, s.labels or None, "groups", "the channels")
     names, member, sizes = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     if member.shape != u.shape[1:]:
@@ -375,6 +383,7 @@ def group_orders(
     return with_names(orders, tuple(map(str, names)) if names.dtype.kind == "U" else ())
 
 
+@by_annotations
 def chimera(
     x: Any, groups: Sequence[Any] | np.ndarray, *, phases: bool = False, trim: float = 0.0, period: float | None = None
 ) -> Float[Array, ""]:

@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._types import is_traced, refuse_masked
+from .._kinds import refused
+from .._types import is_traced
 from ..labelled import MaybeLabelled, known_names, with_names
 from ..recordings.recording import Recording
 
@@ -57,13 +57,14 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
             they pass), or a period that is not the recording's own.
     """
     labels: tuple[str, ...] = ()
-    refuse_masked(x)
     if isinstance(x, Recording):
         if period is not None and period != x.period:
             raise ValueError(f"this recording's samples are {x.period:g} ms apart, not period = {period:g} ms")
         labels, period, x = x.labels, x.period, x.values
-    elif not isinstance(x, np.ndarray | jax.Array):
+    else:
         x, labels, period = _table(x, period)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise refused("x", x, "real numbers", "jnp.abs(x), or another part of it")
     if period is not None and not (np.isfinite(period) and period > 0):
         raise ValueError(f"period is a positive number of ms between samples, got {period}")
     values = jnp.asarray(x, jnp.result_type(float))

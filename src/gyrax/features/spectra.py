@@ -10,6 +10,8 @@ import xarray as xr
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 from scipy.signal import get_window
 
+from .._kinds import by_annotations, reals
+from .._kinds import names as several
 from .._types import has_shape, is_known, is_traced, owned
 from ..labelled import MaybeLabelled, check_same, known_names, with_names
 from ..recordings.recording import Recording
@@ -28,13 +30,13 @@ BANDS: dict[str, tuple[float, float]] = {
 
 def _array(values: Any) -> Any:
     # Known frequencies stay NumPy: they are then known inside jit too, where bands can be checked.
-    return values if is_traced(values) else np.asarray(values, jnp.result_type(float))
+    return values if is_traced(values) else reals("frequencies", values).astype(jnp.result_type(float))
 
 
-def _with_labels(values: Any, labels: Any) -> tuple[Any, tuple[str, ...]]:
+def _with_labels(argument: str, values: Any, labels: Any) -> tuple[Any, tuple[str, ...]]:
     """Plain values, and the names of their channels: those given and those along the last axis, which have to be the same."""
-    values, names = known_names(values)
-    own, given = names[-1] if names else None, tuple(labels) or None
+    values, names = known_names(values, argument)
+    own, given = names[-1] if names else None, several("labels", labels) or None
     check_same(given, own, "labels", "the values")
     return values, given or own or ()
 
@@ -47,7 +49,9 @@ class _OverFrequency(eqx.Module):
     def _check(self, values: Any, channels: int, labels: tuple[str, ...]) -> None:
         if self.frequencies.ndim != 1 or values.shape != (len(self.frequencies),) + values.shape[-1:] * channels:
             expected = ", ".join(("frequency",) + ("channel",) * channels)
-            raise ValueError(f"expected ({expected}) at {self.frequencies.shape} frequencies, got shape {values.shape}")
+            raise ValueError(
+                f"expected values (or power) ({expected}) at {self.frequencies.shape} frequencies, got shape {values.shape}"
+            )
         if labels and len(labels) != values.shape[-1]:
             raise ValueError(f"{len(labels)} labels for {values.shape[-1]} channels")
         if not is_traced(self.frequencies) and not (
@@ -123,7 +127,7 @@ class Spectrum(_OverFrequency):
 
     def __init__(self, frequencies: Any, power: Any, labels: tuple[str, ...] = ()):
         self.frequencies = frequencies
-        self.power, self.labels = _with_labels(power, labels)
+        self.power, self.labels = _with_labels("power", power, labels)
 
     def __check_init__(self):
         self._check(self.power, 1, self.labels)
@@ -177,7 +181,7 @@ class Connectivity(_OverFrequency):
 
     def __init__(self, frequencies: Any, values: Any, labels: tuple[str, ...] = ()):
         self.frequencies = frequencies
-        self.values, self.labels = _with_labels(values, labels)
+        self.values, self.labels = _with_labels("values", values, labels)
 
     def __check_init__(self):
         self._check(self.values, 2, self.labels)
@@ -260,7 +264,11 @@ def fourier(
             raise ValueError(f"segment = {segment:g} ms is longer than the series of {n * ms:g} ms")
         if length < 2:
             raise ValueError(f"segment = {segment:g} ms is {length} samples, and at least two are needed")
-    taper = np.asarray(get_window(window, length) if isinstance(window, str | tuple) else window, float)
+    named = isinstance(window, str | tuple)
+    try:
+        taper = np.asarray(get_window(window, length)) if named else reals("window", window)
+    except ValueError as error:
+        raise ValueError(f"window is one of scipy.signal.get_window, such as 'hann', got {window!r}: {error}") from None
     if taper.shape != (length,):
         raise ValueError(f"a window of shape {taper.shape} for segments of {length} samples")
     starts = np.arange(0, n - length + 1, step(length))
@@ -277,6 +285,7 @@ def fourier(
     return Segments(jnp.fft.rfft(parts, axis=1), np.fft.rfftfreq(length, 1 / rate), density, s.labels)
 
 
+@by_annotations
 def psd(
     x: Any, *, segment: float | None = None, overlap: float = 0.5, period: float | None = None, window: Any = "hann"
 ) -> Spectrum:
@@ -322,6 +331,7 @@ def _powered(spectrum: Spectrum, inside: Any, every: bool = False) -> None:
         raise ValueError(f"{name} has no power {'at some frequency' if every else 'at all'} in the band asked for")
 
 
+@by_annotations
 def band_power(
     spectrum: Spectrum, low: float, high: float, *, relative: bool = False
 ) -> Float[MaybeLabelled, " channel"]:
@@ -357,6 +367,7 @@ def band_power(
     return with_names(power, spectrum.labels)
 
 
+@by_annotations
 def peak_frequency(
     spectrum: Spectrum, low: float | None = None, high: float | None = None, *, sharpness: float = 10.0
 ) -> Float[MaybeLabelled, " channel"]:
@@ -392,6 +403,7 @@ def peak_frequency(
     return with_names((weights * f[:, None]).sum(0) / weights.sum(0), spectrum.labels)
 
 
+@by_annotations
 def spectral_centroid(
     spectrum: Spectrum, low: float | None = None, high: float | None = None
 ) -> Float[MaybeLabelled, " channel"]:
@@ -412,6 +424,7 @@ def spectral_centroid(
     return peak_frequency(spectrum, low, high, sharpness=1.0)
 
 
+@by_annotations
 def spectral_slope(spectrum: Spectrum, low: float, high: float) -> Float[MaybeLabelled, " channel"]:
     r"""Slope of log power over log frequency by least squares: $-\chi$ for $P \propto f^{-\chi}$.
 

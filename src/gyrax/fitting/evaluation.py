@@ -216,7 +216,7 @@ def ceiling(found: Any, target: Any, trained: float | None = None) -> Ceiling:
         >>> bool(abs(limit.reliability - 0.5) < 0.05), bool(limit.without_noise > 0.95), limit.limit
         (True, True, 'duration')
     """
-    (found, names), (target, others) = known_names(found), known_names(target)
+    (found, names), (target, others) = known_names(found, "found"), known_names(target, "target")
     for one, two in zip(names[1:], others, strict=False):
         check_same(one, two, "found", "the target")
     found, target = reals("found", found), reals("target", target)

@@ -236,7 +236,7 @@ def _own_weights(network: Network, path: str) -> None:
 
 def _connectivity(x: Any) -> tuple[Array, tuple[str, ...] | None]:
     """A matrix of correlations and the names of its regions."""
-    found = labelled(x)
+    found = labelled(x, "target")
     values = owned(reals("target", found.values), jnp.result_type(float))
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ValueError(f"EIB's target is a matrix (region, region), got shape {values.shape}")

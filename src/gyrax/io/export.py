@@ -298,7 +298,7 @@ def to_gifti(values: Any, region_of: Any, path: File | None = None, *, outside: 
         [0.5, 0.75, 0.75, nan]
     """
     nibabel = need("nibabel", "io")
-    values, labels = known_names(values)
+    values, labels = known_names(values, "values")
     values, index = _map(values), np.asarray(getattr(region_of, "region_of", region_of))
     if index.ndim != 1 or index.dtype.kind not in "iu" or index.min(initial=0) < -1:
         raise ValueError(f"region_of is a whole number a vertex, -1 for none, got {index.dtype} of shape {index.shape}")

@@ -121,7 +121,7 @@ def from_nilearn(series: Any, tr: float, labels: Sequence[str] | None = None, so
     if not 0 < tr <= 60:
         raise ValueError(f"tr is the s between two images, got {tr:g}" + (": is it in ms?" if tr > 60 else ""))
     if hasattr(series, "columns"):
-        own = known_names(series)[1][-1]
+        own = known_names(series, "series")[1][-1]
         check_same(None if labels is None else tuple(labels), own, "labels", "the columns of the series")
         labels, series = [*map(str, series.columns)] if labels is None else labels, series.to_numpy()
     period = _tidy(1000.0 * _decimal(tr))

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import number
 from .._types import is_traced
+from ..labelled import known_names
 
 
 def wasserstein(a: Any, b: Any) -> Float[Array, ""]:
@@ -59,7 +61,7 @@ def ks_distance(a: Any, b: Any, width: Any = None) -> Float[Array, ""]:
     a, b = _values(a, "first"), _values(b, "second")
     if width is None:
         return _exact_ks(a, b)
-    if not is_traced(width) and not (np.ndim(width) == 0 and np.isfinite(width) and width > 0):
+    if not is_traced(width) and not 0 < number("width", width) < np.inf:
         raise ValueError(f"width is a positive number in the unit of the values, got {width}")
     # The difference of the two is made of straight lines, so it is largest where one of them begins.
     kinks = jnp.concatenate([a - width, a + width, b - width, b + width])
@@ -105,10 +107,11 @@ def _size(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _values(x: Any, which: str) -> Float[Array, " value"]:
-    values = jnp.asarray(x, jnp.result_type(float))
+    argument = {"first": "a", "second": "b"}[which]
+    values = jnp.asarray(known_names(x, argument)[0], jnp.result_type(float))
     if values.ndim != 1 or values.size == 0:
         raise ValueError(
-            f"the {which} sample has shape {values.shape}, expected values (value,): take fcd_values(...), or one channel"
+            f"{argument}, the {which} sample, has shape {values.shape}, expected values (value,): take fcd_values(...), or one channel"
         )
     if not is_traced(values) and not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values)))

@@ -34,7 +34,7 @@ def gaussian_log_likelihood(features: Any, mean: Any, *, covariance: Any = None,
         >>> round(float(gaussian_log_likelihood(jnp.zeros(2), jnp.zeros(2), sd=1.0)), 4)
         -1.8379
     """
-    x, mu = (v.astype(jnp.result_type(float)) for v in pair(features, mean))
+    x, mu = (v.astype(jnp.result_type(float)) for v in pair(features, mean, ("features", "mean")))
     if x.ndim != 1:
         raise ValueError(
             f"expected features (feature,), got shape {x.shape}: off_diagonal(...) or fcd_values(...) make such"
@@ -54,7 +54,7 @@ def gaussian_log_likelihood(features: Any, mean: Any, *, covariance: Any = None,
 
 
 def _deviations(sd: Any, count: int, names: Names | None) -> Float[Array, " feature"]:
-    given = labelled(sd)
+    given = labelled(sd, "sd")
     if given.values.shape not in ((), (count,)):
         raise ValueError(f"sd has shape {given.values.shape}, expected one number or ({count},), one a feature")
     for along in given.names:
@@ -68,7 +68,7 @@ def _deviations(sd: Any, count: int, names: Names | None) -> Float[Array, " feat
 
 
 def _cholesky(covariance: Any, count: int, names: Names | None) -> Float[Array, "feature feature"]:
-    given = labelled(covariance)
+    given = labelled(covariance, "covariance")
     matrix = jnp.asarray(given.values, jnp.result_type(float))
     if matrix.shape != (count, count):
         raise ValueError(f"covariance has shape {matrix.shape}, expected ({count}, {count})")

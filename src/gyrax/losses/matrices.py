@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._kinds import by_annotations
 from .._types import is_traced
 from ..features.connectivity import correlate
 from ..features.labelled import labelled, pair, refuse_missing
@@ -57,6 +58,7 @@ def fc_rmse(a: Any, b: Any, where: Any = None) -> Float[Array, ""]:
     return root_mean_square(*_off_diagonals(a, b, where))
 
 
+@by_annotations
 def fc_correlation(a: Any, b: Any, fisher_z: bool = False, where: Any = None) -> Float[Array, ""]:
     """Pearson correlation of two connectivity matrices off their diagonals (a similarity: 1 is best).
 
@@ -91,6 +93,7 @@ def fc_correlation(a: Any, b: Any, fisher_z: bool = False, where: Any = None) ->
     return correlate(a[:, None], b[:, None])[0, 0]
 
 
+@by_annotations
 def fc_distance(a: Any, b: Any, fisher_z: bool = False, where: Any = None) -> Float[Array, ""]:
     """`1 - fc_correlation`: 0 for matrices alike up to scale and offset, at most 2.
 
@@ -148,7 +151,7 @@ def _refuse_missing(a: Any, b: Any, kept: Bool[np.ndarray, "..."]) -> None:
 
 def _mask(where: Any, a: Any, b: Any, a_region: bool = False) -> Bool[np.ndarray, "..."]:
     """Which entries count, of the shape of what is compared; with `a_region`, one value a region will do."""
-    given = labelled(where)
+    given = labelled(where, "where")
     if is_traced(given.values):
         raise TypeError("where= says which entries there are, so it must be known: make it outside of jit, by NumPy")
     known = np.asarray(given.values)

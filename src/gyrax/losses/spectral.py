@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import by_annotations
 from .._types import is_traced
 from ..features.connectivity import refuse_constant, standardised
 from ..features.labelled import labelled, pair, refuse_missing
@@ -87,6 +88,7 @@ def psd_distance(a: Any, b: Any) -> Float[Array, ""]:
     return 1 - psd_correlation(a, b)
 
 
+@by_annotations
 def peak_frequency_rmse(
     a: Any, b: Any, low: float | None = None, high: float | None = None, *, sharpness: float = 10.0
 ) -> Float[Array, ""]:
@@ -114,7 +116,9 @@ def peak_frequency_rmse(
     """
     for x, which in ((a, "first"), (b, "second")):
         if not isinstance(x, Spectrum):
-            raise TypeError(f"the {which} is a {type(x).__name__}, expected a Spectrum, which knows its frequencies")
+            raise TypeError(
+                f"{'a' if x is a else 'b'}, the {which}, is a {type(x).__name__}, expected a Spectrum, which knows its frequencies"
+            )
     one, two = (Spectrum(x.frequencies[:1], x.power[:1], x.labels) for x in (a, b))
     pair(one, two)
     return root_mean_square(*(peak_frequency(x, low, high, sharpness=sharpness) for x in (a, b)))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import expect
 from .._types import is_traced
 
 _TAKEN = ("loss", "gradient", "nonfinite")  # names that the history of a fit has of its own
@@ -33,6 +34,7 @@ def weighted_sum(terms: Mapping[Any, Any]) -> tuple[Float[Array, ""], dict[str, 
         >>> float(total), {name: float(value) for name, value in terms.items()}
         (1.25, {'fc': 0.5, 'psd': 0.25})
     """
+    expect("terms", terms, Mapping, "a dict of pairs (weight, value)", "{'fc': (1.0, value)}")
     total, values, counted = jnp.zeros(()), {}, False
     for name, term in terms.items():
         if not isinstance(name, str):

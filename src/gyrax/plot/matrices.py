@@ -123,7 +123,7 @@ def fc_fit(
     """
     if labels is None:
         labels = _names(target, None)[0]
-    (target, ours), (fitted, theirs) = known_names(target), known_names(fitted)
+    (target, ours), (fitted, theirs) = known_names(target, "target"), known_names(fitted, "fitted")
     for one, other in zip(ours, theirs, strict=False):
         check_same(one, other, "target", "fitted")
     target, fitted = np.array(target, float), np.array(fitted, float)

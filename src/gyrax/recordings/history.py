@@ -38,7 +38,7 @@ class History(eqx.Module):
     labels: tuple[str, ...] | None = eqx.field(static=True, default=None)
 
     def __init__(self, values: Any, period: float, labels: Sequence[str] | None = None):
-        values, names = known_names(values)
+        values, names = known_names(values, "values")
         own, given = names[-1] if names else None, None if labels is None else several("labels", labels)
         check_same(given, own, "labels", "values")
         self.values, self.period, self.labels = values, period, given or own

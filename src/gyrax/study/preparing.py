@@ -27,7 +27,7 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
         raise ValueError(f"no model '{settings.model}' here; there are {', '.join(RECIPES)}")
     connectome = load("dk84").connectome if settings.connectome == "dk84" else Connectome.load(settings.connectome)
     given = load("dk84").fc if settings.target == "dk84" else read_matrix(settings.target)
-    target, labels = np.asarray(given, float), known_names(given)[1][0]
+    target, labels = np.asarray(given, float), known_names(given, "target")[1][0]
     _check_target(settings.target, target, labels, connectome)
     network = RECIPES[settings.model].build(connectome.normalised("max"))
     study = Study(settings, network, target, out, progress)
