@@ -111,7 +111,7 @@ def test_gradients_equal_finite_differences(feature):
 def test_wrong_input_is_refused():
     x = decaying(5, 20)
     for lags in (20, -1):
-        with pytest.raises(ValueError, match=f"20 samples have lags from 0 to 19, got lags = {lags}"):
+        with pytest.raises(ValueError, match=f"lags.* from 0 .*got (lags = )?{lags}"):
             autocorrelation(x, lags)
     with pytest.raises(ValueError, match="how far apart are the samples"):
         autocorrelation_time(x)

@@ -105,7 +105,10 @@ def test_bandpass_keeps_what_it_was_given(rounding):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(low=0.0, high=13.0), "a band lies between 0 and 125 Hz, half the sampling rate; got 0 to 13 Hz"),
+        (
+            dict(low=0.0, high=13.0),
+            "a band goes from low to high, between 0 and 125 Hz, half the sampling rate; got 0 to 13 Hz",
+        ),
         (dict(low=13.0, high=8.0), "got 13 to 8 Hz"),
         (dict(low=8.0, high=125.0), "got 8 to 125 Hz"),
         (dict(low=8.0, high=np.nan), "got 8 to nan"),

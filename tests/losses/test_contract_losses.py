@@ -112,7 +112,8 @@ def test_shapes_that_differ_are_refused_and_named(name):
             case.loss(one, another)
         # peak frequencies need not be resolved alike: there it is the channels that are compared
         shapes = [(1, *x.shape[1:]) if name.startswith("peak") else x.shape for x in (one, another)]
-        assert f"differ in shape: {shapes[0]} and {shapes[1]}" in str(refused.value)
+        said = str(refused.value)
+        assert "the two differ in shape: " in said and f"is {shapes[0]} and " in said and f" {shapes[1]}; " in said
 
 
 @pytest.mark.once
