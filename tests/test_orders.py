@@ -241,3 +241,56 @@ def test_what_cannot_be_told_is_not_told():
     assert any(x.limit == "not told" for x in found) and all(
         "limited by: not told: take more" in repr(x) for x in found if not x.told
     )
+
+
+OF_A_STILL_CHANNEL = {
+    "envelope_correlation": lambda x: gx.features.envelope_correlation(x)[1],
+    "leakage": lambda x: gx.features.envelope_correlation(x, leakage=True)[1],
+    "coherence": lambda x: gx.features.coherence(x, period=4.0, segment=128.0).values[1, 1],
+    "imaginary_coherence": lambda x: gx.features.imaginary_coherence(x, period=4.0, segment=128.0).values[1, 1],
+    "wpli": lambda x: gx.features.wpli(x, period=4.0, segment=128.0).values[1, 1],
+    "plv": lambda x: gx.features.plv(x)[1],
+    "phase_fcd": lambda x: gx.features.phase_fcd(x)[1],
+    "kuramoto_order": gx.features.kuramoto_order,
+    "metastability": lambda x: gx.features.metastability(x)[None],
+    "fc": lambda x: gx.features.fc(x)[1],
+}
+
+
+@pytest.mark.parametrize("name", OF_A_STILL_CHANNEL)
+def test_a_channel_that_never_changes_is_nan_in_jit_and_refused_outside(name):
+    feature = OF_A_STILL_CHANNEL[name]
+    x = RNG.normal(size=(256, 4))
+    assert np.isfinite(jax.jit(feature)(jnp.asarray(x))).all()
+    x[:, 1] = 0.37
+    assert np.isnan(np.asarray(jax.jit(feature)(jnp.asarray(x)))).all()
+    with pytest.raises(ValueError, match="channel 1 never changes"):
+        feature(x)
+
+
+def test_numbers_that_float32_cannot_hold_are_not_loaded_as_infinite(tmp_path):
+    gx.io.save(tmp_path / "far.npz", {"a": np.array([1e300])})
+    assert gx.io.load(tmp_path / "far.npz")["a"][0] == 1e300  # NumPy's stay as they are
+    if jnp.result_type(float) == jnp.float64:
+        gx.io.save(tmp_path / "far.npz", {"a": jnp.array([1e300])})
+        single = jax.enable_x64(False) if hasattr(jax, "enable_x64") else jax.experimental.disable_x64()
+        with single, pytest.raises(ValueError, match="has numbers that float32 cannot hold"):
+            gx.io.load(tmp_path / "far.npz")
+
+
+@pytest.mark.parametrize("first", ["1\t2\t3", "0\t1\t2"])
+def test_a_header_of_numbers_is_no_sample(first, tmp_path):
+    file = tmp_path / "series.tsv"
+    file.write_text(f"{first}\n0.1\t0.2\t0.5\n0.3\t0.1\t0.2\n0.2\t0.2\t0.1\n")
+    with pytest.raises(
+        ValueError, match=r"its first line counts the columns, [01] to [23], and would be a sample.*skip=1"
+    ):
+        gx.io.read_series(file, 720.0)
+    assert gx.io.read_series(file, 720.0, skip=1).values.shape == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["Time_ms", "time [ms]", "Time (s)", "timestamp", "volume"])
+def test_columns_that_look_like_times_are_no_channels(name, tmp_path):
+    (tmp_path / "series.csv").write_text(f"{name},A,B\n0,0.5,0.1\n1,0.2,0.3\n2,0.4,0.2\n")
+    with pytest.raises(ValueError, match=r"is the column .* times\?"):
+        gx.io.read_series(tmp_path / "series.csv", 720.0)

@@ -56,7 +56,7 @@ def test_repr_tells_what_it_is(dk84):
 
 def test_names_and_unknown_names():
     assert datasets.names() == ("dk84", *TVB)
-    with pytest.raises(ValueError, match=r"no dataset 'dk48'.*did you mean 'dk84'.*datasets: dk84"):
+    with pytest.raises(ValueError, match=r"no dataset of the name 'dk48'.*did you mean 'dk84'.*datasets: dk84"):
         datasets.load("dk48")
     with pytest.raises(ValueError, match=r"no dataset '\.\./secret'.*'dk84'"):
         datasets.load("../secret")
@@ -138,7 +138,7 @@ def test_tvb_datasets_need_tvb_data(monkeypatch):
     assert "tvb76" in datasets.names()
     with pytest.raises(ImportError, match=r"this needs tvb_data: pip install 'gyrax\[tvb\]'"):
         datasets.load("tvb76")
-    with pytest.raises(ValueError, match=r"no dataset 'tvb67': did you mean 'tvb\d\d'"):
+    with pytest.raises(ValueError, match=r"no dataset of the name 'tvb67': did you mean 'tvb\d\d'"):
         datasets.load("tvb67")
 
 

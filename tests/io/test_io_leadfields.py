@@ -198,9 +198,9 @@ def test_sensors_without_a_gain_are_refused_by_name(tvb):
         lead_field("tvb76", "meg")
     with pytest.raises(ValueError, match="the gain of 2 sensors is not finite: IO1, IO2"):
         lead_field("tvb76", "eeg")
-    with pytest.raises(ValueError, match="no lead field for 'tvb96'"):
+    with pytest.raises(ValueError, match="no lead field for a dataset of the name 'tvb96'"):
         lead_field("tvb96", "meg")
-    with pytest.raises(ValueError, match="no 'EEG' for 'tvb76': did you mean 'eeg'"):
+    with pytest.raises(ValueError, match="no modality 'EEG' for 'tvb76': did you mean 'eeg'"):
         lead_field("tvb76", "EEG")
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax.features.spectra import Spectrum
+from gyrax.features import Spectrum
 from gyrax.losses import (
     fc_correlation,
     fc_distance,

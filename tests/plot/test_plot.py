@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import gyrax as gx
-from gyrax.features.spectra import Spectrum
+from gyrax.features import Spectrum
 
 SIGNED = np.array([[1.0, -0.4], [-0.4, 0.5]])
 #: Three channels that differ at every frequency and sample, so that no mix-up goes unseen.

@@ -265,7 +265,8 @@ class Building:
         if node["of"] == "numpy" or node["dtype"] == FLOAT0:
             return value.copy()
         if value.dtype in (self.precision, np.result_type(self.precision, np.complex64)):
-            return jnp.asarray(value, jnp.result_type(float if value.dtype == self.precision else complex))
+            made = jnp.asarray(value, jnp.result_type(float if value.dtype == self.precision else complex))
+            return _held(value, made, path)
         return exactly(value, path)
 
     def key(self, node: Node, path: str) -> jax.Array:
@@ -332,4 +333,11 @@ def exactly(value: np.ndarray, path: str) -> jax.Array:
     made = jnp.asarray(value)
     if value.dtype.kind in "iu" and (np.asarray(made) != value).any():
         raise ValueError(f"{path} has whole numbers beyond 32 bits: switch on jax_enable_x64 before loading")
+    return _held(value, made, path)
+
+
+def _held(value: np.ndarray, made: jax.Array, path: str) -> jax.Array:
+    """The array made of values, if none became infinite in single precision."""
+    if value.dtype.kind in "fc" and (np.isfinite(value) & ~np.isfinite(np.asarray(made))).any():
+        raise ValueError(f"{path} has numbers that float32 cannot hold: switch on jax_enable_x64 before loading")
     return made

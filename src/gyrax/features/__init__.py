@@ -12,6 +12,7 @@ from .connectivity import (
 )
 from .connectivity_dynamics import fcd, fcd_values, phase_fcd, windowed_fc
 from .dynamics import autocorrelation, autocorrelation_time, lempel_ziv, permutation_entropy
+from .frequencies import Connectivity, Spectrum
 from .graphs import graph, graph_measures
 from .phases import (
     analytic,
@@ -26,7 +27,7 @@ from .phases import (
     plv,
     wpli,
 )
-from .spectra import BANDS, Connectivity, Spectrum, band_power, peak_frequency, psd, spectral_centroid, spectral_slope
+from .spectra import BANDS, band_power, peak_frequency, psd, spectral_centroid, spectral_slope
 
 __all__ = [
     "BANDS",

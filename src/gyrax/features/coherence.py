@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from .._kinds import by_annotations
-from .spectra import Connectivity, fourier
+from .frequencies import Connectivity
+from .spectra import fourier
 
 
 def _pairs(a: Complex[Array, "segment frequency channel"]) -> Complex[Array, "frequency channel channel"]:

@@ -121,14 +121,14 @@ def phase_fcd(x: Any) -> Float[Array, "time time"]:
         x: a recording or an array of signals, `(time, channel)`, of three channels or more.
 
     Raises:
-        ValueError: for another shape, fewer than three channels, or a channel whose phase is not defined.
+        ValueError: for another shape, fewer than three channels, or a channel that never changes.
 
     Example:
         >>> t = jnp.arange(64.0)[:, None]
         >>> phase_fcd(jnp.sin(2 * jnp.pi * (t / 16 + jnp.array([0.0, 0.1, 0.3]))))[3, 40].round(4).item()
         1.0
     """
-    theta = phase(x)
+    theta = phase(series(x, varying=True).values)
     pairs(theta.shape[1], least=3)
     c, s = jnp.cos(theta), jnp.sin(theta)
     both = (c @ c.T) ** 2 + (s @ s.T) ** 2 + (c @ s.T) ** 2 + (s @ c.T) ** 2

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Shaped
 from .._types import is_traced
 from ..labelled import Names, check_same, known_names
 from ..recordings.recording import Recording
-from .spectra import Spectrum
+from .frequencies import Spectrum
 
 
 class Labelled(NamedTuple):

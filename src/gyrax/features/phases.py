@@ -14,8 +14,9 @@ from scipy.signal import butter
 from .._kinds import by_annotations
 from ..labelled import MaybeLabelled, check_same, known_names, with_names
 from ..recordings.recording import Recording
+from .frequencies import Connectivity
 from .series import Series, centred, constant, series
-from .spectra import Connectivity, fourier, whole_samples
+from .spectra import fourier, whole_samples
 
 
 def _magnitude(z: Complex[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -169,7 +170,7 @@ def _trimmed(values: Array, s: Series, trim: float) -> Array:
 
 def _phasors(x: Any, phases: bool, trim: float, period: float | None) -> tuple[Series, Complex[Array, "time channel"]]:
     """The series, and its points on the unit circle, of signals or of phases."""
-    s = series(x, period, least=1 if phases else 2)
+    s = series(x, period, least=1 if phases else 2, varying=not phases)
     if s.values.shape[1] < 2:
         raise ValueError("one channel alone is always in step with itself: two or more are needed")
     u = jnp.exp(1j * s.values) if phases else _unit(_analytic(s.values))

@@ -50,7 +50,7 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
             arrays of xarray keep the names of their columns; the latter may be turned, for they say which axis is time.
         period: ms between the samples of an array. A recording has its own.
         least: fewest samples that make sense.
-        varying: refuse channels that never change.
+        varying: refuse channels that never change; inside jit, where they are not known, their values are NaN.
 
     Raises:
         ValueError: for another shape, too few samples, values that are not finite (inside jit, where values are not known,
@@ -77,6 +77,8 @@ def series(x: Any, period: float | None = None, *, least: int = 2, varying: bool
     if values.shape[0] < least:
         few = "two" if least == 2 else str(least)
         raise ValueError(f"at least {few} samples are needed, got {values.shape[0]}: simulate longer, or drop fewer")
+    if varying and is_traced(values):
+        values = jnp.where(constant(values), jnp.nan, values)  # so is whatever is made of it
     found = Series(values, period, labels)
     if not is_traced(values):
         spread = np.ptp(np.asarray(values), axis=0)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from .._formats.arrays import chosen, read_array, variables
 from .._formats.fields import label_tuple
 from .._formats.matlab import labels_in
 from .._formats.reading import existing
-from .._ranges import check_transposed
+from .._kinds import names as several
+from .._kinds import number, whole
+from .._ranges import REPETITION, check_transposed, check_usual
 from .._types import owned, refuse_masked
 from ..labelled import check_same, known_names
 from ..recordings.recording import Recording
@@ -175,7 +178,9 @@ def read_series(
         >>> read_series(file, period=720.0, skip=1)
         Recording(time: 3, region: 2; series every 720 ms)
     """
-    path = existing(path)
+    path, skip = existing(path), whole("skip", skip, 0)
+    period = None if period is None else number("period", period, unit="ms")
+    labels = None if labels is None else several("labels", labels)
     name = f"series in {path}"
     found = _series(path, variable, name, atlas, transpose)
     values, columns, begin = found.values, found.labels or None, found.begin
@@ -184,6 +189,8 @@ def read_series(
         if period is not None and abs(spacing - period) > 1e-3 * period:
             raise ValueError(f"{name}: samples are {spacing:g} ms apart, not period = {period:g} ms")
         period = spacing if period is None else period
+        if is_image(path):
+            check_usual(period, REPETITION, name)
     if period is None:
         raise ValueError(f"{name}: how far apart are the samples? give period= in ms")
     if labels is not None and columns is not None and list(labels) != list(columns):
@@ -191,6 +198,8 @@ def read_series(
         raise ValueError(f"{name}: the file calls its columns {named}, ..., labels= something else: leave one out")
     if not 0 <= skip < max(len(values), 1):
         raise ValueError(f"{name}: there are {len(values)} samples, and skip={skip}")
+    if skip == 0:
+        _check_counted(values, name)
     values, begin = values[skip:], begin + skip * period
     return _recording(
         values, begin, period, (source,), columns if labels is None else labels, found.channel or channel, name
@@ -224,6 +233,21 @@ def _series(path: Path, variable: str | None, name: str, atlas: Any, transpose: 
     return _timed(values, columns, name)
 
 
+def _check_counted(values: np.ndarray, name: str) -> None:
+    """Refuses a first sample that counts the columns, as tables do that have numbers for names."""
+    count = values.shape[-1] if values.ndim == 2 and len(values) else 0
+    counted = count > 2 and any((values[0] == np.arange(i, i + count)).all() for i in (0, 1))
+    if counted and (values != np.round(values)).any():
+        raise ValueError(
+            f"{name}: its first line counts the columns, {values[0, 0]:g} to {values[0, -1]:g}, and would be a sample: take that "
+            "line out, or leave it out by skip=1"
+        )
+
+
+#: Names of columns that are likely to be times.
+_TIMES = re.compile(r"(t|times?|timestamps?|seconds?|secs?|volumes?|frames?)([ _.(\[].*)?")
+
+
 def _timed(values: np.ndarray, columns: list[str] | None, name: str) -> Series:
     """With times from a column `time_ms`, if there is one."""
     when: tuple[float, float | None] = (0.0, None)
@@ -232,7 +256,7 @@ def _timed(values: np.ndarray, columns: list[str] | None, name: str) -> Series:
         when = _spacing(values[:, at], name)
         values, columns = np.delete(values, at, 1), [c for c in columns if c != "time_ms"]
     for column in columns or ():
-        if column.lower() in ("time", "times", "t", "time_s", "seconds"):
+        if _TIMES.fullmatch(column.lower()):
             raise ValueError(f"{name}: is the column {column!r} times? Call it time_ms if it has ms, or take it out")
     return Series(values, "", tuple(columns or ()), *when)
 

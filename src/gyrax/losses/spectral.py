@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 from .._kinds import by_annotations
 from .._types import is_traced
 from ..features.connectivity import refuse_constant, standardised
+from ..features.frequencies import Spectrum
 from ..features.labelled import labelled, pair, refuse_missing
-from ..features.spectra import Spectrum, peak_frequency
+from ..features.spectra import peak_frequency
 from .matrices import root_mean_square
 
 

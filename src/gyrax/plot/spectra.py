@@ -31,7 +31,7 @@ def spectrum(
         ValueError: if power and frequencies disagree in shape, or a power is negative or not finite.
 
     Example:
-        >>> from gyrax.features.spectra import Spectrum
+        >>> from gyrax.features import Spectrum
         >>> frequencies = np.arange(1.0, 6.0)
         >>> spectrum(Spectrum(frequencies=frequencies, power=1 / frequencies[:, None]), log_frequency=True).get_xscale()
         'log'
