@@ -58,7 +58,7 @@ def test_names_and_unknown_names():
     assert datasets.names() == ("dk84", *TVB)
     with pytest.raises(ValueError, match=r"no dataset of the name 'dk48'.*did you mean 'dk84'.*datasets: dk84"):
         datasets.load("dk48")
-    with pytest.raises(ValueError, match=r"no dataset '\.\./secret'.*'dk84'"):
+    with pytest.raises(ValueError, match=r"no dataset of the name '\.\./secret'.*'dk84'"):
         datasets.load("../secret")
 
 
