@@ -149,8 +149,9 @@ class Ceiling:
 
     @property
     def told(self) -> bool:
-        """Whether it can be told from so few seeds and entries: recordings agree by more than chance, and no estimate is above 1."""
-        return bool(self.reliability > 2 / np.sqrt(self.entries) and self.without_noise <= 1)
+        """Whether it can be told from so few entries: recordings agree by more than chance, and no estimate is far above 1."""
+        chance = 2 / np.sqrt(self.entries)
+        return bool(self.reliability > chance and self.without_noise <= 1 + chance)
 
     @property
     def highest(self) -> float:
