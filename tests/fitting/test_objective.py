@@ -1,9 +1,12 @@
 """What a loss may return, read in one place by all that fit, judge and sweep."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 import gyrax as gx
@@ -68,3 +71,53 @@ def test_what_is_no_loss_is_refused():
         described(lambda model, key: jnp.ones(3), MODEL, None)
     with pytest.raises(TypeError, match="the loss's term 'r' must be a scalar"):
         described(lambda model, key: (model.gamma, {"r": jnp.ones(3)}), MODEL, None)
+
+
+TARGET = np.array([1.0])
+
+
+def to_target(m, key):
+    return jnp.sum((m.gamma + TARGET) ** 2)
+
+
+def test_arrays_that_changed_in_place_are_read_anew():
+    """A notebook writes into the array that its loss closes over, and fits again."""
+    model, inner, table = gx.models.Linear(gamma=-0.5), np.array([1.0]), pd.Series([1.0])
+
+    def loss(m, key):
+        return jnp.sum((m.gamma + inner) ** 2)
+
+    def by_default(m, key, target=inner):
+        return jnp.sum((m.gamma + target) ** 2)
+
+    def of_a_table(m, key):
+        return jnp.sum((m.gamma + jnp.asarray(table)) ** 2)
+
+    losses = (to_target, loss, by_default, of_a_table, functools.partial(lambda t, m, key: loss(m, key), inner))
+    spec = gx.select(model, "gamma")
+    for level in (1.0, 3.0):
+        TARGET[:], inner[:], table[:] = level, level, level
+        for function in losses:
+            found = gx.fit(model, function, spec, optax.adam(0.1), steps=1, progress=False)
+            assert found.history["loss"][0] == pytest.approx((level - 0.5) ** 2)
+            value = gx.evaluate(model, function, jax.random.split(jax.random.key(0), 1))["value"]
+            assert value[0] == pytest.approx((level - 0.5) ** 2)
+            swept = gx.sweep(model, function, {"gamma": [-0.5]}, progress=False)["value"]
+            assert swept.values[0] == pytest.approx((level - 0.5) ** 2)
+
+
+def test_what_did_not_change_is_compiled_once():
+    model, inner, traced = gx.models.Linear(gamma=-0.5), np.array([1.0]), []
+
+    def loss(m, key):
+        traced.append(1)
+        return jnp.sum((m.gamma + inner) ** 2)
+
+    def fit():
+        return gx.fit(model, loss, spec, optimiser, steps=1, progress=False)
+
+    spec, optimiser = gx.select(model, "gamma"), optax.adam(0.1)
+    fit()
+    count = len(traced)
+    fit()
+    assert len(traced) == count

@@ -15,6 +15,7 @@ from .._progress import tqdm
 from ..labelled import Names, known_names
 from ..parameters.addresses import domains, find, leaf_names, replace, tell
 from ..parameters.declaring import refuse_names
+from .captured import as_now
 from .objective import check_objective, named_arrays
 
 #: The axis of candidates that are no grid.
@@ -62,6 +63,7 @@ def sweep(
         ({'w': 2, 'I_o': 3}, 0.3)
     """
     check_objective(model, function, "function", "lambda model, key: ...")
+    function = as_now(function)
     expect("space", space, Mapping, "a dict of values by parameter", "{'model.w': [0.5, 1.0]}")
     expect("progress", progress, (bool, str), "True, False or a title", "False")
     flag("grid", grid)

@@ -18,6 +18,7 @@ from .._kinds import choice, expect, number, random_key, refused, whole
 from .._pictures import draw
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
+from .captured import as_now
 from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
 from .estimates import WINDOW, Estimate, gain, over_steps, smoothed, window
@@ -164,7 +165,7 @@ def fit(
     """
     _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
-    began, key = time.perf_counter(), random_key("key", 0 if key is None else key)
+    began, loss, key = time.perf_counter(), as_now(loss), random_key("key", 0 if key is None else key)
     free, fixed = _begun(model, spec, starts)
     names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
     held, every = _held(validation, noisy, steps, Objective(loss, fixed), model, key)
@@ -222,7 +223,7 @@ def _held(
         return None, 1
     if validation.loss is not None:
         described(validation.loss, model, key)
-        objective = Objective(validation.loss, objective.fixed)
+        objective = Objective(as_now(validation.loss), objective.fixed)
     return Held(objective, validation.drawn(key)), validation.every
 
 
