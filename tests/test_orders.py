@@ -294,3 +294,23 @@ def test_columns_that_look_like_times_are_no_channels(name, tmp_path):
     (tmp_path / "series.csv").write_text(f"{name},A,B\n0,0.5,0.1\n1,0.2,0.3\n2,0.4,0.2\n")
     with pytest.raises(ValueError, match=r"is the column .* times\?"):
         gx.io.read_series(tmp_path / "series.csv", 720.0)
+
+
+def test_what_cannot_be_is_refused_where_it_is_given(tmp_path):
+    with pytest.raises(ValueError, match=r"start\[0, 1\] is nan: a run starts from finite states"):
+        start(np.array([[0.1, np.nan, 0.3, 0.4, 0.5]]))
+    with pytest.raises(ValueError, match="group 2000000000 of 2 nodes: count the groups"):
+        gx.monitors.SpatialAverage([0, 2_000_000_000], period=1.0)
+    assert gx.monitors.SpatialAverage(np.array([0, 1, 1], np.uint8), period=1.0).labels == ("group_0", "group_1")
+    with pytest.raises(TypeError, match=r"an instance such as Gamma\(\)"):
+        gx.monitors.HRFBold(gx.monitors.Gamma, source="S", period=720.0)
+    with pytest.raises(IsADirectoryError, match=r"checkpoint= is a file, and .* a folder: write checkpoint="):
+        fitted(bowl, checkpoint=tmp_path)
+    outer = gx.models.Linear(gamma=-0.5)
+    with pytest.raises(ValueError, match="does not depend on the model that it is given"):
+        fitted(lambda m, key: bowl(outer, key))
+    with pytest.raises(TypeError, match=r"loss= is called with a model and a key .*: write loss=lambda model, key"):
+        fitted(lambda m: m.gamma)
+    with pytest.raises(jax.errors.ConcretizationTypeError) as told:
+        fitted(lambda m, key: float(m.gamma))
+    assert any("takes jax.numpy's functions" in note for note in told.value.__notes__)

@@ -193,6 +193,8 @@ def random_key(argument: str, value: Any) -> Any:
         >>> bool((random_key("key", 0) == jax.random.key(0)).all())
         True
     """
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         if not 0 <= value < 2**32:
             raise ValueError(

@@ -174,7 +174,11 @@ def _checked_start(start: Any) -> Any:
         "a state, a History, a Recording or run.final",
         "np.zeros((states, nodes))",
     )
-    return reals("start", start)
+    found = reals("start", start)
+    if not is_traced(found) and not np.isfinite(found).all():
+        at = [int(i) for i in np.argwhere(~np.isfinite(found))[0]]
+        raise ValueError(f"start{at} is {found[tuple(at)]}: a run starts from finite states")
+    return found
 
 
 def _in_default_precision(tree: Any) -> Any:

@@ -31,6 +31,10 @@ def kept_in(path: str | os.PathLike[str] | None, of: Callable[[], Fingerprint]) 
     if path is None:
         yield Checkpoint(None, {})
         return
+    if Path(path).is_dir():
+        raise IsADirectoryError(
+            f"checkpoint= is a file, and {path} a folder: write checkpoint='{Path(path) / 'fit.npz'}'"
+        )
     with held(Path(path)):
         yield Checkpoint(Path(path), of())
 

@@ -78,13 +78,19 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
 
     Raises:
         TypeError: if the loss does not return a scalar, or its named terms are no scalars.
-        ValueError: for a term with a name that a history has of its own.
+        ValueError: for a term with a name that a history has of its own, or a loss that does not depend on the model.
 
     Example:
         >>> described(lambda model, key: (model, {"r": model + jax.random.normal(key)}), jax.numpy.ones(()), jax.random.key(0))
         Description(terms=['r'], noisy=True)
     """
-    jaxpr, arrays, rest = eqx.filter_make_jaxpr(loss)(model, key)
+    try:
+        jaxpr, arrays, rest = eqx.filter_make_jaxpr(loss)(model, key)
+    except jax.errors.JAXTypeError as error:
+        error.add_note(
+            "gyrax: a loss is traced, so it takes jax.numpy's functions: no float(), no `if` on a value, no NumPy"
+        )
+        raise
     value, terms, _ = outcome(eqx.combine(arrays, rest))
     shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
     for name, what in shapes.items():
@@ -96,6 +102,10 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
     keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))
+    if not depends(jaxpr.jaxpr, jaxpr.jaxpr.invars[: len(jaxpr.jaxpr.invars) - keys])[0]:
+        raise ValueError(
+            "the loss does not depend on the model that it is given: nothing can be fitted. Does it use another one from outside?"
+        )
     heard = jaxpr.jaxpr.invars[len(jaxpr.jaxpr.invars) - keys :]
     return Description(list(terms), any(depends(jaxpr.jaxpr, heard)))
 
@@ -109,6 +119,12 @@ def check_objective(model: Any, function: Any, argument: str, line: str) -> None
     if inspect.isclass(model) or isinstance(model, str):
         raise refused("model", model, "a Network or any other Module", "gx.Network(model, coupling, connectome)")
     expect_function(argument, function, line)
+    try:
+        inspect.signature(function).bind(model, None)
+    except TypeError as error:
+        raise TypeError(f"{argument}= is called with a model and a key ({error}): write {argument}={line}") from None
+    except ValueError:  # of what is not written in Python
+        return
 
 
 class Objective(eqx.Module):

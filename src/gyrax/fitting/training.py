@@ -353,8 +353,10 @@ def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: Carry,
         at, start = np.argwhere(wrong)[0] if policy == "raise" else (len(loss) - int(in_a_row[0]), 0)
         leaves = [name for name, x in zip(names, bad[at, start], strict=True) if x]
         which = f" of starts[{start}]" if loss.shape[1] > 1 else ""
+        gradient = f" and the gradient not finite for: {', '.join(leaves)}" if leaves else ""
         raise FloatingPointError(
-            f"at step {at} the loss{which} is {loss[at, start]:.4g} and the gradient not finite for: {', '.join(leaves) or 'no leaf'}. "
+            f"at step {at} the loss{which} is {loss[at, start]:.4g}"
+            f"{gradient}. "
             "Look at a simulation there (run.failure says when and where a state breaks), or take a smaller learning rate"
         )
 

@@ -1,5 +1,6 @@
 """BOLD by convolution with a hemodynamic response function."""
 
+import inspect
 import math
 from typing import Any
 
@@ -166,10 +167,9 @@ class HRFBold(Hemodynamic):
     length: float = eqx.field(default=32_000.0, converter=lambda x: number("length", x, unit="ms"), static=True)
 
     def __check_init__(self):
-        if not callable(getattr(self.kernel, "function", self.kernel)):
-            raise TypeError(
-                f"a kernel is a function of times in s, got {getattr(self.kernel, 'function', self.kernel)!r}"
-            )
+        kernel = getattr(self.kernel, "function", self.kernel)
+        if not callable(kernel) or inspect.isclass(kernel):
+            raise TypeError(f"a kernel is a function of times in s, or an instance such as Gamma(), got {kernel!r}")
         if not 0 < self.length < math.inf:
             raise ValueError(f"length is a positive number of ms, got {self.length}")
 

@@ -48,11 +48,14 @@ class SpatialAverage(AbstractMonitor):
         given = np.asarray(groups.region_of if isinstance(groups, Surface) else groups)
         if given.dtype == bool:
             given = np.where(given, 0, -1)
+        given = given.astype(np.int64) if given.dtype.kind == "u" else given
         if given.ndim != 1 or given.dtype.kind not in "iu" or given.min(initial=0) < -1 or given.max(initial=-1) < 0:
             raise ValueError(
                 "groups gives each node's group, whole numbers from 0 on and -1 for none, or is a mask with some of them True; "
                 f"got {given.dtype} of shape {given.shape}"
             )
+        if given.max() >= given.size:
+            raise ValueError(f"group {given.max()} of {given.size} nodes: count the groups from 0 on without gaps")
         inside = np.flatnonzero(given >= 0)
         counts = np.bincount(given[inside])
         if (counts == 0).any():
