@@ -152,7 +152,7 @@ def test_without_validation_the_luckiest_draw_is_not_what_was_found(key):
     several = fit(
         noisy, steps=30, key=key, validation=None, starts=[POINT, eqx.tree_at(lambda p: p.a, POINT, jnp.asarray(0.6))]
     )
-    losses = [one.history["loss"][-20:].mean() for one in several.starts]
+    losses = [one.history["loss"][-15:].mean() for one in several.starts]  # of a short fit a half
     assert several.best_loss == pytest.approx(min(losses))
 
 
