@@ -128,7 +128,7 @@ def test_wrong_arguments_are_named():
         HRFBold(source=("S", "x"), period=1000.0)
     with pytest.raises(ValueError, match="HRFBold listens to one state or output, and hears 2: name one"):
         gx.simulate(NET, duration=10.0, dt=1.0, monitors=HRFBold(period=10.0))
-    with pytest.raises(TypeError, match="a kernel is a function of times in s, .*, got 3"):
+    with pytest.raises(TypeError, match=r"a kernel is a function of times in s, .*, got 3"):
         HRFBold(source="S", period=1000.0, kernel=3)
     with pytest.raises(ValueError, match="length is a positive number of ms, got 0"):
         HRFBold(source="S", period=1000.0, length=0)

@@ -12,12 +12,11 @@ from jaxtyping import Array, PyTree
 from .._jaxprs import depends
 from .._kinds import expect_function, refused
 from ..labelled import LabelledArray, MaybeLabelled
+from ..losses.terms import RESERVED
 from ..parameters.splitting import Fixed, join
 
 #: What a loss may name for least squares: an array of any shape, whose squares it is made of. No history has it.
 RESIDUALS = "residuals"
-#: What a history has of its own, so that no term of a loss can be called so.
-RESERVED = ("loss", "gradient", "validation", "nonfinite")
 
 
 class Outcome(NamedTuple):

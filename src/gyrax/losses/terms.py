@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from .._kinds import expect
 from .._types import is_traced
 
-_TAKEN = ("loss", "gradient", "nonfinite")  # names that the history of a fit has of its own
+#: What the history of a fit has of its own, so that no term of a loss can be called so.
+RESERVED = ("loss", "gradient", "validation", "validation on each key", "nonfinite")
 
 
 def weighted_sum(terms: Mapping[Any, Any]) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -39,7 +40,7 @@ def weighted_sum(terms: Mapping[Any, Any]) -> tuple[Float[Array, ""], dict[str, 
     for name, term in terms.items():
         if not isinstance(name, str):
             raise TypeError(f"terms are called by text, got {name!r}")
-        if name in _TAKEN:
+        if name in RESERVED:
             raise ValueError(f"the history of a fit has a '{name}' of its own: call the term otherwise")
         if not isinstance(term, tuple) or len(term) != 2:
             raise TypeError(f"term '{name}' is a pair (weight, value), got {term!r}")
