@@ -405,6 +405,7 @@ def test_gradients_where_there_is_no_power():
         of_spectra = (
             peak_frequency(moving).sum() + spectral_slope(moving, 5, 60).sum() + band_power(spectrum, 5, 9).sum()
         )
+        x = x[:, ::2]
         return (
             of_spectra + coherence(x, **arguments).values.sum() + imaginary_coherence(x, **arguments).values[:, 0].sum()
         )
@@ -412,7 +413,7 @@ def test_gradients_where_there_is_no_power():
     assert np.isfinite(gradient(x)).all()
     assert np.abs(gradient(x)[:, 0]).max() > 0
     silent = jax.jit(lambda x: coherence(x, **arguments).values)(x)
-    assert (np.asarray(silent)[:, 1] == 0).all() and np.asarray(silent)[1:, 0, 0] == pytest.approx(1, abs=1e-4)
+    assert np.isnan(np.asarray(silent)[:, 1]).all() and np.asarray(silent)[1:, 0, 0] == pytest.approx(1, abs=1e-4)
 
 
 def test_shapes_are_checked():
