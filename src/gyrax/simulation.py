@@ -158,7 +158,7 @@ def _check_devices(*inputs: Any) -> None:
 
 def _checked_start(start: Any) -> Any:
     """What a run starts from, if it is something that one can start from; its arrays in the default precision."""
-    if start is None or isinstance(start, jax.Array):
+    if start is None or is_traced(start):
         return start
     if isinstance(start, Final | History | Recording):
         return _in_default_precision(start)
@@ -170,11 +170,11 @@ def _checked_start(start: Any) -> Any:
     expect(
         "start",
         start,
-        (np.ndarray, list, tuple),
+        (np.ndarray, jax.Array, list, tuple),
         "a state, a History, a Recording or run.final",
         "np.zeros((states, nodes))",
     )
-    found = reals("start", start)
+    found = start if isinstance(start, jax.Array) else reals("start", start)
     if not is_traced(found) and not np.isfinite(found).all():
         at = [int(i) for i in np.argwhere(~np.isfinite(found))[0]]
         raise ValueError(f"start{at} is {found[tuple(at)]}: a run starts from finite states")

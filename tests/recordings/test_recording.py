@@ -147,9 +147,12 @@ def test_a_failure_in_an_ensemble_is_the_first_of_all_runs():
 
 
 def test_a_start_that_is_not_finite_is_found_at_once():
-    with pytest.warns(RuntimeWarning, match="a state is not finite from 0 ms on, first in B"):
-        start = np.array([[0.0, np.nan, 0.0], [0.0, 0.0, 0.0]])
-        run = gx.simulate(NET, duration=2.0, dt=0.5, start=start, monitors={"raw": Raw()})
+    start = jnp.array([[0.0, np.nan, 0.0], [0.0, 0.0, 0.0]])
+    run = jax.jit(lambda start: gx.simulate(NET, duration=2.0, dt=0.5, start=start, monitors={"raw": Raw()}))(start)
+    assert run.failure.startswith("a state is not finite from 0 ms on, first in B")
+    for known in (start, np.asarray(start)):
+        with pytest.raises(ValueError, match=r"start\[0, 1\] is nan"):
+            gx.simulate(NET, duration=2.0, dt=0.5, start=known)
     assert np.isnan(run["raw"].values[:, 0, 1]).all() and np.isfinite(np.asarray(run["raw"].values)[:, :, [0, 2]]).all()
 
 

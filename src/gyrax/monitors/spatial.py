@@ -54,12 +54,11 @@ class SpatialAverage(AbstractMonitor):
                 "groups gives each node's group, whole numbers from 0 on and -1 for none, or is a mask with some of them True; "
                 f"got {given.dtype} of shape {given.shape}"
             )
-        if given.max() >= given.size:
-            raise ValueError(f"group {given.max()} of {given.size} nodes: count the groups from 0 on without gaps")
         inside = np.flatnonzero(given >= 0)
-        counts = np.bincount(given[inside])
-        if (counts == 0).any():
-            raise ValueError(f"no node is in group {np.argmin(counts)}: count them without gaps")
+        met, counts = np.unique(given[inside], return_counts=True)
+        gaps = met != np.arange(len(met))
+        if gaps.any():
+            raise ValueError(f"no node is in group {np.argmax(gaps)}: count them without gaps")
         labels = [f"group_{i}" for i in range(len(counts))] if labels is None else names("labels", labels)
         if len(labels) != len(counts):
             raise ValueError(f"there are {len(counts)} groups and {len(labels)} labels")
