@@ -43,7 +43,7 @@ def to_netcdf(recordings: Run | Recording | Mapping[str, Recording], path: File)
         >>> import tempfile
         >>> import gyrax as gx
         >>> net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), gx.Connectome([[0, 1], [1, 0]]))
-        >>> file = Path(tempfile.mkdtemp()) / "run.nc"
+        >>> file = tempfile.mkdtemp() + "/run.nc"
         >>> to_netcdf(gx.simulate(net, duration=5.0, dt=1.0), file)
         >>> read_recordings(file)["raw"]
         Recording(time: 5, state: 1, region: 2; S every 1 ms)
