@@ -59,7 +59,8 @@ def _values(x: Any) -> Any:
 _IN_PLACE = ("fill", "itemset", "partition", "put", "resize", "sort")
 
 
-def _is_named(x: Any) -> bool:
+def is_named(x: Any) -> bool:
+    """Whether it is an array or table whose axes may have names."""
     return isinstance(x, LabelledArray) or hasattr(x, "iloc") or (hasattr(x, "dims") and hasattr(x, "coords"))
 
 
@@ -96,7 +97,7 @@ class LabelledArray(eqx.Module):
     __array_priority__ = 1000  # a NumPy array on the left leaves the sum to this class
 
     def __init__(self, values: Any, names: Any):
-        plain, own = known_names(values) if _is_named(values) else (values, ())
+        plain, own = known_names(values) if is_named(values) else (values, ())
         self.values, self.names = plain, _tuples(names)
         for one, two in zip(self.names[::-1], own[::-1], strict=False):
             check_same(one, two, "names", "values")

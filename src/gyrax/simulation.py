@@ -22,7 +22,7 @@ from ._kinds import choice, expect, number, random_key, reals, refused
 from ._ranges import STEP, check_usual, warn
 from ._steps import MOST, whole_steps
 from ._types import State, is_traced
-from .labelled import LabelledArray, known_names
+from .labelled import LabelledArray, is_named, known_names
 from .monitors import AbstractMonitor, Raw
 from .network import Network
 from .parameters.declaring import time_constants
@@ -164,7 +164,7 @@ def _checked_start(start: Any) -> Any:
         return _in_default_precision(start)
     if isinstance(start, Run):
         raise refused("start", start, "where a run ended", "run.final")
-    if any(hasattr(start, one) for one in ("iloc", "coords", "for_regions")):
+    if is_named(start):
         values, names = known_names(start, "start")
         return LabelledArray(reals("start", values), names)
     expect(

@@ -36,9 +36,8 @@ def write_connectome(path: Path, labels: Labels, arrays: Mapping[str, Any]) -> N
             "choose a new folder, or delete that file"
         )
     lines = [f'"{label}"' for label in labels] if _quoted(labels) else labels  # of which one pair is taken away again
-    with (
-        contextlib.ExitStack() as all_written
-    ):  # and only then put in place, so that an error leaves no half of two connectomes
+    # All are written, and only then put in place: an error leaves no half of two connectomes.
+    with contextlib.ExitStack() as all_written:
         for field, value in arrays.items():
             beside = all_written.enter_context(replacing(path / f"{field}.tsv"))
             np.savetxt(beside, value, fmt="%.17g" if value.itemsize == 8 else "%.9g", delimiter="\t")

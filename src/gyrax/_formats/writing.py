@@ -32,11 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(os.path.realpath(path))  # a link stays one, and what it leads to is replaced
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is no file: name one that can be written")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
     ending = "".join(path.suffixes[-2:])  # by which some libraries choose the format
-    own = f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}"
-    beside = path.with_name(own + (ending if len(ending) < 20 else ""))
+    beside = _beside(path, ending if len(ending) < 20 else "")
     try:
         yield beside
         _to_disk(beside)
@@ -62,14 +59,19 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"there is a {path} already: choose a new folder, or delete it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
-    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    beside = _beside(path)
     try:
         yield beside
         os.replace(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _beside(path: Path, ending: str = "") -> Path:
+    """A name of one's own beside a path, whose folder has to be there."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}: make it first")
+    return path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}{ending}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

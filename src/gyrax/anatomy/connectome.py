@@ -18,7 +18,7 @@ from .._formats.tables import write_connectome
 from .._kinds import choice, refused
 from .._ranges import LENGTH, check_usual
 from .._types import is_traced
-from ..labelled import check_same, known_names
+from ..labelled import check_same, is_named, known_names
 
 
 class Connectome(eqx.Module):
@@ -297,7 +297,7 @@ def _span(values: np.ndarray) -> str:
 
 def _part(field: str, value: Any) -> Part:
     """An argument with the names along its axes, whatever it came in."""
-    if field == "labels" or hasattr(value, "iloc") or not (hasattr(value, "for_regions") or hasattr(value, "coords")):
+    if field == "labels" or hasattr(value, "iloc") or not is_named(value):
         return to_part(field, value, field)  # which knows tables of pandas
     values, names = known_names(value, field)
     rows, *others = names or (None,)

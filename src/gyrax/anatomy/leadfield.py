@@ -13,7 +13,7 @@ from .._formats.gains import File, read_gain, read_region_map, read_sensors
 from .._kinds import choice, reals
 from .._kinds import names as several
 from .._types import is_traced, owned
-from ..labelled import Names, check_same, known_names
+from ..labelled import Names, check_same, is_named, known_names
 
 
 class LeadField(eqx.Module):
@@ -311,7 +311,7 @@ def read_tvb_lead_field(
 
 def _named(argument: str, value: Any) -> tuple[Any, tuple[Names | None, ...]]:
     """Numbers, and the names along two axes or more, where there are any."""
-    if not any(hasattr(value, one) for one in ("iloc", "coords", "for_regions")):
+    if not is_named(value):
         return reals(argument, value), (None, None)
     values, names = known_names(value, argument)
     return reals(argument, values), (*names, None, None)
