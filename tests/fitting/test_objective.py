@@ -1,6 +1,7 @@
 """What a loss may return, read in one place by all that fit, judge and sweep."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ def test_what_is_no_loss_is_refused():
         described(lambda model, key: (model.gamma, {"r": jnp.ones(3)}), MODEL, None)
 
 
-TARGET = np.array([1.0])
+TARGET = np.array([1.0], jnp.result_type(float))
 
 
 def to_target(m, key):
@@ -82,7 +83,7 @@ def to_target(m, key):
 
 def test_arrays_that_changed_in_place_are_read_anew():
     """A notebook writes into the array that its loss closes over, and fits again."""
-    model, inner, table = gx.models.Linear(gamma=-0.5), np.array([1.0]), pd.Series([1.0])
+    model, inner, table = gx.models.Linear(gamma=-0.5), np.ones_like(TARGET), pd.Series([1.0])
 
     def loss(m, key):
         return jnp.sum((m.gamma + inner) ** 2)
@@ -104,6 +105,29 @@ def test_arrays_that_changed_in_place_are_read_anew():
             assert value[0] == pytest.approx((level - 0.5) ** 2)
             swept = gx.sweep(model, function, {"gamma": [-0.5]}, progress=False)["value"]
             assert swept.values[0] == pytest.approx((level - 0.5) ** 2)
+
+
+@pytest.mark.parametrize("name", ["target", "tables['one']"])
+def test_an_array_that_jax_does_not_read_anew_is_refused_by_its_name(name):
+    """In float32 JAX keeps its copy of an array of float64 while a program uses it: another digest alone changes nothing."""
+    model, target = gx.models.Linear(gamma=-0.5), np.array([1.0])
+    tables = {"one": target}
+
+    def by_name(m, key):
+        return jnp.sum((m.gamma + target) ** 2)
+
+    def by_key(m, key):
+        return jnp.sum((m.gamma + tables["one"]) ** 2)
+
+    loss = by_name if name == "target" else by_key
+    spec, options = gx.select(model, "gamma"), {"steps": 1, "progress": False}
+    gx.fit(model, loss, spec, optax.adam(0.1), **options)
+    target[:] = 3.0
+    if jnp.result_type(float) == jnp.float32:
+        with pytest.raises(ValueError, match=re.escape(f"the array {name} was changed in place, and JAX still reads")):
+            gx.fit(model, loss, spec, optax.adam(0.1), **options)
+        target = tables["one"] = target.copy()
+    assert gx.fit(model, loss, spec, optax.adam(0.1), **options).history["loss"][0] == pytest.approx(6.25)
 
 
 def test_what_did_not_change_is_compiled_once():

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import os
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._digests import digest
@@ -34,6 +35,9 @@ def as_now(function: Any) -> Any:
 
     Looked for in closures, defaults, partials, globals that are named, and functions, lists and dicts among these.
 
+    Raises:
+        ValueError: for an array that JAX will not read anew, by its name.
+
     Example:
         >>> target = np.zeros(2)
         >>> loss = lambda model, key: ((model - target) ** 2).sum()
@@ -44,8 +48,22 @@ def as_now(function: Any) -> Any:
         >>> before == as_now(loss)
         False
     """
-    found = list(_arrays(function, set()))
-    return _same(function, digest(*found)) if found else function
+    found = list(_arrays("", function, set()))
+    for name, array in found:
+        if not _is_read_anew(array):
+            raise ValueError(
+                f"the array {name or 'that the function reads'} was changed in place, and JAX still reads the numbers that it had: in "
+                f"float32 it keeps its own copy of an array of {array.dtype}, as long as a program uses it. Give a new array, "
+                f"{name or 'array'} = {name or 'array'}.copy(), or write into one of {jnp.asarray(array).dtype}"
+            )
+    return _same(function, digest(*(array for _, array in found))) if found else function
+
+
+def _is_read_anew(array: np.ndarray) -> bool:
+    """Whether JAX reads what an array holds now. Where it converts, it remembers the object and does not look into it again."""
+    if jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype:
+        return True
+    return np.array_equal(jnp.asarray(array), array.astype(jax.dtypes.canonicalize_dtype(array.dtype)), equal_nan=True)
 
 
 @functools.lru_cache(maxsize=16)
@@ -54,8 +72,8 @@ def _same(function: Any, holds: str) -> AsNow:
     return AsNow(function, holds)
 
 
-def _arrays(x: Any, seen: set[int]) -> Iterator[np.ndarray]:
-    """Arrays that can be written to, of a value or of what a function reads."""
+def _arrays(name: str, x: Any, seen: set[int]) -> Iterator[tuple[str, np.ndarray]]:
+    """Arrays that can be written to, of a value or of what a function reads, with the names that they have there."""
     if id(x) in seen:
         return
     seen.add(id(x))
@@ -63,38 +81,39 @@ def _arrays(x: Any, seen: set[int]) -> Iterator[np.ndarray]:
         x = x.values
     if hasattr(x, "iloc") or (hasattr(x, "dims") and hasattr(x, "coords")):  # tables of pandas and xarray
         x = x.values
+    inside: Iterable[tuple[str, Any]] = ()
     if isinstance(x, np.ndarray):
         if x.dtype.kind in "biufc":
-            yield x
+            yield name, x
     elif isinstance(x, functools.partial):
-        for inner in (x.func, *x.args, *x.keywords.values()):
-            yield from _arrays(inner, seen)
+        inside = [("", inner) for inner in (x.func, *x.args)] + list(x.keywords.items())
     elif isinstance(x, types.MethodType):
-        yield from _arrays(x.__func__, seen)
+        inside = [("", x.__func__)]
     elif isinstance(x, types.FunctionType):
-        for inner in _read_by(x):
-            yield from _arrays(inner, seen)
+        inside = _read_by(x)
     elif isinstance(x, list | tuple):
-        for inner in x:
-            yield from _arrays(inner, seen)
+        inside = [(name and f"{name}[{place}]", inner) for place, inner in enumerate(x)]
     elif isinstance(x, Mapping):
-        for inner in x.values():
-            yield from _arrays(inner, seen)
+        inside = [(name and f"{name}[{key!r}]", inner) for key, inner in x.items()]
+    for within, inner in inside:
+        yield from _arrays(within, inner, seen)
 
 
-def _read_by(function: types.FunctionType) -> Iterator[Any]:
-    """What a function reads from outside, as far as it can be told."""
-    if function.__code__.co_filename.startswith(_LIBRARIES):
+def _read_by(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function reads from outside, by name, as far as it can be told."""
+    code = function.__code__
+    if code.co_filename.startswith(_LIBRARIES):
         return
-    for cell in function.__closure__ or ():
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
-            yield cell.cell_contents
+            yield name, cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
-    codes = [function.__code__]
+    defaults = function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
+    codes = [code]
     while codes:
         code = codes.pop()
         codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
-        yield from (function.__globals__[name] for name in code.co_names if name in function.__globals__)
+        yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
