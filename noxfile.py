@@ -122,15 +122,21 @@ def _interpreters() -> dict[tuple[int, int], str]:
 def _suite_of_versions(session: nox.Session, python: str, resolution: str) -> None:
     """Installs the package in an environment of its own, says what came, and runs the tests in it."""
     session.install("uv")
-    here = Path(session.create_tmp()) / "environment"
-    session.run("uv", "venv", "--quiet", "--clear", "--python", python, str(here))
-    # of what takes a compiler, the lowest that this Python has a wheel of
-    wheels = [f"--only-binary={name}" for name in COMPILED]
-    install = ["uv", "pip", "install", "--quiet", "--python", str(here), "--resolution", resolution]
-    session.run(*install, *wheels, "-e", f"{ROOT}[test]")
+    here = _environment(session, python, resolution, "-e", f"{ROOT}[test]")
     session.run("uv", "pip", "list", "--python", str(here))
     command = [str(here / "bin" / "python"), "-m", "pytest", "-n", "auto", "--dist", "worksteal"]
     session.run(*command, *(session.posargs or OF_VERSIONS), env={"JAX_ENABLE_X64": "1"}, external=True)
+
+
+def _environment(session: nox.Session, python: str, resolution: str, *packages: str) -> Path:
+    """An environment of its own for a Python, with these packages."""
+    here = Path(session.create_tmp()) / "environment"
+    session.run("uv", "venv", "--quiet", "--clear", "--python", python, str(here))
+    # of what takes a compiler, only what this Python has a wheel of
+    wheels = [f"--only-binary={name}" for name in COMPILED]
+    install = ["uv", "pip", "install", "--quiet", "--python", str(here), "--resolution", resolution]
+    session.run(*install, *wheels, *packages)
+    return here
 
 
 @nox.session
@@ -317,9 +323,17 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def regress(session: nox.Session) -> None:
-    """Times of our own hot paths; `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last."""
-    session.install("-e", ".[test]", "pytest-benchmark")
-    session.run("pytest", "benchmarks/test_hot_paths.py", "-p", "no:xdist", *session.posargs)
+    """Times of our own hot paths on the oldest and the newest Python here, each with its newest JAX.
+
+    `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last of the same Python.
+    """
+    session.install("uv")
+    pythons = _interpreters()
+    for python in dict.fromkeys((pythons[min(pythons)], pythons[max(pythons)])):
+        here = _environment(session, python, "highest", "-e", f"{ROOT}[test]", "pytest-benchmark")
+        session.run("uv", "pip", "list", "--python", str(here))
+        command = [str(here / "bin" / "python"), "-m", "pytest", "benchmarks/test_hot_paths.py", "-p", "no:xdist"]
+        session.run(*command, *session.posargs, external=True)
 
 
 @nox.session(default=False)

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.once
 SOURCE = Path(gyrax.__file__).parent
 #: A room may import from itself and from those before it.
 ROOMS = [
+    "_compiler",
     "_types",
     "_pairs",
     "_kinds",

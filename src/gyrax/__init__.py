@@ -2,6 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from . import _compiler  # noqa: F401 - before anything uses JAX
+
+# isort: split
 from jaxtyping import Array
 
 from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from ._kinds import reals
 from ._types import Parameter, State, owned
@@ -160,9 +160,26 @@ def increments(
         >>> bool((a[2:] == b).all())
         True
     """
-    seed = jax.random.bits(key, (2,), jnp.uint32)
-    step = (first + jnp.arange(steps)).astype(jnp.uint32)[:, None]
-    place = jnp.arange(math.prod(shape), dtype=jnp.uint32)[None]
+    return side_by_side(jax.random.bits(key, (2,), jnp.uint32), first, steps, shape, dt)
+
+
+def side_by_side(
+    seed: UInt32[Array, "2 *batch"], first: Int[Array, "..."], steps: int, shape: tuple[int, ...], dt: Any
+) -> Float[Array, "step ..."]:
+    """The same from the bits of a key, or of a key for each simulation of a batch, which is then the last axis.
+
+    What `vmap` draws has the batch first, and moving it costs as much as drawing it.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0), 5)
+        >>> seeds = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys).T
+        >>> side_by_side(seeds, jnp.array(0), 4, (1, 3), 1.0).shape
+        (4, 1, 3, 5)
+    """
+    batch = seed.shape[1:]
+    lead = jnp.arange(max(steps, math.prod(shape))).reshape(-1, *(1 for _ in batch))
+    step = (first + lead[:steps]).astype(jnp.uint32)[:, None]
+    place = lead[: math.prod(shape)].astype(jnp.uint32)[None]
     high, low = threefry(seed[0], seed[1], step, place)
     dtype = jnp.result_type(float)
     # Centres of equal cells of (-1, 1): symmetric, and never at the ends, where the normal would be infinite.
@@ -171,7 +188,7 @@ def increments(
     else:
         uniform = ((high >> 6).astype(dtype) * 2.0**26 + (low >> 6).astype(dtype) + 0.5) * 2.0**-51 - 1
     normal = math.sqrt(2) * jax.lax.erf_inv(uniform)
-    return jnp.sqrt(dt) * normal.reshape(steps, *shape)
+    return jnp.sqrt(dt) * normal.reshape(steps, *shape, *batch)
 
 
 def threefry(key_0: Array, key_1: Array, x_0: Array, x_1: Array) -> tuple[Array, Array]:

@@ -267,3 +267,29 @@ def test_repr_tells_of_vertices():
     assert repr(surface()).startswith("Network of 11 vertices in 3 regions")
     assert "connections, weights 0.1" in repr(gx.Sparse(neighbours()))
     assert gx.per_region(surface(), "model.a").model.a.shape == (VERTICES,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("square", [True, False])
+def test_a_product_has_its_derivatives_in_every_direction(square):
+    """Forward, backward, twice, and side by side, by what is sent and by the weights."""
+    dense = neighbours(2)[:, : VERTICES if square else 7]
+    weights = gx.Sparse(dense)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, dense.shape[1])))
+
+    def few(values, x):
+        return jnp.sin(x @ prepared(eqx.tree_at(lambda w: w.values, weights, values))).sum()
+
+    def all_of(values, x):
+        return jnp.sin(x @ jnp.zeros(dense.shape).at[np.nonzero(dense)].set(values).T).sum()
+
+    several = jnp.stack([x, 2 * x])
+    for derivative in (
+        lambda f: jax.grad(f, (0, 1))(weights.values, x),
+        lambda f: jax.jacfwd(f, (0, 1))(weights.values, x),
+        lambda f: jax.jacfwd(jax.grad(f, 1), (0, 1))(weights.values, x),
+        lambda f: jax.jacrev(jax.grad(f, (0, 1)), 1)(weights.values, x),
+        lambda f: jax.vmap(jax.grad(f, (0, 1)), (None, 0))(weights.values, several),
+        lambda f: jax.grad(lambda x: jax.vmap(f, (None, -1))(weights.values, x).sum())(jnp.moveaxis(several, 0, -1)),
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), derivative(few), derivative(all_of))
