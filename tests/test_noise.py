@@ -36,6 +36,18 @@ def test_increments_have_mean_zero_and_variance_dt(drawn, key):
         np.testing.assert_allclose(increments(key, 0, 8, (2, 3), dt), math.sqrt(dt) * one, rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey])
+def test_a_batch_draws_what_each_draws(make):
+    keys, firsts = jax.random.split(make(2), 4), jnp.array([0, 3, 3, 9])
+    each = [[increments(key, first, 5, (2, 3), 1.0) for first in firsts] for key in keys]
+    together = increments(keys, firsts, 5, (2, 3), 1.0)
+    assert together.shape == (5, 2, 3, 4)
+    for i in range(4):
+        np.testing.assert_array_equal(together[..., i], each[i][i])
+        np.testing.assert_array_equal(increments(keys, firsts[1], 5, (2, 3), 1.0)[..., i], each[i][1])
+        np.testing.assert_array_equal(increments(keys[1], firsts, 5, (2, 3), 1.0)[..., i], each[1][i])
+
+
 def test_increments_are_normal(drawn):
     """Kolmogorov and Smirnov over all; the tails by what is left beyond 4."""
     assert stats.kstest(drawn.ravel().astype(float), "norm").pvalue > 1e-3

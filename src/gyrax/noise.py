@@ -147,12 +147,13 @@ def factor(covariance: Any) -> Float[Array, "node source"]:
 
 
 def increments(
-    key: PRNGKeyArray | Any, first: Int[Array, ""], steps: int, shape: tuple[int, ...], dt: Any
+    key: PRNGKeyArray | Any, first: Int[Array, "*_"], steps: int, shape: tuple[int, ...], dt: Any
 ) -> Float[Array, "step ..."]:
     """Wiener increments of the steps from `first` on, `(step, *shape)`.
 
     Each number depends on the key, the step's absolute number and its place in the step alone: neither the length of a
-    chunk nor where a run was interrupted changes what is drawn.
+    chunk nor where a run was interrupted changes what is drawn. Of a batch, with a key or a first step for each simulation, the
+    batch is the last axis: what `vmap` draws has it first, and moving it costs as much as drawing it.
 
     Example:
         >>> key = jax.random.key(0)
@@ -160,23 +161,8 @@ def increments(
         >>> bool((a[2:] == b).all())
         True
     """
-    return side_by_side(jax.random.bits(key, (2,), jnp.uint32), first, steps, shape, dt)
-
-
-def side_by_side(
-    seed: UInt32[Array, "2 *batch"], first: Int[Array, "..."], steps: int, shape: tuple[int, ...], dt: Any
-) -> Float[Array, "step ..."]:
-    """The same from the bits of a key, or of a key for each simulation of a batch, which is then the last axis.
-
-    What `vmap` draws has the batch first, and moving it costs as much as drawing it.
-
-    Example:
-        >>> keys = jax.random.split(jax.random.key(0), 5)
-        >>> seeds = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys).T
-        >>> side_by_side(seeds, jnp.array(0), 4, (1, 3), 1.0).shape
-        (4, 1, 3, 5)
-    """
-    batch = seed.shape[1:]
+    seed = _seed(key)
+    batch = jnp.broadcast_shapes(seed.shape[1:], jnp.shape(first))
     lead = jnp.arange(max(steps, math.prod(shape))).reshape(-1, *(1 for _ in batch))
     step = (first + lead[:steps]).astype(jnp.uint32)[:, None]
     place = lead[: math.prod(shape)].astype(jnp.uint32)[None]
@@ -189,6 +175,16 @@ def side_by_side(
         uniform = ((high >> 6).astype(dtype) * 2.0**26 + (low >> 6).astype(dtype) + 0.5) * 2.0**-51 - 1
     normal = math.sqrt(2) * jax.lax.erf_inv(uniform)
     return jnp.sqrt(dt) * normal.reshape(steps, *shape, *batch)
+
+
+def _seed(key: PRNGKeyArray | Any) -> UInt32[Array, "2 *batch"]:
+    """Two words of a key, or of each of several."""
+
+    def words(key):
+        return jax.random.bits(key, (2,), jnp.uint32)
+
+    several = key.ndim > (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1)
+    return jax.vmap(words, out_axes=-1)(key) if several else words(key)
 
 
 def threefry(key_0: Array, key_1: Array, x_0: Array, x_1: Array) -> tuple[Array, Array]:

@@ -43,7 +43,7 @@ from .._pairs import clock
 from .._types import State
 from ..monitors import AbstractMonitor, Window
 from ..network.afferent import Afferent, AfferentPath
-from ..noise import increments, side_by_side
+from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
 from .reads import SLACK, Lags, WindowedSum, inner_window, stacked
@@ -280,14 +280,7 @@ class Engine:
         rows = len(parts.network.noisy)
         if not rows:
             return None
-        shape = (rows, self.shape[1])
-
-        first = parts.origin + step
-        if self.batch is None or not self._own_noise:
-            return increments(key, first, steps, shape, self.dt)
-        keys = key if self.own.key else jnp.broadcast_to(key, (self.batch,))
-        seeds = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)
-        return side_by_side(seeds.T, first, steps, shape, self.dt)
+        return increments(key, parts.origin + step, steps, (rows, self.shape[1]), self.dt)
 
     # Loops
 
