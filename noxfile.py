@@ -210,20 +210,33 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 
-@nox.session(default=False, python="3.11")
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Speed beside the peers, each in an environment of its own; a quiet machine for minutes, `-- --quick` for a look."""
-    session.install("-e", ".", "uv")
-    peers = [f"--peer={name}={_peer(session, name)}" for name in PEERS]
-    session.run("python", "benchmarks/run.py", *peers, *session.posargs)
+    """Speed beside the peers on the oldest and the newest Python here; a quiet machine for an hour, `-- --quick` for a look."""
+    session.install("uv")
+    results: list[str] = []
+    for python in _ends():
+        here = _environment(session, python, "highest", "-e", str(ROOT))
+        peers = [f"--peer={name}={_peer(session, name, python)}" for name in PEERS]
+        results.append(str(Path(session.create_tmp()) / f"results{len(results)}.json"))
+        command = [str(here / "bin" / "python"), "benchmarks/run.py"]
+        session.run(*command, *peers, f"--results={results[-1]}", *session.posargs, external=True)
+    page = [] if "--only" in session.posargs else ["--out", "docs/benchmarks.md"]
+    session.run(*command, "--page", *results, *page, external=True)
 
 
-def _peer(session: nox.Session, name: str) -> Path:
-    """The interpreter of its environment. One that does not install is said to have failed in the table."""
-    folder = Path(session.create_tmp()) / name
+def _ends() -> list[str]:
+    """The oldest and the newest Python here."""
+    pythons = _interpreters()
+    return list(dict.fromkeys((pythons[min(pythons)], pythons[max(pythons)])))
+
+
+def _peer(session: nox.Session, name: str, interpreter: str = "3.11") -> Path:
+    """The Python of its environment. One that does not install is said to have failed in the table."""
+    folder = Path(session.create_tmp()) / "-".join((name, *Path(interpreter).parts[-3:]))
     python = folder / "bin" / "python"
     if not python.exists():
-        session.run("uv", "venv", "--quiet", "--python", "3.11", str(folder))
+        session.run("uv", "venv", "--quiet", "--python", interpreter, str(folder))
     install = ["uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[name]]
     session.run(*install, success_codes=range(256))
     return python
@@ -328,8 +341,7 @@ def regress(session: nox.Session) -> None:
     `-- --benchmark-autosave` keeps them, `-- --benchmark-compare` sets them beside the last of the same Python.
     """
     session.install("uv")
-    pythons = _interpreters()
-    for python in dict.fromkeys((pythons[min(pythons)], pythons[max(pythons)])):
+    for python in _ends():
         here = _environment(session, python, "highest", "-e", f"{ROOT}[test]", "pytest-benchmark")
         session.run("uv", "pip", "list", "--python", str(here))
         command = [str(here / "bin" / "python"), "-m", "pytest", "benchmarks/test_hot_paths.py", "-p", "no:xdist"]

@@ -1,12 +1,14 @@
 """Speed of gyrax beside its peers, on the same work, one after another; `nox -s bench` runs it.
 
-    python benchmarks/run.py [--quick] [--peer NAME=PYTHON ...] [--only CASES] [--out docs/benchmarks.md]
+    python benchmarks/run.py [--quick] [--peer NAME=PYTHON ...] [--only CASES] [--results RESULTS.json]
+    python benchmarks/run.py --page RESULTS.json ... --out docs/benchmarks.md
 
 NAME is tvboptim, tvb-library, neurolib, vbjax or brainmass, PYTHON the interpreter of an environment that has it. CASES
 are names in cases.py, with commas between. What a peer fails at is said in the table and loses nothing else.
 """
 
 import argparse
+import datetime
 import json
 import os
 import re
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from cases import CASES
+from limits import rates, size
 from scipy.spatial import cKDTree
 from table import page
 
@@ -109,31 +112,45 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer steps and repeats, to see that all works")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
-    parser.add_argument("--only", help="names of cases, with commas between; the page is then printed alone")
-    parser.add_argument("--out", type=Path, help="the page to write, docs/benchmarks.md")
+    parser.add_argument("--only", help="names of cases, with commas between")
+    parser.add_argument("--results", type=Path, help="a file for what was measured")
+    parser.add_argument("--page", type=Path, nargs="+", metavar="RESULTS", help="no measuring: the page of these")
+    parser.add_argument("--out", type=Path, help="the page to write")
     arguments = parser.parse_args()
+    results = [json.loads(path.read_text()) for path in arguments.page or []] or [measured(parser, arguments)]
+    text, right = page(results)
+    print(text)
+    if arguments.results:
+        arguments.results.write_text(json.dumps(results[0]))
+    if arguments.out:
+        arguments.out.write_text(text, encoding="utf-8")
+    if not right:
+        sys.exit("gyrax failed, or a trajectory differs from ours by more than is allowed")
+
+
+def measured(parser, arguments):
+    """All that the page says, as JSON has it."""
     peers = {name: str(Path(python).absolute()) for name, _, python in (p.partition("=") for p in arguments.peer)}
     if unknown := (set(peers) - set(MODULES)) or (
         set((arguments.only or "").split(",")) - {c.name for c in CASES} - {""}
     ):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     chosen = [c for c in CASES if not arguments.only or c.name in arguments.only.split(",")]
+    result = {"quick": arguments.quick, "date": datetime.date.today().isoformat(), "load": os.getloadavg()[0]}
+    result |= {"rates": rates(), "sizes": {}, "found": {}}
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in {case.connectome for case in chosen}:
-            np.savez(folder / f"{name}.npz", **connectome(name))
+            data = connectome(name)
+            result["sizes"][name] = size(data)
+            np.savez(folder / f"{name}.npz", **data)
         cases = [c.settings(arguments.quick) | {"data": str(folder / f"{c.connectome}.npz")} for c in chosen]
-        load, found = os.getloadavg()[0], {}
         for name, python in {"gyrax": sys.executable, **peers}.items():
             print(f"== {name}", file=sys.stderr, flush=True)
-            found[name] = run(name, python, cases, folder)
-        text, right = page(cases, found, trajectories(found, folder), arguments.quick, load)
-    print(text)
-    if out := arguments.out or (None if arguments.only else HERE.parent / "docs" / "benchmarks.md"):
-        out.write_text(text, encoding="utf-8")
-    if not right:
-        sys.exit("gyrax failed, or a trajectory differs from ours by more than is allowed")
+            result["found"][name] = run(name, python, cases, folder)
+        compared = trajectories(result["found"], folder)
+    return result | {"cases": [{**c, "data": None} for c in cases], "compared": compared}
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """The page of results, as Markdown."""
 
-import datetime
 import os
 import platform
 import re
 from pathlib import Path
 
+from limits import microseconds
+
 HEAD = """# Benchmarks
 
-This page is written by `nox -s bench{quick}`, which installs each peer in an environment of its own and runs the same work
-on it and on gyrax, one after another; it is not edited by hand. {date}, {cpu}, {cores} cores, load {load:.1f} at the
-start.{warning}
+This page is written by `nox -s bench{quick}`, which installs gyrax and each peer in environments of their own, on the oldest and
+the newest Python that it finds, each with the newest JAX for it, and runs the same work on all, one after another; it is not edited
+by hand. {cpu}, {cores} cores.{warning}
+
+"""
+PART = """# JAX {jax}, Python {python}
+
+{date}, load {load:.1f} at the start.
 
 """
 QUICK = " **A quick run: few steps and {repeats} repeats, to see that all works; its times say little.**"
@@ -19,7 +25,9 @@ SPEED = """## Speed
 Microseconds a step (of one simulation), median of {repeats} calls after a first; in brackets the peer's time over that of
 gyrax. Wong-Wang, Heun, noise 0.01, float32, all states recorded, unless said otherwise; 84 regions are the bundled `dk84`,
 more are random and all connected; delays are tract lengths at 3 mm/ms. The gradient is that of the mean square of what was
-recorded, with respect to the coupling strength. Of several delay buffers that a peer has, the fastest counts.
+recorded, with respect to the coupling strength. Of several delay buffers that a peer has, the fastest counts. The limit is what the
+row's operations or bytes, whichever is longer, take on paper at the best rates of this machine: {giga:.0f} GFLOP a second (a product of
+matrices) and {bytes:.0f} GB a second (a copy within the second cache). A gradient counts as three steps that read twice.
 
 """
 FIRST = """## First call
@@ -84,7 +92,7 @@ def cell(entry, mine, case):
     return text if entry["steps"] == case["steps"] else f"{text}, {entry['steps']} steps"
 
 
-def speed(cases, found):
+def speed(cases, found, sizes, rates):
     shown = [c for c in cases if len(c["contestants"]) > 1 and "trajectory" not in c["kinds"]]
     names, rows = list(found), []
     for case in shown:
@@ -95,8 +103,9 @@ def speed(cases, found):
                 entries = ways(found, name, case["name"], kind)
                 cells = [cell(entry, mine, case) for entry in (entries[:1] if case["delays"] else entries)]
                 row.append("; ".join(cells) or failed(found, name, case["name"]) or "–")
+            row.append(number(microseconds(case, kind, sizes[case["connectome"]], rates)))
             rows.append(row)
-    return table(["", *names], rows) if rows else ""
+    return table(["", *names, "limit"], rows) if rows else ""
 
 
 def first_calls(cases, found):
@@ -148,30 +157,41 @@ def agreement(cases, found, compared):
     return table(["", "peer", "difference", "allowed", "agrees"], rows) if rows else "", right
 
 
-def page(cases, found, compared, quick, load):
-    """(the page, whether gyrax ran and all trajectories agree)"""
-    repeats = cases[0]["repeats"]
-    text = HEAD.format(
+def page(results):
+    """(the page of what run.py measured, once for each Python, whether gyrax ran and all trajectories agree)"""
+    quick, repeats = results[0]["quick"], results[0]["cases"][0]["repeats"]
+    text, right, notes = HEAD, True, {}
+    text = text.format(
         quick=" -- --quick" if quick else "",
-        date=datetime.date.today().isoformat(),
         cpu=cpu(),
         cores=os.cpu_count(),
-        load=load,
         warning=QUICK.format(repeats=repeats) if quick else "",
     )
+    for result in results:
+        some, good = part(result)
+        text, right = text + some, right and good
+        notes |= {name: found["note"] for name, found in result["found"].items() if found["note"]}
+    if notes:
+        lines = [f"- **{name}**: {note}" for name, note in notes.items()]
+        text += "# How each peer was run\n\n" + "\n".join(lines) + "\n"
+    return text.rstrip() + "\n", right
+
+
+def part(result):
+    """(what was measured on one Python, whether it is right)"""
+    cases, found, rates = (result[name] for name in ("cases", "found", "rates"))
+    ours = found["gyrax"]["versions"]
+    text = PART.format(**{"jax": "–", "python": "–"} | ours, date=result["date"], load=result["load"])
     versions = [[name, ", ".join(f"{p} {v}" for p, v in r["versions"].items()) or "–"] for name, r in found.items()]
     text += table(["", "versions"], versions)
-    if rows := speed(cases, found):
-        text += SPEED.format(repeats=repeats) + rows
+    if rows := speed(cases, found, result["sizes"], rates):
+        giga = {"giga": rates["operations"] / 1e9, "bytes": rates["bytes"] / 1e9}
+        text += SPEED.format(repeats=cases[0]["repeats"], **giga) + rows
     if calls := first_calls(cases, found):
         text += FIRST + calls
-    if ours := alone(cases, found):
-        text += ALONE + ours
-    rows, right = agreement(cases, found, compared)
+    if mine := alone(cases, found):
+        text += ALONE + mine
+    rows, right = agreement(cases, found, result["compared"])
     if rows:
         text += AGREE.format(same=SAME, other=OTHER) + rows
-    right &= not any(failed(found, "gyrax", case) for case in found["gyrax"]["cases"])
-    notes = [f"- **{name}**: {result['note']}" for name, result in found.items() if result["note"]]
-    if notes:
-        text += "## How each peer was run\n\n" + "\n".join(notes) + "\n"
-    return text.rstrip() + "\n", right
+    return text, right and not any(failed(found, "gyrax", case) for case in found["gyrax"]["cases"])
