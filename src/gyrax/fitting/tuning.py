@@ -156,15 +156,46 @@ def tune(
     options: dict[str, Any] = {"steps": steps, "room": _BLOCK, "title": "tune", "unit": "piece", "progress": progress}
     first = (run, named, network, states, start, key)
     with kept_in(checkpoint, lambda: _fingerprint(*first)) as kept:
-        # A piece by itself: only after it has a run that goes on the structure that a loop needs.
-        carry, values = _piece(*first)
-        _check_finite(carry, 1, period, dt)
-        history = {name: np.asarray(value)[None] for name, value in values.items()}
-        carry, record, earlier = kept.load(carry, history | {_PIECES: np.ones(1)})
+        carry, history, done = _begun(*first)
+        if done:
+            _check_finite(carry, done, period, dt)
+        carry, record, earlier = kept.load(carry, history | {_PIECES: np.ones(done)})
         done = len(record.pop(_PIECES))
         carry, history, stopped = in_blocks(block, carry, record, done=done, look=look, shown=_latest, **options)
     seconds = earlier + time.perf_counter() - began
     return TuneResult(carry.network, history, carry.final, carry.states, period, seconds, stopped)
+
+
+def _begun(
+    run: Any, rules: dict[str, AbstractRule], network: Network, states: dict[str, Any], start: Any, key: Any
+) -> tuple[_Carry, dict[str, np.ndarray], int]:
+    """Where the loop begins, the history until there, and how many pieces that is.
+
+    The first piece runs by itself, for only after it has a run that goes on the structure that a loop needs. A tuning that goes
+    on has it already, and begins within the loop: by itself, the same piece would be another program, with other rounding.
+    """
+    shapes, values = eqx.filter_eval_shape(_piece, run, rules, network, states, start, key)
+    if key is None and isinstance(start, Final):
+        here = _Carry(network, states, start, jnp.full(shapes.failed_at.shape, -1, shapes.failed_at.dtype))
+        if _alike(here, shapes):
+            return here, {name: np.empty((0, *value.shape), value.dtype) for name, value in values.items()}, 0
+    carry, values = _piece(run, rules, network, states, start, key)
+    return carry, {name: np.asarray(value)[None] for name, value in values.items()}, 1
+
+
+def _alike(carry: _Carry, shapes: Any) -> bool:
+    """Whether a loop over pieces can begin with this carry: whether a piece makes of it one of the same structure."""
+    (here, tree), (there, other) = jax.tree.flatten(carry), jax.tree.flatten(shapes)
+
+    def same(x: Any, like: Any) -> bool:
+        if not isinstance(like, jax.ShapeDtypeStruct):
+            return x is like or bool(x == like)
+        return isinstance(x, jax.Array) and kind(x) == kind(like)
+
+    def kind(x: Any) -> tuple[Any, ...]:
+        return x.shape, x.dtype, getattr(x, "weak_type", False)  # keys have none
+
+    return tree == other and all(map(same, here, there))
 
 
 def _fingerprint(run: Any, rules: dict[str, AbstractRule], network: Network, states: Any, start: Any, key: Any) -> Any:
