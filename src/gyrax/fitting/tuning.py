@@ -174,8 +174,8 @@ def _begun(
     The first piece runs by itself, for only after it has a run that goes on the structure that a loop needs. A tuning that goes
     on has it already, and begins within the loop: by itself, the same piece would be another program, with other rounding.
     """
-    shapes, values = eqx.filter_eval_shape(_piece, run, rules, network, states, start, key)
     if key is None and isinstance(start, Final):
+        shapes, values = eqx.filter_eval_shape(_piece, run, rules, network, states, start, key)
         here = _Carry(network, states, start, jnp.full(shapes.failed_at.shape, -1, shapes.failed_at.dtype))
         if _alike(here, shapes):
             return here, {name: np.empty((0, *value.shape), value.dtype) for name, value in values.items()}, 0
