@@ -34,12 +34,10 @@ def rates() -> dict[str, float]:
 
 def size(data: dict) -> dict[str, int]:
     """How much there is of what a step goes over."""
-    regions, local = len(data["weights"]), len(data.get("local_values", ()))
     return {
         "nodes": len(data.get("region_of", data["weights"])),
-        "regions": regions,
         "far": int(np.count_nonzero(data["weights"])),
-        "local": local,
+        "local": len(data.get("local_values", ())),
     }
 
 

@@ -27,7 +27,7 @@ gyrax. Wong-Wang, Heun, noise 0.01, float32, all states recorded, unless said ot
 more are random and all connected; delays are tract lengths at 3 mm/ms. The gradient is that of the mean square of what was
 recorded, with respect to the coupling strength. Of several delay buffers that a peer has, the fastest counts. The limit is what the
 row's operations or bytes, whichever is longer, take on paper at the best rates of this machine: {giga:.0f} GFLOP a second (a product of
-matrices) and {bytes:.0f} GB a second (a copy within the second cache). A gradient counts as three steps that read twice.
+matrices) and {gigabytes:.0f} GB a second (a copy within the second cache). A gradient counts as three steps that read twice.
 
 """
 FIRST = """## First call
@@ -160,8 +160,8 @@ def agreement(cases, found, compared):
 def page(results):
     """(the page of what run.py measured, once for each Python, whether gyrax ran and all trajectories agree)"""
     quick, repeats = results[0]["quick"], results[0]["cases"][0]["repeats"]
-    text, right, notes = HEAD, True, {}
-    text = text.format(
+    right, notes = True, {}
+    text = HEAD.format(
         quick=" -- --quick" if quick else "",
         cpu=cpu(),
         cores=os.cpu_count(),
@@ -185,8 +185,8 @@ def part(result):
     versions = [[name, ", ".join(f"{p} {v}" for p, v in r["versions"].items()) or "–"] for name, r in found.items()]
     text += table(["", "versions"], versions)
     if rows := speed(cases, found, result["sizes"], rates):
-        giga = {"giga": rates["operations"] / 1e9, "bytes": rates["bytes"] / 1e9}
-        text += SPEED.format(repeats=cases[0]["repeats"], **giga) + rows
+        giga, gigabytes = (rates[name] / 1e9 for name in ("operations", "bytes"))
+        text += SPEED.format(repeats=cases[0]["repeats"], giga=giga, gigabytes=gigabytes) + rows
     if calls := first_calls(cases, found):
         text += FIRST + calls
     if mine := alone(cases, found):

@@ -13,9 +13,9 @@ _VERSIONS = (0, 7, 1), (0, 12)
 def compile_loops_whole(environ: MutableMapping[str, str], version: tuple[int, ...]) -> None:
     """Lets XLA compile a loop as one function, as it does by itself from JAX 0.12 on.
 
-    Before, it ran the body of all but tiny loops as a list of kernels, at 50 to 100 ns each: on 0.10.2 single runs and
-    their gradients took 1.2 to 1.6 times as long (docs/speed.md). XLA reads its flags when JAX is first used, so where that was before, nothing changes;
-    nor does it where the flags name this option already.
+    Before, it ran the body of all but tiny loops as a list of kernels: on 0.10.2 single runs and their gradients took 1.2 to 1.6
+    times as long (docs/speed.md). XLA reads its flags when JAX is first used, so where that was before, nothing changes; nor
+    does it where the flags name this option already.
 
     Example:
         >>> environ = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

@@ -153,7 +153,7 @@ def increments(
 
     Each number depends on the key, the step's absolute number and its place in the step alone: neither the length of a
     chunk nor where a run was interrupted changes what is drawn. Of a batch, with a key or a first step for each simulation, the
-    batch is the last axis: what `vmap` draws has it first, and moving it costs as much as drawing it.
+    batch is the last axis; `vmap` would draw with it first, and move all that was drawn.
 
     Example:
         >>> key = jax.random.key(0)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._digests import digest
-from ..labelled import LabelledArray
+from ..labelled import is_named
 
 #: Where functions lie that hold no data of a user's.
 _LIBRARIES = tuple(f"{Path(file).parent}{os.sep}" for file in (Path(__file__).parent, np.__file__, jax.__file__))
@@ -50,20 +50,15 @@ def as_now(function: Any) -> Any:
     """
     found = list(_arrays("", function, set()))
     for name, array in found:
-        if not _is_read_anew(array):
+        kept = jax.dtypes.canonicalize_dtype(array.dtype)
+        # Where JAX converts an array, it remembers the object and does not look into it again.
+        if kept != array.dtype and not np.array_equal(jnp.asarray(array), array.astype(kept), equal_nan=True):
             raise ValueError(
                 f"the array {name or 'that the function reads'} was changed in place, and JAX still reads the numbers that it had: in "
                 f"float32 it keeps its own copy of an array of {array.dtype}, as long as a program uses it. Give a new array, "
-                f"{name or 'array'} = {name or 'array'}.copy(), or write into one of {jnp.asarray(array).dtype}"
+                f"{name or 'array'} = {name or 'array'}.copy(), or write into one of {kept}"
             )
     return _same(function, digest(*(array for _, array in found))) if found else function
-
-
-def _is_read_anew(array: np.ndarray) -> bool:
-    """Whether JAX reads what an array holds now. Where it converts, it remembers the object and does not look into it again."""
-    if jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype:
-        return True
-    return np.array_equal(jnp.asarray(array), array.astype(jax.dtypes.canonicalize_dtype(array.dtype)), equal_nan=True)
 
 
 @functools.lru_cache(maxsize=16)
@@ -77,9 +72,7 @@ def _arrays(name: str, x: Any, seen: set[int]) -> Iterator[tuple[str, np.ndarray
     if id(x) in seen:
         return
     seen.add(id(x))
-    if isinstance(x, LabelledArray):
-        x = x.values
-    if hasattr(x, "iloc") or (hasattr(x, "dims") and hasattr(x, "coords")):  # tables of pandas and xarray
+    if is_named(x):
         x = x.values
     inside: Iterable[tuple[str, Any]] = ()
     if isinstance(x, np.ndarray):
