@@ -38,10 +38,18 @@ def wiener(net: gx.Network, key, steps: int, dt: float) -> np.ndarray:
     return dw
 
 
-def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun", own: dict | None = None) -> np.ndarray:
+def loop(
+    net: gx.Network,
+    steps: int,
+    dt: float,
+    key=None,
+    scheme: str = "heun",
+    own: dict | None = None,
+    coupling_once: bool = False,
+) -> np.ndarray:
     """States after each step, `(step, state, node)`: delays looked up one pair at a time in the full past.
 
-    `own`: by coupling, weights and delays in ms (None: at once) of its own, in place of the connectome's and the network's.
+    `coupling_once`: what was fed at the start of a step is fed at all its stages. `own`: by coupling, weights and delays in ms (None: at once) of its own, in place of the connectome's and the network's.
     """
     model = net.model
     shared = None if net.delay is None else np.asarray(net.delay.times(net.connectome), float)
@@ -71,10 +79,14 @@ def loop(net: gx.Network, steps: int, dt: float, key=None, scheme: str = "heun",
                     out[:, i] += share * weights[i, j] * past
         return out
 
+    held = {}
+
     def flow(y, step, ahead):
         u = np.zeros((len(model.inputs), n))
         for c, coupling in net.couplings.items():
-            fed = np.asarray(decoded(model, bare[c], total(c, y, step, ahead), y, degrees[c]))
+            if ahead == 0 or not coupling_once:
+                held[c] = np.asarray(decoded(model, bare[c], total(c, y, step, ahead), y, degrees[c]))
+            fed = held[c]
             for name, row in zip(net.targets(coupling), fed, strict=True):
                 u[model.inputs.index(name)] += row
         return np.asarray(drift_of(model, y, u), float)

@@ -1,5 +1,7 @@
 """The engine against a plain loop, against itself cut differently, and against wrong input."""
 
+import dataclasses
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -58,6 +60,19 @@ def test_every_solver_equals_its_plain_loop(scheme, small_connectome, key, round
     run = gx.simulate(net, duration=20.0, dt=0.5, key=key, solver=SOLVERS[scheme])
     expected = loop(net, 40, 0.5, key, scheme)
     assert np.abs(np.asarray(run["raw"].values) - expected).max() < rounding * 10
+
+
+@pytest.mark.slow("float32")
+@pytest.mark.parametrize("delayed", [False, True], ids=["instant", "delayed"])
+@pytest.mark.parametrize("scheme", ["heun", "rk4"])
+def test_a_coupling_once_a_step_is_held_through_its_stages(scheme, delayed, small_connectome, key, rounding):
+    """A coupling that depends on the target's own state too; the input of every stage is another."""
+    net = hopf(small_connectome, gx.Delay(3.0) if delayed else None)
+    solver = dataclasses.replace(SOLVERS[scheme], coupling_once=True)
+    run = gx.simulate(net, duration=20.0, dt=0.5, key=key, solver=solver)
+    expected = loop(net, 40, 0.5, key, scheme, coupling_once=True)
+    assert np.abs(np.asarray(run["raw"].values) - expected).max() < rounding * 10
+    assert np.abs(expected - loop(net, 40, 0.5, key, scheme)).max() > 1e-4
 
 
 @pytest.mark.slow

@@ -139,3 +139,27 @@ def test_solvers_say_what_they_are():
     for name in ("heun", "rk4"):
         assert isinstance(SOLVERS[name], dfx.AbstractStratonovichSolver)
     assert {s.strong_order(None) for s in SOLVERS.values()} == {0.5}
+
+
+@pytest.mark.parametrize("solver", [gx.solvers.Heun, gx.solvers.RungeKutta4])
+def test_what_holds_the_coupling_is_of_first_order_and_for_runs_only(solver, small_connectome):
+    once = solver(coupling_once=True)
+    assert once.order(None) == 1
+    net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), small_connectome)
+    with pytest.raises(ValueError, match="coupling_once=True is for fixed steps of gx.simulate"):
+        dfx.diffeqsolve(net.terms(), once, 0.0, 1.0, 0.1, net.start())
+    if SINGLE:  # where types are not looked at before
+        with pytest.raises(TypeError, match="coupling_once= takes True or False, got 1"):
+            solver(coupling_once=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SINGLE, reason="the order of convergence needs digits")
+def test_a_coupling_once_a_step_converges_at_first_order(small_connectome):
+    net = gx.Network(One(gamma=RATE), gx.couplings.Linear(source="x", strength=0.1), small_connectome)
+    ends = [
+        np.asarray(gx.simulate(net, 8.0, dt, solver=gx.solvers.Heun(coupling_once=once), monitors={}).final.y)
+        for once, dt in ((True, 0.5), (True, 0.25), (True, 0.125), (False, 0.0078125))
+    ]
+    errors = np.array([np.abs(end - ends[-1]).max() for end in ends[:-1]])
+    np.testing.assert_allclose(np.log2(errors[:-1] / errors[1:]), 1.0, atol=0.1)

@@ -148,6 +148,22 @@ def test_every_gradient_equals_plain_autodiff(name, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_gradient_goes_through_a_coupling_held_for_a_step(monkeypatch):
+    monkeypatch.setattr(lengths, "_TICK", 30)
+    free, fixed = problem("hopf", "held", monitors=RAW)
+    solver = gx.solvers.Heun(coupling_once=True)
+    held = gradient(free, fixed, solver=solver)
+    closely(held, gradient(free, fixed, solver=solver, autodiff="forward"))
+    if DOUBLE:
+        (way, *_), step = directions(free, fixed), 1e-5
+        value = jax.jit(
+            lambda h: outcome(simulated(jax.tree.map(lambda x, y: x + h * y, free, way), fixed, solver=solver))
+        )
+        exact = sum(map(jnp.vdot, jax.tree.leaves(held), jax.tree.leaves(way)))
+        np.testing.assert_allclose(exact, (value(step) - value(-step)) / (2 * step), rtol=2e-5)
+
+
+@pytest.mark.slow
 def test_forward_mode_agrees():
     """`jax.jacfwd` along one direction of every leaf."""
     free, fixed = problem("hopf", "forward", monitors=RAW)

@@ -63,22 +63,11 @@ def test_parameters_and_defaults_are_the_virtual_brains(name):
     assert different == pytest.approx(peer.departs)
 
 
-class Held(gx.solvers.Heun):
-    """Heun steps as The Virtual Brain takes them: the input stands still within a step, the state in between has limits."""
-
-    def advance(self, terms, t0, t1, y0, args):
-        net = terms.vector_field.__self__
-        u = net.input(t0, y0, args)
-        k1 = net.model.drift(t0, y0, u)
-        k2 = net.model.drift(t1, net.model.limit(y0 + (t1 - t0) * k1), u)
-        return y0 + (t1 - t0) * 0.5 * (k1 + k2)
-
-
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.coupling is not None])
 def test_network_goes_as_the_virtual_brains(name):
-    """dk84 with delays, 200 ms of Heun steps, of 0.1 ms unless that is too coarse."""
+    """dk84 with delays, 200 ms of Heun steps with the coupling once a step, of 0.1 ms unless that is too coarse."""
     peer = PEERS[name]
     defaults = dict(zip(TVB[f"{name}.names"].tolist(), TVB[f"{name}.defaults"], strict=True))
     switched = {k: float(v) for k, v in NETWORKS[f"{name}.switches"] if k}
@@ -96,7 +85,7 @@ def test_network_goes_as_the_virtual_brains(name):
         200.0,
         float(NETWORKS[f"{name}.dt"]),
         monitors=monitors,
-        solver=Held(),
+        solver=gx.solvers.Heun(coupling_once=True),
         start=start.reshape(len(model.states), -1).astype(float),
     )
     values = np.asarray(run["some"].values)[:, rows, ::4]

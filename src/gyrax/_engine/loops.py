@@ -165,6 +165,8 @@ class Engine:
             memory = rows, net.remembered(rows, noise, self.dt)
         args = Afferent(time, self.dt, parts.instant, parts.degree, memory, before, after)
         terms, y = net.terms(lambda t0, t1: noise), net.settled(y)
+        if getattr(parts.solver, "coupling_once", False):
+            args = dataclasses.replace(args, coupled=net.coupled(0.0, y, args))
         state = parts.solver.init(terms, 0.0, self.dt, y, args)
         new, *_ = parts.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
         new = net.model.limit(new)

@@ -26,6 +26,7 @@ class AbstractAfferent(eqx.Module):
         instant: the weights that act without delay, as `prepared`.
         degree: sums of the weights that lead to each region.
         memory: rows of what remembers, at both ends of a step.
+        coupled: what every coupling feeds to its targets, where that is held for the whole stretch.
     """
 
     clock: Pair | Float[Array, ""] | float
@@ -33,6 +34,7 @@ class AbstractAfferent(eqx.Module):
     instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
     degree: dict[str, Float[Array, " _"]]
     memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None
+    coupled: dict[str, Float[Array, "target node"]] | None = eqx.field(default=None, kw_only=True)
 
     def now(self, t: Any) -> Any:
         """The time in ms, t after the start."""

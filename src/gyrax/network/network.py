@@ -320,19 +320,9 @@ class Network(eqx.Module):
             for full in self.model.meant(name):
                 rows[full] = rows[full] + row if full in rows else row
 
-        for name, coupling in self.couplings.items():
-            x = self.sources(coupling, y)
-            total = jnp.zeros((), y.dtype)
-            if afferent is None or name in afferent.instant:
-                weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
-                total = (coupling.encode(x) @ weights)[:, : x.shape[1]]
-            if afferent is not None and name in afferent.late:
-                total = total + afferent.delayed(name, t)
-            degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
-            fed = coupling.decode(total, x, degree)
-            if self.surface is not None and not self.local(coupling):
-                fed = self.surface.spread(fed)
-            for target, row in zip(self.targets(coupling), fed, strict=True):
+        held = None if afferent is None else afferent.coupled
+        for name, fed in (self.coupled(t, y, afferent) if held is None else held).items():
+            for target, row in zip(self.targets(self.couplings[name]), fed, strict=True):
                 feed(target, row)
         if self.stimulus is not None:
             for target, row in at(self.stimulus, t if afferent is None else afferent.clock + t).items():
@@ -345,6 +335,26 @@ class Network(eqx.Module):
         zero = jnp.zeros(y.shape[1:], y.dtype)
         every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
         return jnp.stack(every) if every else zero[None][:0]
+
+    def coupled(
+        self, t: Any, y: State, afferent: AbstractAfferent | None = None
+    ) -> dict[str, Float[Array, "target node"]]:
+        """What every coupling feeds to the inputs that it targets, by coupling; arguments as in `input`."""
+        found = {}
+        for name, coupling in self.couplings.items():
+            x = self.sources(coupling, y)
+            total = jnp.zeros((), y.dtype)
+            if afferent is None or name in afferent.instant:
+                weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
+                total = (coupling.encode(x) @ weights)[:, : x.shape[1]]
+            if afferent is not None and name in afferent.late:
+                total = total + afferent.delayed(name, t)
+            degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
+            fed = coupling.decode(total, x, degree)
+            if self.surface is not None and not self.local(coupling):
+                fed = self.surface.spread(fed)
+            found[name] = fed
+        return found
 
     def drift(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> State:
         """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
