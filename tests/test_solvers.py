@@ -146,7 +146,7 @@ def test_what_holds_the_coupling_is_of_first_order_and_for_runs_only(solver, sma
     once = solver(coupling_once=True)
     assert once.order(None) == 1
     net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), small_connectome)
-    with pytest.raises(ValueError, match="coupling_once=True is for fixed steps of gx.simulate"):
+    with pytest.raises(ValueError, match=r"coupling_once=True is for fixed steps of gx\.simulate"):
         dfx.diffeqsolve(net.terms(), once, 0.0, 1.0, 0.1, net.start())
     if SINGLE:  # where types are not looked at before
         with pytest.raises(TypeError, match="coupling_once= takes True or False, got 1"):

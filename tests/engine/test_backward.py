@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gyrax as gx
-from gyrax._engine import backward, lengths, running
+from gyrax._engine import lengths, running
 from naive import wiring
 from toys import counting
 
@@ -205,9 +205,8 @@ def test_a_gradient_goes_through_a_run_that_goes_on():
 
 CUTS = {
     "ticks": [(lengths, "_TICK", 12)],
-    "blocks": [(backward, "_BLOCK", 100)],
     "recomputed": [(running, "_KEPT", 0), (lengths, "_TICK", 12), (running, "_CHUNK", 212)],
-    "windows": [(running, "windows", lambda *lags: 2), (backward, "_BLOCK", 60)],
+    "windows": [(running, "windows", lambda *lags: 2)],
 }
 
 
@@ -219,9 +218,7 @@ def uncut():
 
 @pytest.mark.slow
 @pytest.mark.once
-@pytest.mark.parametrize(
-    "cut", [pytest.param("ticks", marks=SLOW), "blocks", pytest.param("recomputed", marks=SLOW), "windows"]
-)
+@pytest.mark.parametrize("cut", [pytest.param("ticks", marks=SLOW), pytest.param("recomputed", marks=SLOW), "windows"])
 def test_a_gradient_does_not_depend_on_the_cut(cut, uncut, monkeypatch):
     for where, name, value in CUTS[cut]:
         monkeypatch.setattr(where, name, value)

@@ -5,10 +5,9 @@ value) come in at the right end. Not to scale:
 
     chunk         |<----------------------|<----------------------|  recomputed first, if its path was not kept
     tick          |<----------|<----------|<----------|<----------|  back through its monitors, then through its steps
-    block         |<----------|                                      long windows linearised together, few enough for the cache
     long window   |<----|<----|                                      hears from the future by the delays no shorter than it
     short window  |<-|<-|<-|<-|                                      hears from the future by the shorter delays
-    step          ||||||||||||                                       transposed linear steps, one after another
+    step          ||||||||||||                                       taken again, linearised and transposed
 
 What the regions of the future make of what a region sends comes back by the same windowed reads as forward, with sources and
 targets exchanged and time reversed. They read `to_come`, a buffer like that of what was sent, laid out from the tick's own
@@ -21,8 +20,8 @@ steps on into the future:
 Column i of the tick is of what is heard after step i. A connection of k steps reads, for a window at column `at`, the columns
 from at + k on: what was sent after step i is heard after step i + k.
 
-The steps of a block are linearised side by side, for their path is known by then; only the transposed linear steps run one
-after another. Parameters get their share of a whole block at once, delayed weights that of a whole tick.
+A step is taken again from its state, which is known, and pulled back through at once: what it says about the parameters is added
+up as it goes. Delayed weights get their share of a whole tick.
 """
 
 import dataclasses
@@ -35,15 +34,10 @@ import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array
 
-from .._jaxprs import depends
 from .batches import ensemble
 from .carry import Carry, Parts, Saved
-from .lengths import divisors
 from .loops import Engine, Reads, put, take
 from .reads import SLACK
-
-#: Numbers of the steps' states that are linearised at a time, so that it all stays in a core's cache.
-_BLOCK = 2**15
 
 
 def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
@@ -229,30 +223,16 @@ class _Backward:
 
     def _tick(self, state: "_State", back: dict[str, Reads], step: Any, found: Any, saved: Saved) -> "_State":
         """Back through one tick: from the cotangents after it to those before it."""
-        engine, tick, block = self.engine, self.engine.segment.tick, self._block
+        engine, tick = self.engine, self.engine.segment.tick
         noise = engine.draw(self.parts, self.key, step, tick)
         seen = self._observe(saved, step, state.monitors, found)
         gradient = state.gradient._replace(shared=_add(state.gradient.shared, seen.shared))
         pending = {n: h + seen.arrived[n][-1] if seen.arrived else h for n, h in state.pending.items()}
         after = jnp.concatenate([saved.path[1:], saved.end[None]])
         direct, sent = self._given(state.direct)
-
-        # Block before block: few enough steps for what is known of them to stay in the cache.
-        def several(b, x):
-            y, pending, to_come, shared = x
-            at = tick - (b + 1) * block
-
-            def some(rows):
-                return take(rows, at, block)
-
-            before, now = ({name: take(h, at + k, block) for name, h in saved.heard.items()} for k in (0, 1))
-            began = (some(saved.path), before, now, jax.tree.map(some, noise), step + at + jnp.arange(block))
-            given = jax.tree.map(some, (seen.path, seen.arrived, sent))
-            y, pending, to_come, bars, sends = self._steps(y, pending, to_come, back, at, began, some(after), given)
-            return y, pending, to_come, _add(shared, self._shares(began, some(after), bars, sends))
-
-        x = (state.y + seen.end, pending, state.to_come, gradient.shared)
-        y, pending, to_come, shared = engine.loop(tick // block, several, x)
+        going = _Going(state.y + seen.end, pending, gradient.shared, state.to_come)
+        began = _Began(step, saved.path, saved.heard, noise)
+        y, pending, shared, to_come = self._steps(back, began, after, _Given(seen.path, seen.arrived, sent), going)
         weights = gradient.weights
         if self._weigh:
             weights = _add(weights, self._taps(saved, after, to_come))
@@ -265,17 +245,6 @@ class _Backward:
 
             y, pending, to_come, direct = jax.tree.map(keep, (y, pending, to_come, direct))
         return _State(y, pending, to_come, direct, seen.monitors, _Gradient(shared, weights))
-
-    @property
-    def _block(self) -> int:
-        """Steps whose linearisation is held at a time."""
-        segment, (states, n) = self.engine.segment, self.engine.shape
-        fitting = [
-            k
-            for k in divisors(segment.tick // segment.window)
-            if k * segment.window * states * n * (self.engine.batch or 1) <= _BLOCK
-        ]
-        return segment.window * max(fitting, default=1)
 
     def _observe(self, saved: Saved, step: Any, bar: Any, found: Any) -> "_Seen":
         """Back through the monitors of a tick, from cotangents of their states after it and of their samples."""
@@ -309,109 +278,86 @@ class _Backward:
         apart = columns.reshape(columns.shape[0], -1, self.engine.features[name], *self.engine.tail)
         return jnp.moveaxis(apart, 0, 2)
 
-    def _steps(
-        self,
-        y: Any,
-        pending: Any,
-        to_come: Any,
-        back: dict[str, Reads],
-        first: Any,
-        began: Any,
-        after: Any,
-        given: Any,
-    ) -> tuple[Any, Any, Any, Any, Any]:
-        """Back through a block of steps, the last first: linear by now.
+    def _steps(self, back: dict[str, Reads], began: "_Began", after: Any, given: "_Given", going: "_Going") -> "_Going":
+        """Back through the steps of a tick, the last first.
 
         Args:
-            y: cotangent of the state after the block.
-            pending: as in `_State`.
-            to_come: as in `_State`.
             back: the reads that bring cotangents back.
-            first: where in the tick the block begins.
-            began: what each step began with: state, delayed sums at both ends, noise, its number.
+            began: what each step began with.
             after: the state after each step.
-            given: cotangents from outside, by step: of states, of delayed sums, of what was sent.
+            given: cotangents from outside.
+            going: where the way back stands after the last step.
 
         Returns:
-            The first three before the block; and by step the cotangents of the state after it and of what it sent.
+            Where it stands before the first.
         """
-        engine, (path_bar, arrived, sent) = self.engine, given
-        block, long, short = self._block, engine.segment.window, engine.short_window
-        steps, pull_step = _linearised(engine, self._linear_step, *began)
-        sends, pull_send = _linearised(engine, self._linear_send, after)
+        engine, tick = self.engine, self.engine.segment.tick
+        long, short = engine.segment.window, engine.short_window
 
-        def one_step(n, state, sent):
-            y, pending, bars, heard = state
+        def one_step(n, y, pending, shared, sent):
             # What the step's end sends, its state passes on to, and in turn what the step heard at its two ends.
-            y = y + pull_send([take(x, n) for x in sends])({name: take(x, n) for name, x in sent.items()})[0]
-            before_y, before, now = pull_step([take(x, n) for x in steps])(y)
-            heard = {name: put(h, (pending[name] + now[name])[None], n) for name, h in heard.items()}
-            before = {name: h + take(arrived[name], n) if arrived else h for name, h in before.items()}
-            return before_y + take(path_bar, n), before, put(bars, y[None], n), heard
+            more, bar = self._pull_send(take(after, n))({name: take(x, n) for name, x in sent.items()})
+            y, shared = y + bar, _add(shared, more)
+            more, y, before, now = self._pull_step(began, n)(y)
+            heard = {name: pending[name] + now[name] for name in pending}
+            if given.arrived:
+                before = {name: h + take(given.arrived[name], n) for name, h in before.items()}
+            return y + take(given.path, n), before, _add(shared, more), heard
 
         def all_of_short(at, state):
-            y, pending, bars, heard, sent, to_come = state
+            y, pending, shared, to_come, heard, sent = state
             for name, sums in back.items():
                 if sums.short is not None:
-                    rows = take(sent[name], at, short) + sums.short.read(to_come[name], first + at)
+                    rows = take(sent[name], at, short) + sums.short.read(to_come[name], at)
                     sent = sent | {name: put(sent[name], rows, at)}
 
             # Step before step, the last first.
             def body(i, state):
-                return one_step(at + short - 1 - i, state, sent)
+                n = at + short - 1 - i
+                *state, heard = state
+                *state, now = one_step(n, *state, sent)
+                return *state, {name: put(heard[name], rows[None], n) for name, rows in now.items()}
 
-            y, pending, bars, heard = jax.lax.fori_loop(0, short, body, (y, pending, bars, heard))
-            to_come = {name: engine.write(x, take(heard[name], at, short), first + at) for name, x in to_come.items()}
-            return y, pending, bars, heard, sent, to_come
+            y, pending, shared, heard = jax.lax.fori_loop(0, short, body, (y, pending, shared, heard))
+            to_come = {name: engine.write(x, take(heard[name], at, short), at) for name, x in to_come.items()}
+            return y, pending, shared, to_come, heard, sent
 
         def all_of_long(w, state):
-            *others, sent, to_come = state
-            at = block - (w + 1) * long
+            *others, to_come, heard, sent = state
+            at = tick - (w + 1) * long
             for name, sums in back.items():
                 if sums.long is not None:
-                    rows = take(sent[name], at, long) + sums.long.read(to_come[name], first + at)
+                    rows = take(sent[name], at, long) + sums.long.read(to_come[name], at)
                     sent = sent | {name: put(sent[name], rows, at)}
 
             # Short window before short window, the last first.
             def body(q, state):
                 return all_of_short(at + long - (q + 1) * short, state)
 
-            return engine.loop(long // short, body, (*others, sent, to_come))
+            return engine.loop(long // short, body, (*others, to_come, heard, sent))
 
         # Long window before long window, the last first.
-        blank = {name: engine.zeros(name, block) for name in engine.features}
-        state = (y, pending, jnp.zeros_like(path_bar), blank, sent or blank, to_come)
-        y, pending, bars, _, sent, to_come = engine.loop(block // long, all_of_long, state)
-        return y, pending, to_come, bars, sent
+        blank = {name: engine.zeros(name, tick) for name in engine.features}
+        *going, _, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
+        return _Going(*going)
 
-    def _linear_step(self, y: Any, before: Any, heard: Any, noise: Any, n: Any) -> Callable:
-        """One step, transposed: from the cotangent of the state after it to those of what it began with."""
-        step = self.engine.each(self.engine.step, "parts", -1, None, -1, -1, "noise")
-
-        def forward(y, before, heard):
-            return step(self.parts, y, n, before, heard, noise)
-
-        return jax.vjp(forward, y, before, heard)[1]
-
-    def _linear_send(self, y: Any) -> Callable:
-        """What regions send, transposed."""
-        send = self.engine.each(self.engine.send, "parts", -1)
-        return jax.vjp(lambda y: send(self.parts, y), y)[1]
-
-    def _shares(self, began: Any, after: Any, bars: Any, sent: Any) -> Any:
-        """What the steps of a block say about the parameters."""
-        if not jax.tree.leaves(self._shared):
-            return self._shared
+    def _pull_step(self, began: "_Began", n: Any) -> Callable:
+        """The n-th step, transposed: from the cotangent of the state after it to those of the parameters and of what it began with."""
         engine = self._per_run
         step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
+        noise = None if began.noise is None else take(began.noise, n)
+        before, now = ({name: take(h, n + k) for name, h in began.heard.items()} for k in (0, 1))
+
+        def forward(shared, y, before, now):
+            return step(self._with(shared), y, began.first + n, before, now, noise)
+
+        return jax.vjp(forward, self._shared, take(began.path, n), before, now)[1]
+
+    def _pull_send(self, y: Any) -> Callable:
+        """What regions send, transposed: to the cotangents of the parameters and of their state."""
+        engine = self._per_run
         send = engine.each(engine.send, "parts", -1)
-
-        def run(shared):
-            parts = self._with(shared)
-            new = engine.over_time(lambda y, before, heard, noise, n: step(parts, y, n, before, heard, noise))(*began)
-            return new, engine.over_time(lambda y: send(parts, y))(after)
-
-        return jax.vjp(run, self._shared)[1]((bars, sent))[0]
+        return jax.vjp(lambda shared, y: send(self._with(shared), y), self._shared, y)[1]
 
     def _taps(self, saved: Saved, after: Any, to_come: Any) -> Any:
         """What a tick says about every weight: what it carried, times what its target wanted."""
@@ -553,6 +499,32 @@ class _State(NamedTuple):
     gradient: _Gradient
 
 
+class _Going(NamedTuple):
+    """What of `_State` changes from step to step, the parameters without the delayed weights."""
+
+    y: Any
+    pending: dict[str, Any]
+    shared: Any
+    to_come: dict[str, Any]
+
+
+class _Began(NamedTuple):
+    """What the steps of a tick began with: the number of the first, states, noise; and what is heard at their ends, one more."""
+
+    first: Any
+    path: Any
+    heard: dict[str, Any]
+    noise: Any
+
+
+class _Given(NamedTuple):
+    """Cotangents from outside of a tick, by step: of the states before it, of delayed sums then, of what was sent after."""
+
+    path: Any
+    arrived: dict[str, Any]
+    sent: dict[str, Any] | None
+
+
 class _Seen(NamedTuple):
     """Cotangents of what the monitors of a tick have seen, and of their states before it."""
 
@@ -590,35 +562,3 @@ def _filled(bars: Any, like: Any) -> Any:
 
 def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
-
-
-def _linearised(engine: Engine, function: Callable, *xs: Any) -> tuple[list[Any], Callable]:
-    """`engine.over_time(function)(*xs)`, but what of its result does not depend on `xs` is made once.
-
-    The weights of a product, say.
-
-    Returns:
-        What varies, one an x, for a scan to go over; and a function that makes of one of them what `function` returned.
-    """
-    trees = []
-
-    def leaves(*x):
-        flat, tree = jax.tree.flatten(function(*x))
-        trees.append(tree)
-        return flat
-
-    first = jax.tree.map(lambda x: x[0], xs)
-    jaxpr = jax.make_jaxpr(leaves)(*first).jaxpr
-    varies = depends(jaxpr, jaxpr.invars)
-
-    def pick(flat, which):
-        return [leaf for leaf, v in zip(flat, varies, strict=True) if v is which]
-
-    moving = engine.over_time(lambda *x: pick(leaves(*x), True))(*xs)
-    fixed = pick(leaves(*first), False)
-
-    def restore(moving):
-        moving, rest = iter(moving), iter(fixed)
-        return jax.tree.unflatten(trees[-1], [next(moving if v else rest) for v in varies])
-
-    return moving, restore
