@@ -44,7 +44,7 @@ def test_few_connections_without_delay(interpolation, key, rounding):
     lengths[[0, 7, 9], [4, 2, 2]] = 0.0
     net = network(gx.Connectome(weights, lengths), gx.Delay(3.0, interpolation=interpolation))
     parts = assemble(resolve(net, {}, gx.solvers.Heun(), None, 0.5), jnp.array(0))
-    assert all(isinstance(weights, SparseSum) for weights in parts.instant.values())
+    assert all(isinstance(weights.there, SparseSum) for weights in parts.instant.values())
     expected = loop(net, 40, 0.5, key)
     np.testing.assert_allclose(gx.simulate(net, 20.0, 0.5, key=key)["raw"].values, expected, atol=rounding * 10)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jax.experimental.sparse import BCOO
 
 import gyrax as gx
-from gyrax.anatomy.sparse import SparseSum
+from gyrax.anatomy.sparse import few_of
 from gyrax.network.afferent import prepared
 from naive import wiener
 
@@ -114,7 +114,7 @@ def test_what_is_not_finite_stays_in_its_row():
 def test_entries_of_a_dense_matrix():
     dense = np.asarray(neighbours(2), jnp.result_type(float))
     x = np.random.default_rng(1).normal(size=(2, VERTICES)).astype(dense.dtype)
-    np.testing.assert_allclose(jnp.asarray(x) @ SparseSum.of(dense != 0, jnp.asarray(dense)), x @ dense.T, rtol=1e-5)
+    np.testing.assert_allclose(jnp.asarray(x) @ few_of(dense != 0, jnp.asarray(dense)), x @ dense.T, rtol=1e-5)
 
 
 @pytest.mark.slow("float32")

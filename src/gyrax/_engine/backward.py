@@ -313,10 +313,9 @@ class _Backward:
 
             # Step before step, the last first.
             def body(i, state):
-                n = at + short - 1 - i
-                *state, heard = state
-                *state, now = one_step(n, *state, sent)
-                return *state, {name: put(heard[name], rows[None], n) for name, rows in now.items()}
+                n, (y, pending, shared, heard) = at + short - 1 - i, state
+                y, pending, shared, now = one_step(n, y, pending, shared, sent)
+                return y, pending, shared, {name: put(heard[name], rows[None], n) for name, rows in now.items()}
 
             y, pending, shared, heard = jax.lax.fori_loop(0, short, body, (y, pending, shared, heard))
             to_come = {name: engine.write(x, take(heard[name], at, short), at) for name, x in to_come.items()}
@@ -338,8 +337,8 @@ class _Backward:
 
         # Long window before long window, the last first.
         blank = {name: engine.zeros(name, tick) for name in engine.features}
-        *going, _, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
-        return _Going(*going)
+        y, pending, shared, to_come, *_ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
+        return _Going(y, pending, shared, to_come)
 
     def _pull_step(self, began: "_Began", n: Any) -> Callable:
         """The n-th step, transposed: from the cotangent of the state after it to those of the parameters and of what it began with."""

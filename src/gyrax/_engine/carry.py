@@ -6,7 +6,7 @@ import diffrax as dfx
 import equinox as eqx
 from jaxtyping import Array, Float, Int
 
-from ..anatomy.sparse import SparseSum
+from ..anatomy.products import Product
 from ..monitors import AbstractMonitor
 from ..network import Network
 
@@ -27,7 +27,7 @@ class Parts(eqx.Module):
         monitors: by name.
         solver: of the steps.
         controller: of the steps between the grid's, None for steps of dt.
-        instant: weights that act at once, as `prepared`: `(source, padded target)`, or sparse sums.
+        instant: weights that act at once, as `prepared`.
         degree: sums of the weights that lead to each region, `(target,)`.
         delayed: weights of the sample `steps` back and, with interpolation, of the one before it, `(target, source)`.
         steps: whole steps of every delay, `(target, source)`, by coupling.
@@ -38,7 +38,7 @@ class Parts(eqx.Module):
     monitors: dict[str, AbstractMonitor]
     solver: dfx.AbstractSolver
     controller: dfx.AbstractStepSizeController | Mark | None
-    instant: dict[str, Float[Array, "..."] | SparseSum | Mark]
+    instant: dict[str, Product | Mark]
     degree: dict[str, Float[Array, "..."] | Mark]
     delayed: dict[str, tuple[Float[Array, "..."] | Mark, ...]] | Mark
     steps: dict[str, Int[Array, "..."] | Mark]

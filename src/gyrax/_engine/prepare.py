@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 from .._steps import whole_steps
 from .._types import Channels, Matrix
 from ..anatomy import Connectome, Sparse
-from ..anatomy.sparse import SparseSum
+from ..anatomy.sparse import few_of
 from ..couplings import AbstractCoupling
 from ..delays import AbstractDelay
 from ..monitors import AbstractMonitor
@@ -190,7 +190,7 @@ def assemble(setup: Setup, origin: Int[Array, ""]) -> Parts:
         if at_once.any():  # some delays may come to no whole step
             now = jnp.where(back == 0, latest, 0)
             few = at_once.mean() < _FEW
-            instant[name] = SparseSum.of(at_once, now) if few else prepared(now)
+            instant[name] = few_of(at_once, now) if few else prepared(now)
             latest = jnp.where(back == 0, 0, latest)
         delayed[name], steps[name] = (latest, *earlier), back
     lean = _lean(setup.network)
@@ -207,7 +207,7 @@ def _lean(network: Network) -> Network:
         for coupling in n.couplings.values():
             weights = coupling.weights
             sparse = isinstance(weights, Sparse)
-            yield from (weights.values, weights.lists) if sparse else (weights,)
+            yield from (weights.values, weights.lists, weights.back) if sparse else (weights,)
             yield coupling.delay
 
     return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)

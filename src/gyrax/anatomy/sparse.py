@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._types import Features, has_shape, is_known, owned
+from .products import AbstractWeights, Product
 
 #: What one more list costs, in places of a list: its sum is added where its row's first list stands.
 _ONE_MORE = 8
@@ -54,9 +55,10 @@ class Lists(eqx.Module):
     def sums(self, weights: Float[Array, "list place"], x: Float[Array, "feature column"]) -> Features:
         """Weighted sums of what the rows read."""
         # XLA's CPU backend is ten times slower at gathers of slices, and three times where it knows the indices or weights
-        # when it compiles: a barrier hides them.
-        heard, weights = jax.lax.optimization_barrier((self.heard, weights))
-        sums = jnp.stack([jnp.sum(weights * row[heard], -1) for row in x])
+        # when it compiles: a barrier hides them. Without one before each row, what makes the row would be made anew for every
+        # number read. One barrier each: what is linear and what is not may not pass one together.
+        heard, weights = map(jax.lax.optimization_barrier, (self.heard, weights))
+        sums = jnp.stack([jnp.sum(weights * jax.lax.optimization_barrier(row)[heard], -1) for row in x])
         first = len(self.entries) - len(self.owners)
         return sums[:, :first].at[:, self.owners].add(sums[:, first:]) if len(self.owners) else sums
 
@@ -79,6 +81,7 @@ class Sparse(eqx.Module):
 
     values: Float[Array, " connection"]
     lists: Lists
+    back: Lists
     shape: tuple[int, int] = eqx.field(static=True)
 
     def __init__(self, weights: Any):
@@ -87,7 +90,12 @@ class Sparse(eqx.Module):
             raise ValueError(f"{bad} of {matrix.nnz} weights are not finite")
         self.shape = matrix.shape
         self.values = owned(matrix.data, jnp.result_type(float))
-        self.lists = Lists(matrix.row, matrix.col, matrix.shape[0])
+        self.lists, self.back = both_ways(matrix.row, matrix.col, matrix.shape)
+
+    @property
+    def product(self) -> Product:
+        """The weights in place for the many steps of a run."""
+        return Product(*(SparseSum(lists.spread(self.values), lists) for lists in (self.lists, self.back)))
 
     def sum(self, axis: int) -> Float[Array, " target"]:
         """What leads to each target, together; `axis` is 1, as of a matrix."""
@@ -103,21 +111,26 @@ class Sparse(eqx.Module):
         return f"Sparse({size}, weights {float(self.values.min()):.4g} to {float(self.values.max()):.4g})"
 
 
-class SparseSum(eqx.Module):
-    """The weights in place, for the many steps of a run."""
+class SparseSum(AbstractWeights):
+    """Weights at their places in lists."""
 
     weights: Float[Array, "list place"]
     lists: Lists
 
-    @classmethod
-    def of(cls, connected: np.ndarray, weights: Float[Array, "target source"]) -> "SparseSum":
-        """Those entries of a dense matrix between which there is a connection."""
-        rows, columns = np.nonzero(connected)
-        lists = Lists(rows, columns, len(connected))
-        return cls(lists.spread(weights[rows, columns]), lists)
+    def sums(self, x: Float[Array, "feature source"]) -> Features:
+        return self.lists.sums(self.weights, x)
 
-    def __rmatmul__(self, sent: Float[Array, "feature source"]) -> Float[Array, "feature target"]:
-        return self.lists.sums(self.weights, sent)
+
+def both_ways(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> tuple[Lists, Lists]:
+    """Lists of what each row reads, and of what reads each column."""
+    return Lists(rows, columns, shape[0]), Lists(columns, rows, shape[1])
+
+
+def few_of(connected: np.ndarray, weights: Float[Array, "target source"]) -> Product:
+    """Those entries of a dense matrix between which there is a connection."""
+    rows, columns = np.nonzero(connected)
+    values = weights[rows, columns]
+    return Product(*(SparseSum(lists.spread(values), lists) for lists in both_ways(rows, columns, connected.shape)))
 
 
 def _coordinates(weights: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._formats.trees import children_of, fields_of, is_static, join
 from ..anatomy import Connectome, LeadField, Sparse, Surface
-from ..anatomy.sparse import Lists
+from ..anatomy.sparse import Lists, both_ways
 from ..network.checks import check, check_names, check_surface, check_weights
 from ..network.network import Network
 from ..parameters.declaring import Parametric
@@ -147,7 +147,7 @@ def _sparse(x: Sparse) -> None:
     source[entries[there]] = heard[there]
     if not (np.isin(target, np.arange(n)).all() and np.isin(source, np.arange(columns)).all()):
         raise ValueError(f"a connection lies outside of {n} x {columns}")
-    if not np.isfinite(x.values).all() or not _equal(Lists(target, source, n), x.lists):
+    if not np.isfinite(x.values).all() or not all(map(_equal, both_ways(target, source, x.shape), (x.lists, x.back))):
         raise ValueError("its lists are not those of its connections, or a weight is not finite")
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from .._pairs import Pair, single
 from .._types import Features, Matrix
-from ..anatomy.sparse import Sparse, SparseSum
+from ..anatomy.products import Product
+from ..anatomy.sparse import Sparse
 from ..delays import cubic
 
 
@@ -31,7 +32,7 @@ class AbstractAfferent(eqx.Module):
 
     clock: Pair | Float[Array, ""] | float
     dt: float = eqx.field(static=True)
-    instant: dict[str, Float[Array, "source padded_target"] | SparseSum]
+    instant: dict[str, Product]
     degree: dict[str, Float[Array, " _"]]
     memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None
     coupled: dict[str, Float[Array, "target node"]] | None = eqx.field(default=None, kw_only=True)
@@ -95,13 +96,11 @@ class AfferentPath(AbstractAfferent):
         return jnp.einsum("s,s...->...", shares, jax.lax.dynamic_slice_in_dim(rows, first, 4))
 
 
-def prepared(weights: Matrix | Sparse) -> Float[Array, "source padded_target"] | SparseSum:
-    """Weights for `sent @ weights`: targets last and padded to whole vector registers, a third faster at 84 regions.
+def prepared(weights: Matrix | Sparse) -> Product:
+    """Weights for `sent @ weights`, laid out once for the many steps of a run.
 
     Example:
-        >>> prepared(jnp.ones((84, 84))).shape
-        (84, 88)
+        >>> (jnp.ones((1, 84)) @ prepared(jnp.ones((84, 84)))).shape
+        (1, 84)
     """
-    if isinstance(weights, Sparse):
-        return SparseSum(weights.lists.spread(weights.values), weights.lists)
-    return jnp.pad(weights.T, ((0, 0), (0, -len(weights) % 8)))
+    return weights.product if isinstance(weights, Sparse) else Product.of(weights)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._pairs import at
-from .._types import Channels, Inputs, Matrix, Sources, State
+from .._types import Channels, Features, Inputs, Matrix, Sources, State
 from ..anatomy.connectome import Connectome
 from ..anatomy.sparse import Sparse
 from ..anatomy.surface import Surface
@@ -336,17 +336,13 @@ class Network(eqx.Module):
         every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
         return jnp.stack(every) if every else zero[None][:0]
 
-    def coupled(
-        self, t: Any, y: State, afferent: AbstractAfferent | None = None
-    ) -> dict[str, Float[Array, "target node"]]:
+    def coupled(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> dict[str, Features]:
         """What every coupling feeds to the inputs that it targets, by coupling; arguments as in `input`."""
         found = {}
         for name, coupling in self.couplings.items():
             x = self.sources(coupling, y)
-            total = jnp.zeros((), y.dtype)
-            if afferent is None or name in afferent.instant:
-                weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant[name]
-                total = (coupling.encode(x) @ weights)[:, : x.shape[1]]
+            weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant.get(name)
+            total = jnp.zeros((), y.dtype) if weights is None else coupling.encode(x) @ weights
             if afferent is not None and name in afferent.late:
                 total = total + afferent.delayed(name, t)
             degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
