@@ -103,8 +103,7 @@ def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, autodiff: str
         per_chunk = fitting
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
     rows = sum(engine.features.values()) + engine.shape[0]
-    # Without delays there is nothing for the adjoint to win (docs/design.md).
-    by_hand = autodiff == "reverse" and engine.features and engine.diffrax_adjoint is None
+    by_hand = autodiff == "reverse" and engine.diffrax_adjoint is None
     rows *= 1 if by_hand else _RESIDUALS
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     through = run_segment if by_hand else plain_segment

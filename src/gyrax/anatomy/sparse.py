@@ -120,6 +120,10 @@ class SparseSum(AbstractWeights):
     def sums(self, x: Float[Array, "feature source"]) -> Features:
         return self.lists.sums(self.weights, x)
 
+    def shares(self, x: Float[Array, "feature source"], bar: Features) -> Float[Array, "list place"]:
+        (found,) = jax.linear_transpose(lambda weights: self.lists.sums(weights, x), self.weights)(bar)
+        return found
+
 
 def both_ways(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> tuple[Lists, Lists]:
     """Lists of what each row reads, and of what reads each column."""
