@@ -1,5 +1,7 @@
 """gyrax: microseconds a step. run.py starts it (see harness.py)."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -47,16 +49,20 @@ def monitor(case, kind):
 
 def jobs(case, data):
     net, dt, steps = network(case, data), case["dt"], case["steps"]
-    solver = gx.solvers.EulerMaruyama() if case["euler"] else gx.solvers.Heun()
+    solvers = {"": gx.solvers.EulerMaruyama() if case["euler"] else gx.solvers.Heun()}
+    if not case["delays"]:
+        solvers = {"coupling per stage": gx.solvers.Heun(), "coupling once a step": gx.solvers.Heun(coupling_once=True)}
     key = jax.random.key(0)
     keys = jax.random.split(key, case["batch"]) if case["batch"] else key
     spread = np.linspace(2 / 3, 1, case["batch"]) if case["batch"] else 1.0
 
-    for kind in case["kinds"]:
-        monitors = {"found": monitor(case, kind)}
+    for kind, variant in itertools.product(case["kinds"], solvers):
+        if kind == "trajectory" and variant == "coupling once a step":
+            continue
+        monitors, solver = {"found": monitor(case, kind)}, solvers[variant]
         where = strength_and_weights if kind == "gradient of all weights" else strength_alone
 
-        def one(free, key, where=where, monitors=monitors):
+        def one(free, key, where=where, monitors=monitors, solver=solver):
             changed = eqx.tree_at(where, net, free)
             return gx.simulate(changed, steps * dt, dt, solver=solver, monitors=monitors, key=key)["found"].values
 
@@ -79,7 +85,7 @@ def jobs(case, data):
         if kind == "trajectory":
             yield Job(kind, lambda strength, call=call: call(strength)[:, 0], steps)
         else:
-            yield Job(kind, call, steps, megabytes=megabytes if kind == "BOLD gradient" else None)
+            yield Job(kind, call, steps, variant, megabytes=megabytes if kind == "BOLD gradient" else None)
 
 
 if __name__ == "__main__":

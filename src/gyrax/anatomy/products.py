@@ -24,11 +24,13 @@ class AbstractWeights(eqx.Module):
     """Weights, laid out for sums in one direction. Its one leaf of floats is what the sums are linear in."""
 
     @abc.abstractmethod
-    def sums(self, x: Float[Array, "feature source"]) -> Features:
+    def sums(self, x: Float[Array, "feature source *batch"]) -> Float[Array, "feature target *batch"]:
         """Over the sources, for each target."""
 
     @abc.abstractmethod
-    def shares(self, x: Float[Array, "feature source"], bar: Features) -> Float[Array, "..."]:
+    def shares(
+        self, x: Float[Array, "feature source *batch"], bar: Float[Array, "feature target *batch"]
+    ) -> Float[Array, "..."]:
         """What each weight has of the sums' cotangent, laid out as the weights are: what it weighs times what that is asked for."""
 
 
@@ -43,14 +45,21 @@ class Padded(AbstractWeights):
         """Of `(target, source)`."""
         return cls(jnp.pad(weights.T, ((0, 0), (0, -len(weights) % 8))), len(weights))
 
-    def sums(self, x: Float[Array, "feature source"]) -> Features:
-        return (x @ self.weights)[:, : self.targets]
+    def sums(self, x: Float[Array, "feature source *batch"]) -> Float[Array, "feature target *batch"]:
+        if x.ndim == 2:
+            return (x @ self.weights)[:, : self.targets]
+        # The weights first, so that the batch stays last.
+        return jnp.einsum("st,fsb->ftb", self.weights[:, : self.targets], x)
 
-    def shares(self, x: Float[Array, "feature source"], bar: Features) -> Float[Array, "source padded_target"]:
+    def shares(
+        self, x: Float[Array, "feature source *batch"], bar: Float[Array, "feature target *batch"]
+    ) -> Float[Array, "source padded_target"]:
         # Of a single feature XLA makes no product of matrices but one number after another, for each of which it makes anew what
         # leads to its factors: 44 us for 2 at 84 regions. A second feature, of zeros, keeps it from that.
-        x, bar = (jnp.pad(rows, ((0, 1), (0, 0))) for rows in (x, bar))
-        return jnp.pad(x.T @ bar, ((0, 0), (0, -self.targets % 8)))
+        if x.ndim == 2:
+            x, bar = (jnp.pad(rows, ((0, 1), (0, 0))) for rows in (x, bar))
+        share = jnp.einsum("fs...,ft...->st", x, bar)
+        return jnp.pad(share, ((0, 0), (0, -self.targets % 8)))
 
 
 class Product(eqx.Module):
@@ -136,7 +145,10 @@ def _transpose(bar: Any, *arguments: Any, there: Any, back: Any) -> list[Any]:
 
 
 def _batched(arguments: Any, axes: Any, *, there: Any, back: Any) -> tuple[Array, int]:
-    """As ordinary operations, batch last: the sums of a batch are products of matrices, which JAX transposes as well."""
+    """One batch of what is sent is the last axis; of the weights too, or of batches, as ordinary operations."""
+    (*weights, x), (*own, axis) = arguments, axes
+    if all(where is None for where in own) and x.ndim == 3:
+        return _product.bind(*weights, jnp.moveaxis(x, axis, -1), there=there, back=back), 2
     out = jax.vmap(functools.partial(_sums, there=there, back=back), in_axes=tuple(axes), out_axes=-1)(*arguments)
     return out, out.ndim - 1
 

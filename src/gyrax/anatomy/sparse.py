@@ -1,5 +1,6 @@
 """Sums over few of many: weights of which most are zero, as between the vertices of a surface."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -117,11 +118,17 @@ class SparseSum(AbstractWeights):
     weights: Float[Array, "list place"]
     lists: Lists
 
-    def sums(self, x: Float[Array, "feature source"]) -> Features:
-        return self.lists.sums(self.weights, x)
+    def sums(self, x: Float[Array, "feature source *batch"]) -> Float[Array, "feature target *batch"]:
+        of_one = functools.partial(self.lists.sums, self.weights)
+        return of_one(x) if x.ndim == 2 else jax.vmap(of_one, in_axes=-1, out_axes=-1)(x)
 
-    def shares(self, x: Float[Array, "feature source"], bar: Features) -> Float[Array, "list place"]:
-        (found,) = jax.linear_transpose(lambda weights: self.lists.sums(weights, x), self.weights)(bar)
+    def shares(
+        self, x: Float[Array, "feature source *batch"], bar: Float[Array, "feature target *batch"]
+    ) -> Float[Array, "list place"]:
+        def sums(weights):
+            return SparseSum(weights, self.lists).sums(x)
+
+        (found,) = jax.linear_transpose(sums, self.weights)(bar)
         return found
 
 
