@@ -72,7 +72,7 @@ def simulate(
         start: `run.final` of an earlier run, to go on exactly, monitors included (with a stepsize_controller, which begins
             its steps anew, within its tolerances); a state `(state, node)`, which then has also been the state at all
             times before; a `gx.History`, or a recording of all states, which says what has; left out, the model's own start.
-        autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients of delays.
+        autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients.
         gradient_horizon: ms over which gradients look back: at its multiples the network's state, what it has sent and what
             it hears just then count as given, which tames them where the activity is chaotic. Monitors are not cut. Left
             out, gradients look back to the start.
