@@ -16,7 +16,9 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
+import ours
+from cases import CASES
+from run import connectome
 
 import gyrax as gx
 
@@ -25,16 +27,10 @@ SECONDS = 0.5  # of a call, about
 
 
 def network(regions, delays):
-    if regions == 84:
-        connectome = gx.datasets.load("dk84").connectome.normalised("max")
-    else:
-        random = np.random.default_rng(0)
-        weights = random.lognormal(size=(regions, regions))
-        np.fill_diagonal(weights, 0)
-        lengths = random.gamma(6, 20, size=weights.shape).clip(12)
-        connectome = gx.Connectome(weights / weights.sum(1, keepdims=True), lengths)
-    coupling = gx.couplings.Linear(source="S", strength=0.15)
-    return gx.Network(gx.models.WongWang(), coupling, connectome, gx.Delay(3.0) if delays else None, gx.noise.White())
+    """The network of the benchmark's case of so many regions."""
+    name = {84: "dk84", 400: "random400"}[regions]
+    case = next(c for c in CASES if c.name == name).settings(quick=False) | {"delays": delays}
+    return ours.network(case, connectome(case["connectome"]))
 
 
 def call(net, kind, batch, steps):
@@ -43,7 +39,7 @@ def call(net, kind, batch, steps):
     monitors = {"found": gx.monitors.Subsample(period=10.0)}
 
     def one(strength, key):
-        changed = eqx.tree_at(lambda n: n.coupling.strength, net, strength)
+        changed = eqx.tree_at(ours.strength_alone, net, (strength,))
         return gx.simulate(changed, float(steps), 1.0, monitors=monitors, key=key)["found"].values
 
     every = jax.vmap(one) if batch > 1 else lambda s, k: one(s[0], k[0])

@@ -49,7 +49,8 @@ def loop(
 ) -> np.ndarray:
     """States after each step, `(step, state, node)`: delays looked up one pair at a time in the full past.
 
-    `coupling_once`: what was fed at the start of a step is fed at all its stages. `own`: by coupling, weights and delays in ms (None: at once) of its own, in place of the connectome's and the network's.
+    `own`: by coupling, weights and delays in ms (None: at once) of its own, in place of the connectome's and the network's.
+    `coupling_once`: what was fed at the start of a step is fed at all its stages.
     """
     model = net.model
     shared = None if net.delay is None else np.asarray(net.delay.times(net.connectome), float)

@@ -96,7 +96,7 @@ class Sparse(eqx.Module):
     @property
     def product(self) -> Product:
         """The weights in place for the many steps of a run."""
-        return Product(*(SparseSum(lists.spread(self.values), lists) for lists in (self.lists, self.back)))
+        return _product(self.values, self.lists, self.back)
 
     def sum(self, axis: int) -> Float[Array, " target"]:
         """What leads to each target, together; `axis` is 1, as of a matrix."""
@@ -140,8 +140,11 @@ def both_ways(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> 
 def few_of(connected: np.ndarray, weights: Float[Array, "target source"]) -> Product:
     """Those entries of a dense matrix between which there is a connection."""
     rows, columns = np.nonzero(connected)
-    values = weights[rows, columns]
-    return Product(*(SparseSum(lists.spread(values), lists) for lists in both_ways(rows, columns, connected.shape)))
+    return _product(weights[rows, columns], *both_ways(rows, columns, connected.shape))
+
+
+def _product(values: Float[Array, " connection"], there: Lists, back: Lists) -> Product:
+    return Product(SparseSum(there.spread(values), there), SparseSum(back.spread(values), back))
 
 
 def _coordinates(weights: Any) -> Any:
