@@ -50,7 +50,7 @@ from gyrax.cli import main
 connectome.save(out / "brain")
 np.savetxt(out / "fc.tsv", np.corrcoef(np.random.default_rng(0).normal(size=(4, 9))), delimiter="\\t")
 begun = (out / "study" / "config.yaml").exists()
-given = ["--connectome", str(out / "brain"), "--target", str(out / "fc.tsv"), "--smoke", "--steps", "3"]
+given = ["--connectome", str(out / "brain"), "--fit", str(out / "fc.tsv"), "--smoke", "--steps", "3"]
 main(["fit", "--out", str(out / "study"), *(["--resume"] if begun else given)])
 """
 WHAT = {"fit": (FIT, "end.npz"), "tune": (TUNE, "end.npz"), "study": (STUDY, "study/model.npz")}

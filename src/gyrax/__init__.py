@@ -5,6 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from . import _compiler  # noqa: F401 - before anything uses JAX
 
 # isort: split
+from typing import TYPE_CHECKING, Any
+
 from jaxtyping import Array
 
 from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli
@@ -43,6 +45,8 @@ from .parameters import (
     Positive,
     Real,
     Tie,
+    by_groups,
+    by_maps,
     join,
     parameter,
     per_region,
@@ -51,6 +55,9 @@ from .parameters import (
 )
 from .recordings import Final, History, Recording, Run
 from .simulation import simulate
+
+if TYPE_CHECKING:
+    from . import study
 
 __all__ = [
     "EIB",
@@ -91,6 +98,8 @@ __all__ = [
     "UnitWarning",
     "Validation",
     "best",
+    "by_groups",
+    "by_maps",
     "ceiling",
     "couplings",
     "datasets",
@@ -111,6 +120,7 @@ __all__ = [
     "solvers",
     "split",
     "stimuli",
+    "study",
     "sweep",
     "tune",
 ]
@@ -119,3 +129,12 @@ try:
     __version__ = version("gyrax")
 except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0"
+
+
+def __getattr__(name: str) -> Any:
+    """`gx.study`, which is read when it is first asked for: most sessions do without."""
+    if name != "study":
+        raise AttributeError(f"module 'gyrax' has no attribute {name!r}")
+    from importlib import import_module
+
+    return import_module(".study", __name__)

@@ -24,11 +24,42 @@ def main() -> None:
 @click.option(
     "--connectome", help="A folder with weights.tsv (and lengths.tsv, labels.txt), an npz or a table; dk84 if left out."
 )
-@click.option("--target", help="Functional connectivity to fit: a square tsv, csv or npy; dk84's if left out.")
+@click.option(
+    "--fit",
+    "fit_",
+    multiple=True,
+    help="A scan to fit: series (tsv, csv, npy, mat, NIfTI, GIfTI, CIFTI) or functional connectivity; may be given several times.",
+)
+@click.option(
+    "--test",
+    multiple=True,
+    help="A scan held out, to see how the fitted model predicts it; may be given several times.",
+)
+@click.option("--tr", type=float, help="Seconds between two samples, where the files do not say it.")
+@click.option("--atlas", help="Label image or label file of the regions, for images.")
+@click.option(
+    "--weights",
+    type=click.Choice(["auto", "raw", "sqrt", "log"]),
+    help="How weights of any unit come to one scale; auto: roots of what spans decades.",
+)
 @click.option("--model", help="WongWang (if left out) or Hopf.")
+@click.option(
+    "--stages", help="Some of explore, refine, regional, maps, connectivity, with commas; all that apply if left out."
+)
 @click.option("--free", multiple=True, help="A free parameter such as model.w; may be given several times.")
 @click.option(
-    "--steps", type=click.IntRange(1), help="Gradient steps of the regional stage; the stage before takes a quarter."
+    "--regional",
+    multiple=True,
+    help="What gets one value a region, such as model.w or noise.sigma; may be given several times.",
+)
+@click.option(
+    "--maps", help="A table of regions and maps (myelin, a gradient, ...), along which regional parameters differ."
+)
+@click.option(
+    "--fcd", type=float, nargs=2, help="Fit the dynamics of connectivity too: seconds of a window, and to the next."
+)
+@click.option(
+    "--steps", type=click.IntRange(1), help="Gradient steps of the regional stage; the others take a part of them."
 )
 @click.option("--seeds", type=click.IntRange(1), help="Noise seeds never trained on that the fit is judged by.")
 @click.option("--x64", is_flag=True, help="Compute in float64.")
@@ -40,12 +71,15 @@ def main() -> None:
     "--smoke", is_flag=True, help="The same in seconds, to see that everything works; the figures mean nothing."
 )
 def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
-    """Fit a network to functional connectivity, in three stages.
+    """Fit a network to functional connectivity, stage by stage.
 
-    Explores two parameters coarsely, refines them by gradient, then frees one value a region. Prints and saves how well
-    each stage does on noise it was never trained on.
+    Explores two parameters coarsely, refines them by gradient, frees one value a region, then every connection. Prints and saves
+    how well each stage does on noise it was never trained on, and on scans it was never fitted to. What comes in is as it is: clean
+    the scans of confounds (motion, physiology) before.
     """
-    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    given = {name.rstrip("_"): value for name, value in options.items() if value not in (None, (), False)}
+    if "stages" in given:
+        given["stages"] = tuple(name.strip() for name in given["stages"].split(",") if name.strip())
     try:
         folder = _folder(out, resume)
         settings = _settings(folder, given, resume, smoke)
@@ -56,10 +90,14 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
         from .study import StudyInterrupted, prepare
 
         study = prepare(settings, folder)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, ImportError) as error:
         _fail(error)
     click.echo(repr(study.network))
-    click.echo(f"free: {', '.join(study.free)}, then one value a region of {', '.join(study.regional) or 'nothing'}")
+    click.echo(repr(study.data))
+    for note in study.data.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"weights: {study.structure.how}, {study.structure.why}")
+    click.echo(f"stages: {', '.join(stage.name for stage in study.planned)}; free: {', '.join(study.free)}")
     try:
         study.run()
     except (StudyInterrupted, KeyboardInterrupt) as stop:
@@ -109,12 +147,15 @@ def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) ->
     from .study import Settings
     from .study.config import read_settings
 
-    for name in ("connectome", "target"):
-        if name in given and given[name] != "dk84":
-            given[name] = str(Path(given[name]).absolute())
-    if "connectome" in given and "target" not in given and given["connectome"] != "dk84":
+    for name in ("connectome", "atlas", "maps"):
+        if name in given:
+            given[name] = _absolute(given[name])
+    for name in ("fit", "test"):
+        if name in given:
+            given[name] = tuple(map(_absolute, given[name]))
+    if "connectome" in given and "fit" not in given and given["connectome"] != "dk84":
         raise ValueError(
-            "a connectome of your own needs a target of your own: give --target, a file with its functional connectivity"
+            "a connectome of your own needs scans of your own: give --fit, a file with series or functional connectivity"
         )
     if not resume:
         settings = Settings(**given)
@@ -126,3 +167,8 @@ def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) ->
                 f"the fit in {folder} was begun with {name} {getattr(kept, name)}, not {value}: leave the option out, or begin another"
             )
     return kept
+
+
+def _absolute(path: str) -> str:
+    """A fit that goes on may be asked to from another folder."""
+    return path if path == "dk84" else str(Path(path).absolute())

@@ -7,8 +7,10 @@ drawn from are written down.
 import contextlib
 import dataclasses
 import functools
+import html
 import itertools
 import json
+import re
 import shutil
 import sys
 from types import SimpleNamespace
@@ -25,7 +27,7 @@ import gyrax as gx
 from gyrax import study
 from gyrax._formats import writing
 from gyrax._formats.locking import held
-from gyrax.study import config, mismatch, report, stages
+from gyrax.study import config, judging, mismatch, report, stages
 from gyrax.study import study as whole_study
 
 pytestmark = pytest.mark.once
@@ -33,8 +35,17 @@ pytestmark = pytest.mark.once
 N, SEEDS, REALISATIONS, STEPS = 4, 5, 3, 8
 #: No other test has these durations: what is compiled here has no simulation in it.
 TIMES = {"period": 500.0, "warm_up": 1_500.0, "duration": 7_000.0, "judged": 9_500.0}
+STAGES = ("explore", "refine", "regional")
 SETTINGS = study.Settings(
-    steps=STEPS, seeds=SEEDS, realisations=REALISATIONS, seed=11, free=("coupling.strength", "model.w"), **TIMES
+    steps=STEPS,
+    seeds=SEEDS,
+    realisations=REALISATIONS,
+    seed=11,
+    stages=STAGES,
+    free=("coupling.strength", "model.w"),
+    regional=("model.w",),
+    weights="raw",
+    **TIMES,
 )
 
 
@@ -84,16 +95,26 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(scope="module")
-def network():
+def measured(seed=1, order=slice(None)):
+    """A connectome, a scan to fit, and one held out."""
     rng = np.random.default_rng(3)
-    connectome = gx.Connectome(rng.uniform(0.1, 1, (N, N)) * (1 - np.eye(N)), labels=list("ABCD"))
-    return study.RECIPES["WongWang"].build(connectome.normalised("max"))
+    weights = rng.uniform(0.1, 1, (N, N)) * (1 - np.eye(N))
+    connectome = gx.Connectome(weights[order, order], labels=list("ABCD"))
+    fit, test = (
+        study.Scan.of(np.corrcoef(np.random.default_rng(s).normal(size=(N, 9))), connectome, name=name)
+        for s, name in ((seed, "rest1"), (seed + 1, "rest2"))
+    )
+    return study.Data(connectome, (fit,), (test,))
 
 
 @pytest.fixture(scope="module")
-def target():
-    return np.corrcoef(np.random.default_rng(1).normal(size=(N, 9)))
+def data():
+    return measured()
+
+
+def begun(data, out, settings=SETTINGS):
+    structure = study.scaled(data.connectome, settings.weights)
+    return study.Study(settings, data, structure, out, progress=False)
 
 
 @contextlib.contextmanager
@@ -121,29 +142,30 @@ def listening(figure=False):
         return ear.evaluations[-1][1]
 
     recipe = study.RECIPES["WongWang"]
-    coarse = {name: (low, high, 3 if "w" in name else 2) for name, (low, high, _) in recipe.space.items()}
+    coarse = {"coupling.strength": (0.3, 0.8, 2), "model.w": (0.1, 0.6, 3)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(study.RECIPES, "WongWang", dataclasses.replace(recipe, space=coarse))
         patch.setattr(mismatch, "simulate", simulate)
         patch.setattr(stages, "fit", fit_heard)
         patch.setattr(stages, "sweep", sweep_heard)
-        patch.setattr(stages, "evaluate", evaluate_heard)
+        patch.setattr(judging, "evaluate", evaluate_heard)
         patch.setattr(whole_study, "evaluate", evaluate_heard)
         if not figure:
             patch.setattr(report, "draw", lambda *args: None)
+            patch.setattr(report, "write_report", lambda *args: None)
         yield ear
 
 
-def done(network, target, out, settings=SETTINGS, figure=False):
+def done(data, out, settings=SETTINGS, figure=False):
     with listening(figure) as ear:
-        one = study.Study(settings, network, target, out, progress=False)
+        one = begun(data, out, settings)
         fitted = one.run()
     return SimpleNamespace(study=one, ear=ear, fitted=fitted, out=out, stages={s["name"]: s for s in one.stages})
 
 
 @pytest.fixture(scope="module")
-def whole(network, target, tmp_path_factory):
-    return done(network, target, tmp_path_factory.mktemp("study"), figure=True)
+def whole(data, tmp_path_factory):
+    return done(data, tmp_path_factory.mktemp("study"), figure=True)
 
 
 def figures_of(whole, stage, kind):
@@ -153,9 +175,6 @@ def figures_of(whole, stage, kind):
     same = [name for name, mean in means.items() if (mean["r"], mean["rmse"]) == (wanted["r"], wanted["rmse"])]
     assert len(same) == 1, (stage, kind, same)
     return whole.ear.heard[same[0]]
-
-
-STAGES = ("explore", "refine", "regional")
 
 
 @pytest.mark.slow("float64", "float32")
@@ -179,7 +198,7 @@ def test_train_figures_are_of_the_noise_trained_on(whole, stage):
     assert keys and keys <= set(whole.ear.keys(stage))
 
 
-def test_train_figures_are_of_the_best_step(network, target, whole):
+def test_train_figures_are_of_the_best_step(data, whole):
     """At the durations of the training they are what the fit had found there: on common noise the best step, on new the last model."""
     for stage in ("refine", "regional"):
         _, result = whole.ear.fits[stage]
@@ -220,9 +239,9 @@ def test_fits_hear_the_duration_and_judgements_the_judged_one_both_after_the_war
 
 
 @pytest.mark.slow
-def test_another_seed_hears_other_noise_in_every_stage_and_judgement(network, target, whole, tmp_path):
+def test_another_seed_hears_other_noise_in_every_stage_and_judgement(data, whole, tmp_path):
     settings = dataclasses.replace(SETTINGS, seed=12, steps=1)
-    other = done(network, target, tmp_path, settings)
+    other = done(data, tmp_path, settings)
     ours, theirs = ({key for keys in x.ear.heard.values() for key, _ in keys} for x in (whole, other))
     assert not ours & theirs
     assert len(other.ear.keys("refine")) == len(other.ear.keys("regional")) == REALISATIONS  # a step each, at least
@@ -230,16 +249,15 @@ def test_another_seed_hears_other_noise_in_every_stage_and_judgement(network, ta
 
 def test_a_stage_begins_where_the_one_before_ended(whole):
     args, _, grid = whole.ear.sweeps[0]
-    best = grid["value"].values.argmin()
-    assert grid["value"].shape == (2, 3) and list(args[2]) == ["coupling.strength", "model.w"]
-    i, j = np.unravel_index(best, (2, 3))
+    at = int(grid["value"].values.argmin())
+    assert grid["value"].shape == (6,) and list(args[2]) == ["coupling.strength", "model.w"]
     begun = whole.ear.fits["refine"][1].history
     with listening():
         start = gx.best(grid, whole.study.network)[0]
         keys = jax.random.wrap_key_data(jnp.array(sorted(set(whole.ear.keys("refine"))), jnp.uint32))
         terms = gx.evaluate(start, whole.study.loss(TIMES["duration"]).terms, keys).mean
-        assert float(start.model.w) == pytest.approx(float(grid["model.w"][j]))
-        assert float(start.coupling.strength) == pytest.approx(float(grid["coupling.strength"][i]))
+        assert float(start.model.w) == pytest.approx(float(args[2]["model.w"][at]))
+        assert float(start.coupling.strength) == pytest.approx(float(args[2]["coupling.strength"][at]))
     assert begun["r"][0] == pytest.approx(terms["r"], rel=1e-12)
     refined, regional = (gx.io.load(whole.out / "stages" / f"{n}.npz", shaped(whole, n)) for n in STAGES[1:])
     # a step of Adam moves no parameter by more than its rate, and the eight here by no more than eight
@@ -276,11 +294,12 @@ def test_spread_over_seeds_is_the_sample_standard_deviation(whole):
         assert wanted["r_sd"] == pytest.approx(float(found.sd["r"])) and wanted["seeds"] == SEEDS
 
 
-def test_the_ceiling_compares_the_last_stage(whole, target):
+def test_the_ceiling_compares_the_last_stage(whole, data):
     with xr.open_dataset(whole.out / "recordings.nc", engine="scipy") as found:
-        limit = gx.ceiling(found["fc"].values, target, whole.stages["regional"]["train"]["r"])
+        limit = gx.ceiling(found["fc"].values, data.target, whole.stages["regional"]["train"]["r"])
         bold, times = found["bold"].values, found["time"].values
-        np.testing.assert_allclose(found["target"], target)
+        np.testing.assert_allclose(found["target"], data.target)
+        np.testing.assert_allclose(found["test"][0], data.test[0].fc)
         assert list(found["region"].values) == list(found["source"].values) == list("ABCD")
     summary = json.loads((whole.out / "summary.json").read_text())["ceiling"]
     for name in ("unseen", "reliability", "highest", "without_noise", "limit"):
@@ -291,82 +310,159 @@ def test_the_ceiling_compares_the_last_stage(whole, target):
     np.testing.assert_allclose(times, 1_500 + 500 * np.arange(1, 20))
 
 
-def test_the_loss_is_of_the_settings(network, target):
-    one = study.Study(SETTINGS, network, target, None)
-    loss = one.loss(123.0)
-    assert (loss.duration, loss.warm_up, loss.dt, loss.monitor.period) == (123.0, 1_500.0, 10.0, 500.0)
-    np.testing.assert_allclose(loss.target, target)
+def test_the_loss_is_of_the_settings(data):
+    loss = begun(data, None).loss(1100.0)
+    assert (loss.duration, loss.warm_up, loss.dt, loss.monitor.period) == (1500.0, 1_500.0, 10.0, 500.0)
+    np.testing.assert_allclose(loss.target, data.target, rtol=1e-6)
 
 
-def test_the_table_tells_every_stage(whole):
+def test_the_table_tells_every_stage_below_what_it_is_compared_with(whole, data):
     head, *lines = whole.study.table().splitlines()
-    assert head.split() == ["stage", "free", "seconds", "train", "r", "rmse", "unseen", "r", "sd", "rmse"]
-    for line, name in zip(lines, STAGES, strict=False):
+    columns = ["free", "seconds", "train r", "unseen r", "sd", "rmse", "mean r", "test: rest2"]
+    assert head.split("  ")[0] == "" and [x for x in map(str.strip, head.split("  ")) if x] == columns
+    for line, name in zip(lines[3:], STAGES, strict=False):
         stage = whole.stages[name]
         train, unseen = stage["train"], stage["unseen"]
-        figures = (train["r"], train["rmse"], unseen["r"], unseen["r_sd"], unseen["rmse"])
+        figures = (train["r"], unseen["r"], unseen["r_sd"], unseen["rmse"], unseen["mean_r"], stage["tests"]["rest2"])
         expected = [name, str(stage["n_free"]), f"{stage['seconds']:.1f}", *(f"{x:.3f}" for x in figures)]
         assert line.split() == expected
-    assert lines[3] == f"unseen: {SEEDS} noise seeds never trained on, 9.5 s of BOLD each"
+    assert f"unseen: {SEEDS} noise seeds never trained on, 9.5 s of BOLD each" in lines[6]
+    pairs = np.triu_indices(N, 1)
+    one, two = data.target[pairs], data.test[0].fc[pairs]
+    assert lines[2].split()[-1] == f"{np.corrcoef(one, two)[0, 1]:.3f}"
+    fcs = next(
+        f
+        for n, f in whole.ear.evaluations
+        if "fc" in f.values and f.mean["r"] == whole.stages["regional"]["unseen"]["r"]
+    )
+    mean = np.asarray(fcs["fc"]).mean(0)[pairs]
+    assert whole.stages["regional"]["unseen"]["mean_r"] == pytest.approx(np.corrcoef(mean, one)[0, 1], rel=1e-5)
+    assert whole.stages["regional"]["tests"]["rest2"] == pytest.approx(np.corrcoef(mean, two)[0, 1], rel=1e-5)
 
 
-def test_a_stage_on_disk_is_not_computed_again(network, target, whole, tmp_path):
+def test_the_verdict_says_whether_the_model_adds_anything(whole):
+    one = dataclasses.replace(whole.study, stages=[json.loads(json.dumps(whole.stages["regional"]))])
+    scans = next(row for row in one.references() if row["name"] == "the training scans")["tests"]["rest2"]
+    best = max(row["tests"]["rest2"] for row in one.references()[1:])
+    assert scans <= best
+    for r, words in (
+        (best + 0.1, "the model adds to that"),
+        (best, "adds nothing to that"),
+        (best - 0.1, "knows less than that"),
+    ):
+        one.stages[0]["tests"]["rest2"] = r
+        assert words in report.verdict(one)[-1] and f"by r {r:.3f}" in report.verdict(one)[-1]
+    one.stages[0]["tests"] = {}
+    assert "hold one out with --test" in report.verdict(one)[-1]
+    one.stages[0]["train"]["r"] = one.stages[0]["unseen"]["r"] + 0.2
+    assert any("learnt noise by heart" in sentence for sentence in report.verdict(one))
+
+
+def test_the_report_is_one_page_with_everything(whole):
+    text = (whole.out / "report.html").read_text()
+    for part in (*whole.study.table().splitlines()[0].split("  "), *report.verdict(whole.study)):
+        assert html.escape(part.strip()).replace("&#x27;", "&#39;") in text
+    assert text.count("<svg") >= 4 and "prefers-color-scheme: dark" in text and "@media print" in text
+    assert not re.search(r'(src|href)="(?!#|data:)', text)  # nothing is fetched from anywhere
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_stage_on_disk_is_not_computed_again(data, whole, tmp_path):
     """Of a study without its last stage that stage alone is computed, with the same outcome."""
     (tmp_path / "stages").mkdir()
     (tmp_path / "config.yaml").write_bytes((whole.out / "config.yaml").read_bytes())
     for name in ("explore.npz", "explore.json", "refine.npz", "refine.json"):
         (tmp_path / "stages" / name).write_bytes((whole.out / "stages" / name).read_bytes())
-    again = done(network, target, tmp_path)
+    again = done(data, tmp_path)
     assert not again.ear.sweeps and list(again.ear.fits) == ["regional"]
     np.testing.assert_array_equal(again.fitted.model.w, whole.fitted.model.w)
     for name in STAGES:
         ours, theirs = (dict(x.stages[name], seconds=0) for x in (again, whole))
         assert ours == theirs
-    third = done(network, target, tmp_path)  # and of a whole one nothing, regional parameters included
+    third = done(data, tmp_path)  # and of a whole one nothing, regional parameters included
     assert not third.ear.sweeps and not third.ear.fits
     np.testing.assert_array_equal(third.fitted.model.w, whole.fitted.model.w)
 
 
 @pytest.mark.slow
-def test_of_one_seed_there_is_no_spread_and_no_ceiling(network, target, tmp_path):
-    settings = dataclasses.replace(SETTINGS, seeds=1, steps=1, free=("coupling.strength",))
-    alone = done(network, target, tmp_path, settings)
+def test_of_one_seed_there_is_no_spread_and_no_ceiling(data, tmp_path):
+    settings = dataclasses.replace(SETTINGS, seeds=1, steps=1, free=("coupling.strength",), regional=())
+    alone = done(data, tmp_path, settings)
     assert [s["name"] for s in alone.study.stages] == ["explore", "refine"]  # nothing of the model is free
     assert all(s["unseen"]["r_sd"] == 0 and s["unseen"]["seeds"] == 1 for s in alone.study.stages)
-    assert set(json.loads((tmp_path / "summary.json").read_text())) == {"stages"}
+    assert "ceiling" not in json.loads((tmp_path / "summary.json").read_text())
     assert alone.study.ceiling is None and "agree" not in alone.study.table()
 
 
-def test_an_exploration_without_a_finite_candidate_says_so(network, target, tmp_path):
-    broken = eqx.tree_at(lambda n: n.model.w, network, jnp.nan)
-    free = dataclasses.replace(SETTINGS, free=("coupling.strength",))
-    with listening(), pytest.raises(FloatingPointError, match="no candidate of the exploration stayed finite"):
-        study.Study(free, broken, target, tmp_path, progress=False).run()
+@pytest.mark.parametrize(
+    ("free", "message"),
+    [("coupling.strength", "no candidate has a stable fixed point"), ("model.I_o", "of the exploration stayed finite")],
+)
+def test_an_exploration_without_a_finite_candidate_says_so(free, message, data, tmp_path):
+    one = begun(data, tmp_path, dataclasses.replace(SETTINGS, free=(free,)))
+    one.network = eqx.tree_at(lambda n: n.model.w, one.network, jnp.nan)
+    with listening(), pytest.raises(FloatingPointError, match=message):
+        one.run()
 
 
 def test_the_configuration_repeats_the_study(whole):
     kept = yaml.safe_load((whole.out / "config.yaml").read_text())
-    settings = kept["settings"] | {"free": tuple(kept["settings"]["free"])}
-    assert study.Settings(**settings) == SETTINGS
+    assert study.Settings.from_plain(kept["settings"]) == SETTINGS
     assert kept["versions"]["gyrax"] == gx.__version__ and kept["versions"]["jax"] == jax.__version__
     assert kept["versions"]["python"].split(".")[:2] == [str(x) for x in sys.version_info[:2]]
 
 
 def test_a_smaller_study_is_smaller_in_every_way():
-    small = study.Settings(connectome="c", target="t", model="Hopf", free=("model.a",), seed=3, period=500.0).smaller()
-    assert small == study.Settings(
-        "c", "t", "Hopf", ("model.a",), 3, 2, False, 500.0, 5_000.0, 20_000.0, 20_000.0, realisations=2, seed=3
-    )
+    whole = study.Settings(connectome="c", fit=("t",), model="Hopf", free=("model.a",), seed=3, period=500.0)
+    times = {"warm_up": 5_000.0, "duration": 20_000.0, "judged": 20_000.0}
+    assert whole.smaller() == dataclasses.replace(whole, steps=3, seeds=2, realisations=2, **times)
     fewer = study.Settings(steps=2, seeds=1, x64=True).smaller()
     assert (fewer.steps, fewer.seeds, fewer.x64) == (2, 1, True)
+    assert study.Settings(fcd=(30.0, 5.0)).smaller().judged == 105_000.0
 
 
-def test_a_free_parameter_that_no_recipe_explores_is_explored_about_its_value(network, target):
-    one = study.Study(dataclasses.replace(SETTINGS, free=("model.I_o", "noise.sigma")), network, target, None)
+def test_a_free_parameter_that_no_recipe_explores_is_explored_about_its_value(data):
+    one = begun(data, None, dataclasses.replace(SETTINGS, free=("model.I_o", "noise.sigma"), regional=()))
     assert one.free == ("model.I_o", "noise.sigma") and one.regional == ("model.I_o",)
-    task = stages.Task("explore", network, one.free, None, None, one.settings, one.recipe, None, progress=False)
-    np.testing.assert_allclose(stages._candidates(task, "model.I_o"), 0.32 * np.linspace(0.5, 1.5, 11))
-    np.testing.assert_allclose(stages._candidates(task, "model.w"), np.linspace(0.1, 0.8, 15))
+    task = stages.Task("explore", one.network, one.free, None, None, one.settings, one.recipe, None, progress=False)
+    space, grid = stages._candidates(task)
+    assert grid
+    np.testing.assert_allclose(space["model.I_o"], 0.32 * np.linspace(0.5, 1.5, 11))
+    np.testing.assert_allclose(stages._around(task, "model.w"), np.linspace(0.1, 0.8, 15))
+
+
+def test_strengths_are_explored_in_units_of_where_the_fixed_point_is_lost(data):
+    one = begun(data, None)
+    task = stages.Task("explore", one.network, one.free, None, None, one.settings, one.recipe, None, progress=False)
+    space, grid = stages._candidates(task)
+    assert not grid and list(space) == ["coupling.strength", "model.w"]
+    count = len(set(space["model.w"].tolist()))
+    strengths = space["coupling.strength"].reshape(-1, count)
+    lost = study.critical(one.network, "coupling.strength", 20.0, {"model.w": space["model.w"][:count]})
+    np.testing.assert_allclose(strengths, np.outer(np.linspace(0.7, 1.3, 13), lost))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("stages", ("explore", "dance"), "stages is some of explore, .*, got 'dance'"),
+        ("stages", ("maps",), "no file of maps is given: --maps FILE"),
+        ("weights", "cubic", "weights is auto, raw, sqrt or log, got 'cubic'"),
+        ("fit", (), "fit is one scan or several, got none"),
+        ("fcd", (60.0,), "fcd is the s of a window"),
+        ("fcd", (60.0, -3.0), "fcd is the s of a window"),
+    ],
+)
+def test_choices_are_checked(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        study.Settings(**{name: value})
+
+
+def test_a_recording_too_short_for_its_windows_is_refused():
+    assert study.Settings(fcd=(60.0, 3.0)).judged == 1_200_000.0 and study.Settings(fcd=(60, 3)).duration == 600_000.0
+    with pytest.raises(ValueError, match="duration is 50 s, too short for windows of 60 s that are 3 s apart"):
+        study.Settings(fcd=(60.0, 3.0), duration=50_000.0)
 
 
 # Files that were stopped, changed or damaged
@@ -397,20 +493,20 @@ def dying(at):
 
 
 @pytest.mark.slow
-def test_a_study_that_is_killed_over_and_over_ends_the_same(network, target, whole, tmp_path):
+def test_a_study_that_is_killed_over_and_over_ends_the_same(data, whole, tmp_path):
     """At moments of every file: before it is on the disk, before it has its name, after; what was left is cleared away."""
     kills = 0
     for at in itertools.accumulate(itertools.count()):  # 0, 1, 3, 6 and so on
         patch = dying(at)
         try:
-            again = done(network, target, tmp_path)
+            again = done(data, tmp_path)
             break
         except Killed:
             kills += 1
         finally:
             patch.undo()
     assert kills > 4
-    again = done(network, target, tmp_path)  # unharmed, and without what the dead left
+    again = done(data, tmp_path)  # unharmed, and without what the dead left
     np.testing.assert_array_equal(again.fitted.model.w, whole.fitted.model.w)
     assert [dict(x, seconds=0) for x in again.study.stages] == [dict(x, seconds=0) for x in whole.study.stages]
     names = [sorted(str(x.relative_to(y)) for x in y.rglob("*")) for y in (tmp_path, whole.out)]
@@ -432,49 +528,50 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_file_is_named_with_what_to_do(name, network, target, whole, tmp_path):
+def test_a_damaged_file_is_named_with_what_to_do(name, data, whole, tmp_path):
     content, message = DAMAGES[name]
     file = copied(whole, tmp_path) / name
     file.unlink() if content is None else file.write_bytes(content)
     with listening(), pytest.raises(ValueError, match=message) as told:
-        study.Study(SETTINGS, network, target, tmp_path, progress=False).run()
+        begun(data, tmp_path).run()
     assert f"{file} is damaged" in str(told.value)
 
 
-def test_another_study_does_not_go_on_with_these_files(network, target, whole, tmp_path):
+def test_another_study_does_not_go_on_with_these_files(data, whole, tmp_path):
     """Of other data of the same size, of other settings, or of nobody knows what."""
     copied(whole, tmp_path)
     before = (tmp_path / "config.yaml").read_bytes()
-    swapped = network.connectome.weights[::-1, ::-1]
-    other = eqx.tree_at(lambda n: n.connectome.weights, network, swapped)
     changed = {
-        r"the target \(dk84\) is not what the fit in .* was begun with": (SETTINGS, network, target[::-1, ::-1]),
-        r"the connectome \(dk84\) is not what the fit": (SETTINGS, other, target),
-        "the network is not what": (SETTINGS, eqx.tree_at(lambda n: n.model.I_o, network, jnp.asarray(0.3)), target),
-        "was begun with seed 11, not 12": (dataclasses.replace(SETTINGS, seed=12), network, target),
+        r"what is fitted \(dk84\) is not what the fit in .* was begun with": (measured(5), SETTINGS),
+        r"the connectome \(dk84\) is not what the fit": (measured(order=slice(None, None, -1)), SETTINGS),
+        "was begun with seed 11, not 12": (data, dataclasses.replace(SETTINGS, seed=12)),
     }
-    for message, arguments in changed.items():
+    for message, (other, settings) in changed.items():
         with pytest.raises(ValueError, match=message):
-            study.Study(*arguments, tmp_path, progress=False).run()
+            begun(other, tmp_path, settings).run()
+    one = begun(data, tmp_path)
+    one.network = eqx.tree_at(lambda n: n.model.I_o, one.network, jnp.asarray(0.3))
+    with pytest.raises(ValueError, match="the network is not what"):
+        one.run()
     assert (tmp_path / "config.yaml").read_bytes() == before
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(ValueError, match=r"has stages of a study, but no config\.yaml"):
-        study.Study(SETTINGS, network, target, tmp_path, progress=False).run()
+        begun(data, tmp_path).run()
 
 
-def test_the_configuration_is_written_once(network, target, whole, tmp_path, monkeypatch):
+def test_the_configuration_is_written_once(data, whole, tmp_path, monkeypatch):
     """A study that goes on with other versions leaves what it was begun with."""
     copied(whole, tmp_path)
     before = (tmp_path / "config.yaml").read_bytes()
     monkeypatch.setattr(config, "version", lambda name: "99.0")
-    done(network, target, tmp_path)
+    done(data, tmp_path)
     assert (tmp_path / "config.yaml").read_bytes() == before
 
 
-def test_two_studies_in_one_folder_do_not_meet(network, target, whole, tmp_path):
+def test_two_studies_in_one_folder_do_not_meet(data, whole, tmp_path):
     copied(whole, tmp_path)
     with held(tmp_path, tmp_path / "study.lock"), pytest.raises(BlockingIOError, match=r"is in use by process \d+ on"):
-        study.Study(SETTINGS, network, target, tmp_path, progress=False).run()
+        begun(data, tmp_path).run()
 
 
 @pytest.mark.parametrize(
@@ -494,13 +591,14 @@ def test_two_studies_in_one_folder_do_not_meet(network, target, whole, tmp_path)
         ("x64", "yes", TypeError),
         ("free", ["model.w"], TypeError),
         ("free", (1,), TypeError),
-        ("target", 3, TypeError),
+        ("fit", "x.tsv", TypeError),
+        ("connectome", 3, TypeError),
     ],
 )
 def test_settings_are_of_their_type_and_range(name, value, kind, tmp_path):
     with pytest.raises(kind, match=f"^{name} is "):
         study.Settings(**{name: value})
-    kept = dataclasses.asdict(study.Settings()) | {"free": []}
+    kept = study.Settings().plain()
     if isinstance(value, tuple | list) and value == ["model.w"]:  # as YAML has it
         value = "model.w"
     text = yaml.safe_dump({"settings": kept | {name: list(value) if isinstance(value, tuple) else value}})
@@ -512,7 +610,7 @@ def test_settings_are_of_their_type_and_range(name, value, kind, tmp_path):
 def test_numbers_of_numpy_are_numbers(tmp_path):
     settings = study.Settings(steps=np.int64(5), period=np.float32(500), warm_up=0)
     assert settings == study.Settings(steps=5, period=500.0, warm_up=0.0)
-    yaml.safe_dump(dataclasses.asdict(settings) | {"free": []})
+    yaml.safe_dump(settings.plain())
 
 
 @pytest.mark.parametrize(

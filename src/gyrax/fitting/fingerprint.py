@@ -149,6 +149,7 @@ def _leaves(fixed: Fixed, free: PyTree) -> Fingerprint:
         parts[f"the bijection of {name}"] = traced(rule.domain.from_real, start)
         parts[f"the start of {name}"] = f"#{digest(start)}"
         parts[f"the mask of {name}"] = f"#{digest(rule.positions)}"
+        parts[f"what {name} is made of"] = f"#{digest(rule.basis)}"
         parts[f"the part of {name} that is not free"] = f"#{digest(rule.held)}"
     ties = [f"{fixed.names[follower]} follows {fixed.names[first]}" for follower, first in fixed.follows]
     return parts | {"ties": ", ".join(ties) or "none"}

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._kinds import expect, reals, whole
 from .._types import Parameter, owned
@@ -15,7 +15,7 @@ from ..anatomy.sparse import Sparse
 from ..features.connectivity import fc
 from ..features.labelled import labelled
 from ..labelled import check_same
-from ..losses.matrices import fc_correlation, fc_rmse
+from ..losses.matrices import entries_that_count
 from ..monitors import AbstractMonitor, TemporalAverage
 from ..network.network import Network
 from ..parameters.addresses import get, replace
@@ -139,6 +139,7 @@ class EIB(AbstractRule):
         excitation: dotted path of the long-range excitatory weights, `(target, source)`.
         inhibition: dotted path of the feed-forward inhibitory weights; None if there are none.
         rate: eta.
+        where: True for the regions that the target has, or for its entries, as in losses; all, if left out. Others pull at nothing.
 
     Raises:
         ValueError: for a target that is no square matrix of correlations, a window too short, or a negative ramp; at the start
@@ -151,6 +152,7 @@ class EIB(AbstractRule):
     """
 
     target: Float[Array, "region region"]
+    counts: Bool[Array, "region region"]
     labels: tuple[str, ...] | None = eqx.field(static=True)
     monitor: AbstractMonitor
     window: int = eqx.field(static=True)
@@ -169,8 +171,9 @@ class EIB(AbstractRule):
         excitation: str = "coupling.lre.weights",
         inhibition: str | None = "coupling.ffi.weights",
         rate: Any = 0.005,
+        where: Any = None,
     ):
-        self.target, self.labels = _connectivity(target)
+        self.target, self.counts, self.labels = _connectivity(target, where)
         self.monitor, self.window, self.ramp, self.rate = monitor, window, ramp, rate
         self.excitation, self.inhibition = excitation, inhibition
         if whole("window", window, 0) < 2:
@@ -203,14 +206,21 @@ class EIB(AbstractRule):
         samples, pieces = jnp.minimum(samples + len(new), self.window), pieces + 1
         full = samples == self.window
         found = fc(window)
-        difference = jnp.where(np.eye(len(found), dtype=bool), 0.0, self.target - found)
-        error = jnp.sqrt((difference**2).sum(1, keepdims=True) / (len(found) - 1))
+        difference = jnp.where(self.counts, self.target - found, 0.0)
+        heard = jnp.maximum(self.counts.sum(1, keepdims=True), 1)
+        error = jnp.sqrt((difference**2).sum(1, keepdims=True) / heard)
         rate = jnp.minimum(self.rate * pieces / self.ramp, self.rate) if self.ramp else self.rate
         change = jnp.where(full, rate * error * difference, 0.0) * network.connectome.weights
         for path, sign in zip(self._paths, (1, -1), strict=False):
             network = replace(network, {path: jnp.maximum(get(network, path) + sign * change, 0.0)})
-        history = {"r": fc_correlation(found, self.target), "rmse": fc_rmse(found, self.target)}
+        history = {"r": self._agreement(found), "rmse": jnp.sqrt((difference**2).sum() / self.counts.sum())}
         return network, (window, samples, pieces), {k: jnp.where(full, v, jnp.nan) for k, v in history.items()}
+
+    def _agreement(self, found: Float[Array, "region region"]) -> Float[Array, ""]:
+        """Correlation with the target over the entries that count, which no index could choose while it runs."""
+        share = self.counts / self.counts.sum()
+        one, two = (jnp.where(self.counts, x - (x * share).sum(), 0.0) for x in (found, self.target))
+        return (one * two).sum() / jnp.sqrt((one**2).sum() * (two**2).sum())
 
     @property
     def _paths(self) -> tuple[str, ...]:
@@ -234,14 +244,15 @@ def _own_weights(network: Network, path: str) -> None:
         raise ValueError(f"EIB keeps weights at zero or more, but {path} has negative ones")
 
 
-def _connectivity(x: Any) -> tuple[Array, tuple[str, ...] | None]:
-    """A matrix of correlations and the names of its regions."""
+def _connectivity(x: Any, where: Any) -> tuple[Array, Array, tuple[str, ...] | None]:
+    """A matrix of correlations, which of its entries count, and the names of its regions."""
     found = labelled(x, "target")
-    values = owned(reals("target", found.values), jnp.result_type(float))
+    values = np.asarray(reals("target", found.values), float)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ValueError(f"EIB's target is a matrix (region, region), got shape {values.shape}")
     check_same(found.names[0], found.names[1], "the rows of EIB's target", "its columns")
-    off = np.asarray(values)[~np.eye(len(values), dtype=bool)]
+    counts = ~np.eye(len(values), dtype=bool) & entries_that_count(where, values.shape, {"EIB's target": found.names})
+    off = values[counts]
     if not (np.abs(off) <= 1).all():
         raise ValueError(f"EIB's target has entries that are no correlations, such as {off[~(np.abs(off) <= 1)][0]:g}")
-    return values, found.names[0]
+    return owned(np.where(counts, values, 0.0), jnp.result_type(float)), jnp.asarray(counts), found.names[0]

@@ -10,6 +10,7 @@ from .export import parameters_frame, read_recordings, to_dataframe, to_gifti, t
 from .export_mne import to_epochs, to_evoked, to_raw
 from .graphs import from_networkx, to_networkx
 from .leadfields import from_forward
+from .maps import read_maps
 from .saving import load, save
 from .series import from_epochs, from_evoked, from_nilearn, from_raw, read_series
 
@@ -32,6 +33,7 @@ __all__ = [
     "read_gifti_labels",
     "read_hdf5",
     "read_label_image",
+    "read_maps",
     "read_mat",
     "read_matrix",
     "read_recordings",

@@ -1,5 +1,6 @@
 """Distances between arrays, and between connectivity matrices off their diagonals."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from .._kinds import by_annotations
 from .._types import is_traced
 from ..features.connectivity import correlate
 from ..features.labelled import labelled, pair, refuse_missing
-from ..labelled import check_same
+from ..labelled import Names, check_same
 
 #: What to do about an entry that is missing.
 _MEND = "leave it out by where=, such as where=np.isfinite(target)"
@@ -151,22 +152,47 @@ def _refuse_missing(a: Any, b: Any, kept: Bool[np.ndarray, "..."]) -> None:
 
 def _mask(where: Any, a: Any, b: Any, a_region: bool = False) -> Bool[np.ndarray, "..."]:
     """Which entries count, of the shape of what is compared; with `a_region`, one value a region will do."""
+    compared = {"the first": labelled(a).names, "the second": labelled(b).names}
+    known = entries_that_count(where, np.shape(labelled(a).values), compared, a_region)
+    if not known.any():
+        raise ValueError("where= leaves no entry to compare")
+    return known
+
+
+def entries_that_count(
+    where: Any, shape: tuple[int, ...], compared: Mapping[str, tuple[Names | None, ...]], a_region: bool = True
+) -> Bool[np.ndarray, "..."]:
+    """What `where=` says of entries of this shape: a mask of it, or with `a_region` one value a region; all, if None.
+
+    Args:
+        where: True for what counts.
+        shape: of the entries.
+        compared: names along the axes of what is compared, by what that is called.
+        a_region: whether one value a region will do.
+
+    Raises:
+        TypeError: for what is not known yet, or no True and False.
+        ValueError: for another shape, or other names.
+
+    Example:
+        >>> entries_that_count(np.array([True, False]), (2, 2), {}).tolist()
+        [[True, False], [False, False]]
+    """
+    if where is None:
+        return np.ones(shape, bool)
     given = labelled(where, "where")
     if is_traced(given.values):
         raise TypeError("where= says which entries there are, so it must be known: make it outside of jit, by NumPy")
-    known = np.asarray(given.values)
+    known, own = np.asarray(given.values), given.names
     if known.dtype != bool:
         raise TypeError(
             f"where= has True for the entries that count, got {known.dtype}: write where=weights > 0 or the like"
         )
-    shape, names = np.shape(labelled(a).values), given.names
     if a_region and known.shape == shape[:1]:
-        known, names = known[:, None] & known[None, :], names * 2
+        known, own = known[:, None] & known[None, :], own * 2
     if known.shape != shape:
         raise ValueError(f"where= has shape {known.shape}, and what it chooses from {shape}")
-    for x, which in ((a, "the first"), (b, "the second")):
-        for one, two in zip(names, labelled(x).names, strict=True):
+    for which, names in compared.items():
+        for one, two in zip(own, names, strict=True):
             check_same(one, two, "where=", which)
-    if not known.any():
-        raise ValueError("where= leaves no entry to compare")
     return known

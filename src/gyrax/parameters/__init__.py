@@ -3,6 +3,7 @@
 from .addresses import domains, leaf_names
 from .declaring import Parametric, as_names, as_parameter, parameter, parameters, summary
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real
+from .maps import by_groups, by_maps
 from .selection import Free, Tie, per_region, select
 from .splitting import Fixed, join, split
 
@@ -19,6 +20,8 @@ __all__ = [
     "Tie",
     "as_names",
     "as_parameter",
+    "by_groups",
+    "by_maps",
     "domains",
     "join",
     "leaf_names",

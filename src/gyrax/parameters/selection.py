@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import PyTree
 
 from .._kinds import refused
 from .._types import is_traced
-from .addresses import Where, find, leaf_names, replace
+from .addresses import Where, domains, find, leaf_names, replace
 from .declaring import refuse_names
 from .domains import AbstractDomain
 
@@ -27,13 +28,24 @@ class Free:
         where: a function of the network that returns a leaf (or a Module: all its parameters), or a dotted path.
         domain: replaces the domain the parameter was declared with.
         mask: True where the array is free, of the leaf's shape; the rest keeps its value and never sees the optimiser.
+        basis: `(region, part)`: on the real line of its domain the leaf is `basis @ numbers`, and these are free. What
+            `by_maps` and `by_groups` make.
+        parts: what the columns of the basis are called.
 
     Example:
         >>> Free("model.w", mask=np.array([True, False]))
         Free('model.w', mask=1 of 2)
     """
 
-    def __init__(self, where: Where, *, domain: AbstractDomain | None = None, mask: Any = None):
+    def __init__(
+        self,
+        where: Where,
+        *,
+        domain: AbstractDomain | None = None,
+        mask: Any = None,
+        basis: Any = None,
+        parts: tuple[str, ...] = (),
+    ):
         if domain is not None and not isinstance(domain, AbstractDomain):
             raise TypeError(f"domain= takes a domain such as Positive() or Interval(0, 1), got {domain!r}")
         self.where, self.domain = where, domain
@@ -41,6 +53,37 @@ class Free:
         self.mask = None if mask is None else np.array(mask)
         if self.mask is not None and self.mask.dtype != bool:
             raise TypeError(f"mask= takes True and False, of the leaf's shape; got dtype {self.mask.dtype}")
+        self.basis = None if basis is None else np.array(basis, float)
+        if self.basis is not None and (self.basis.ndim != 2 or not np.isfinite(self.basis).all()):
+            raise ValueError(f"basis= is a finite matrix (region, part), got shape {self.basis.shape}")
+        if self.basis is not None and self.mask is not None:
+            raise ValueError("a leaf is free along a basis or in part of its entries: leave basis= or mask= out")
+        count = 0 if self.basis is None else self.basis.shape[1]
+        self.parts = tuple(parts) or tuple(f"part_{i}" for i in range(count))
+        if len(self.parts) != count:
+            raise ValueError(f"there are {len(self.parts)} names for {count} columns of the basis")
+
+    def coefficients(self, network: Any) -> pd.Series:
+        """What a network's leaf is made of, by the name of each part of the basis.
+
+        A base (and the value of a group) is in the unit of the parameter; the coefficient of a map is on the real line of the
+        domain, where a step of 1 is about the size of the declared default.
+
+        Raises:
+            ValueError: if the leaf is free without a basis.
+        """
+        if self.basis is None:
+            raise ValueError(f"{self!r} has no basis: get the values themselves, gx.get or network.model")
+        index = find(network, self.where)[0]
+        domain = self.domain or domains(network)[index]
+        leaf = jnp.broadcast_to(jax.tree.leaves(network)[index], len(self.basis))
+        numbers = np.linalg.pinv(self.basis) @ np.asarray(domain.to_real(leaf), float)
+        levels = np.asarray(domain.from_real(jnp.asarray(numbers)), float)
+        values = [
+            level if name == "base" or set(column) <= {0.0, 1.0} else number
+            for name, column, level, number in zip(self.parts, self.basis.T, levels, numbers, strict=True)
+        ]
+        return pd.Series(values, self.parts)
 
     def __call__(self, leaf: Any) -> bool:
         return True
@@ -48,6 +91,8 @@ class Free:
     def __repr__(self):
         extra = "" if self.domain is None else f", domain={self.domain!r}"
         extra += "" if self.mask is None else f", mask={self.mask.sum()} of {self.mask.size}"
+        several = f"{len(self.parts)} parts" if len(self.parts) > 6 else " + ".join(self.parts)
+        extra += "" if self.basis is None else f", by {several}"
         return f"Free({self.where!r}{extra})"
 
 
@@ -123,6 +168,8 @@ def select(model: PyTree, *where: Where | Free | Tie) -> PyTree:
                     raise ValueError(f"the mask for {names[index]} has shape {item.mask.shape}, the leaf {shape}")
                 if item.mask is not None and not item.mask.any():
                     raise ValueError(f"the mask for {names[index]} frees nothing: it is False everywhere")
+                if item.basis is not None and shape not in ((), (len(item.basis),)):
+                    raise ValueError(f"the basis for {names[index]} has {len(item.basis)} rows, the leaf shape {shape}")
                 mark(index, item)
         else:
             for index in find(model, item):

@@ -25,6 +25,7 @@ class Rule(eqx.Module):
     domain: AbstractDomain = eqx.field(static=True)
     positions: Any  # of the free entries in the flattened leaf, None if all are free
     held: Any  # the whole leaf, for the entries that are not
+    basis: Any = None  # of what the leaf is on the real line, (entry, number), if not each entry by itself
 
 
 class Fixed(eqx.Module):
@@ -79,14 +80,31 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
             positions = None if override.mask is None else jnp.asarray(np.flatnonzero(override.mask))
             inside = value if positions is None else value.reshape(-1)[positions]
             _check_start(names[i], inside, domain)
-            free[i] = domain.to_real(inside)
-            rules.append(Rule(i, domain, positions, None if positions is None else value))
+            free[i], basis = domain.to_real(inside), None
+            if override.basis is not None:
+                free[i], basis = _along(names[i], free[i], override)
+            rules.append(Rule(i, domain, positions, None if positions is None else value, basis))
     if not rules:
         raise ValueError("the spec frees no leaf: make it with select(model, ...)")
     tell(model, "check_free", [names[rule.index] for rule in rules])  # a network knows what has no gradient
     kept = tuple(i for i, x in enumerate(free) if x is None and i not in dict(follows))
     fixed = Fixed(tuple(leaves[i] for i in kept), tuple(rules), kept, tuple(follows), treedef, tuple(names))
     return jax.tree.unflatten(treedef, free), fixed
+
+
+def _along(name: str, real: Any, mark: Free) -> tuple[Any, Any]:
+    """The numbers that a leaf is along a basis, and the basis."""
+    basis: Any = mark.basis
+    real = jnp.broadcast_to(real, len(basis))
+    numbers = jnp.asarray(np.linalg.pinv(basis), real.dtype) @ real
+    if not is_traced(real):
+        off = np.abs(basis @ np.asarray(numbers, float) - np.asarray(real, float))
+        if off.max() > 1e-4 * (1 + np.abs(np.asarray(real)).max()):
+            raise ValueError(
+                f"{name} differs between regions as {mark!r} does not, most at number {int(off.argmax())}: start from one "
+                f"value for all, such as gx.per_region of a network whose {name} is a scalar"
+            )
+    return numbers, jnp.asarray(basis, real.dtype)
 
 
 def _broadcast(spec: PyTree, model: PyTree) -> list[Any]:
@@ -136,6 +154,8 @@ def join(free: PyTree, fixed: Fixed) -> Any:
     for i, leaf in zip(fixed.kept, fixed.leaves, strict=True):
         leaves[i] = leaf
     for rule, real in zip(fixed.rules, values, strict=True):
+        if rule.basis is not None:
+            real = jnp.matmul(rule.basis, real, precision="highest")
         value = rule.domain.from_real(real)
         if rule.positions is not None:
             if jnp.shape(value) != rule.positions.shape:

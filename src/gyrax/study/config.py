@@ -12,29 +12,43 @@ import yaml
 
 from .._digests import digest
 from .._formats.writing import write_text
+from ..io.maps import read_maps
 from ..network.network import Network
+from .scans import Data, Scan
 from .settings import Settings
 
 #: What stands in the file, and what it is called where it differs.
-_DATA = {"precision": "the precision", "connectome": "the connectome", "target": "the target", "network": "the network"}
+_DATA = {
+    "precision": "the precision",
+    "connectome": "the connectome",
+    "fit": "what is fitted",
+    "test": "what is held out",
+    "maps": "the table of maps",
+    "network": "the network",
+}
 
 
-def described(settings: Settings, network: Network, target: np.ndarray) -> dict[str, Any]:
+def described(settings: Settings, network: Network, data: Data) -> dict[str, Any]:
     """Settings, the versions that computed, and digests of the data: paths alone do not say what was in the files."""
     packages = ("gyrax", "jax", "equinox", "diffrax", "optax", "numpy")
     versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
     connectome = network.connectome
-    data = {
+    held = {
         "precision": str(jnp.result_type(float)),
         "connectome": digest(connectome.labels, connectome.weights, connectome.lengths),
-        "target": digest(np.asarray(target, float)),
+        "fit": _digest(data.fit),
+        "test": _digest(data.test),
+        "maps": None if settings.maps is None else digest(read_maps(settings.maps, connectome.labels).to_numpy()),
         "network": digest(network),
     }
-    return {
-        "settings": dataclasses.asdict(settings) | {"free": list(settings.free)},
-        "versions": versions,
-        "data": data,
-    }
+    return {"settings": settings.plain(), "versions": versions, "data": held}
+
+
+def _digest(scans: tuple[Scan, ...]) -> str:
+    """Of what was measured, whatever it is called: NaN where a scan has no region counts as such."""
+    return digest(
+        *(np.nan_to_num(part, nan=9.0) for scan in scans for part in (scan.fc, scan.series) if part is not None)
+    )
 
 
 def begin_or_compare(folder: Path, here: dict[str, Any]) -> None:
@@ -52,7 +66,7 @@ def begin_or_compare(folder: Path, here: dict[str, Any]) -> None:
         write_text(path, yaml.safe_dump(here, sort_keys=False))
         return
     there = _read(path)
-    settings, now = _settings(path, there), Settings(**here["settings"] | {"free": tuple(here["settings"]["free"])})
+    settings, now = _settings(path, there), Settings.from_plain(here["settings"])
     for name, value in dataclasses.asdict(settings).items():
         if value != getattr(now, name):
             raise ValueError(
@@ -63,7 +77,8 @@ def begin_or_compare(folder: Path, here: dict[str, Any]) -> None:
     for name, called in _DATA.items():
         if there["data"].get(name) != here["data"][name]:
             file = here["settings"].get(name)
-            what = f"{called} ({file})" if file else called
+            files = ", ".join(file) if isinstance(file, list) else file
+            what = f"{called} ({files})" if files else called
             raise ValueError(
                 f"{what} is not what the fit in {folder} was begun with ({there['data'].get(name)} there, "
                 f"{here['data'][name]} now): put back what it was, or begin another fit in another folder"
@@ -97,9 +112,8 @@ def _settings(path: Path, found: dict[str, Any]) -> Settings:
     odd = [name for name in names if name not in kept] + [name for name in kept if name not in names]
     if odd:
         raise _damaged(path, f"setting '{odd[0]}' is {'unknown' if odd[0] in kept else 'missing'}")
-    values: dict[str, Any] = {**kept, "free": tuple(kept["free"]) if isinstance(kept["free"], list) else kept["free"]}
     try:
-        return Settings(**values)
+        return Settings.from_plain(kept)
     except (TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
 

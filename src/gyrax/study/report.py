@@ -1,9 +1,9 @@
-"""What the user takes home of a study: its table, its figures in files, its picture."""
+"""What the user takes home of a study: its table, its verdict in words, its figures in files, its pictures."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -11,68 +11,154 @@ import xarray as xr
 from .. import plot
 from .._formats.writing import replacing, write_text
 from ..fitting.evaluation import Ceiling
+from ..network.network import Network
+from . import page
+from .scans import Scan
 from .settings import Settings
+from .structure import correlation
+
+if TYPE_CHECKING:
+    from .study import Study
+
+#: Correlations that differ by less are called the same.
+SAME = 0.01
 
 
-def table(stages: Sequence[dict[str, Any]], settings: Settings, ceiling: Ceiling | None = None) -> str:
-    """The judgements of the stages as text.
+def reference(
+    name: str, n_free: int, fc: np.ndarray, target: np.ndarray | None, there: np.ndarray, tests: Sequence[Scan]
+) -> dict[str, Any]:
+    """A row of what is no stage: a matrix as a prediction of the target and of the scans held out."""
+    return {
+        "name": name,
+        "n_free": n_free,
+        "r": None if target is None else correlation(fc, target, there),
+        "tests": {scan.name: correlation(fc, scan.fc, there) for scan in tests},
+    }
 
-    Example:
-        >>> unseen = {"r": 0.42, "r_sd": 0.03, "rmse": 0.2, "seeds": 8}
-        >>> stage = {"name": "refine", "n_free": 2, "seconds": 7.5, "train": {"r": 0.5, "rmse": 0.1}, "unseen": unseen}
-        >>> print(table([stage], Settings()))
-        stage       free  seconds   train r   rmse   unseen r     sd   rmse
-        refine         2      7.5     0.500  0.100      0.420  0.030  0.200
-        unseen: 8 noise seeds never trained on, 300 s of BOLD each
-    """
-    head = f"{'stage':10s} {'free':>5s} {'seconds':>8s}   {'train r':>7s} {'rmse':>6s}   {'unseen r':>8s} {'sd':>6s} {'rmse':>6s}"
-    lines = [head]
-    for x in stages:
-        train, unseen = x["train"], x["unseen"]
-        lines.append(
-            f"{x['name']:10s} {x['n_free']:5d} {x['seconds']:8.1f}   {train['r']:7.3f} {train['rmse']:6.3f}   "
-            f"{unseen['r']:8.3f} {unseen['r_sd']:6.3f} {unseen['rmse']:6.3f}"
+
+def cells(study: "Study") -> tuple[list[str], list[list[str]], int]:
+    """The table: its head, its rows, and how many of these are references."""
+    dynamics = any("ks" in x["unseen"] for x in study.stages)
+    tests = [scan.name for scan in study.data.test]
+    head = ["", "free", "seconds", "train r", "unseen r", "sd", "rmse", "mean r"]
+    head += ["KS of FCD"] * dynamics + [f"test: {Path(name).name}" for name in tests]
+    references, rows = study.references() if study.stages else [], []
+    for x in references:
+        r = "" if x["r"] is None else f"{x['r']:.3f}"
+        row = [x["name"], str(x["n_free"]), "", "", "", "", "", r]
+        rows.append(row + [""] * dynamics + [f"{x['tests'][name]:.3f}" for name in tests])
+    for x in study.stages:
+        unseen = x["unseen"]
+        row = [x["name"], f"{x['n_free']:d}", f"{x['seconds']:.1f}", f"{x['train']['r']:.3f}", f"{unseen['r']:.3f}"]
+        row += [f"{unseen['r_sd']:.3f}", f"{unseen['rmse']:.3f}", f"{unseen['mean_r']:.3f}"]
+        row += [f"{unseen['ks']:.3f}" if "ks" in unseen else ""] * dynamics
+        rows.append(row + [f"{x['tests'][name]:.3f}" if name in x["tests"] else "" for name in tests])
+    return head, rows, len(references)
+
+
+def legend(settings: Settings) -> str:
+    """What the columns are."""
+    return (
+        f"r and rmse of functional connectivity. train: on the noise of the training; unseen: {settings.seeds} noise seeds never "
+        f"trained on, {settings.judged / 1000:g} s of BOLD each, mean and sd; mean r: of their mean connectivity"
+        + ("; test: of that with scans held out, which no choice has seen" if settings.test else "")
+    )
+
+
+def table(study: "Study") -> str:
+    """The stages as text, under what they are to be compared with, and the verdict."""
+    head, rows, _ = cells(study)
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(row: list[str]) -> str:
+        first, *others = (
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
-    lines.append(f"unseen: {settings.seeds} noise seeds never trained on, {settings.judged / 1000:g} s of BOLD each")
-    if ceiling is not None:
-        c = ceiling
-        lines.append(
-            f"two of them agree by r {c.reliability:.3f}: "
-            + (
-                f"no model could reach more than {c.highest:.3f}, this one {c.without_noise:.3f} without noise; it is limited by: {c.limit}"
-                if c.told
-                else "too little to tell what limits the fit; judge it on more seeds or longer recordings"
-            )
+        return "  ".join((first, *others)).rstrip()
+
+    return "\n".join([*map(line, (head, *rows)), legend(study.settings), "", *verdict(study)])
+
+
+def verdict(study: "Study") -> list[str]:
+    """Whether the model adds anything, in words."""
+    if not study.stages:
+        return []
+    last, by_name = study.stages[-1], {row["name"]: row for row in study.references()}
+    simple, scans = by_name["linear model of it"], by_name["the training scans"]
+    found = last["unseen"]
+    said = [
+        f"The stage '{last['name']}' ({last['n_free']} numbers) reaches r {found['r']:.3f} on noise it never saw "
+        f"({found['mean_r']:.3f} in the mean of {found['seeds']} recordings); one number in a linear model of the connectome "
+        f"reaches {simple['r']:.3f}" + _more(found["mean_r"], simple["r"])
+    ]
+    gap = last["train"]["r"] - found["r"]
+    if gap > 0.05:
+        said.append(f"It has learnt noise by heart: on the noise of the training it reaches {gap:.3f} more.")
+    if study.ceiling is not None:
+        said.append(_limits(study.ceiling))
+    if not last["tests"]:
+        said.append("How it predicts another scan of the same brain is not known: hold one out with --test.")
+    for name, r in last["tests"].items():
+        best = max((scans["tests"][name], "the training scans themselves"), (simple["tests"][name], "the linear model"))
+        said.append(
+            f"It predicts the scan held out ({Path(name).name}) by r {r:.3f}; {best[1]} by {best[0]:.3f}"
+            + _more(r, best[0])
         )
-    return "\n".join(lines)
+    return said
 
 
-def write_summary(path: Path, stages: Sequence[dict[str, Any]], ceiling: Ceiling | None) -> None:
-    """`summary.json`: the judgements of the stages, and what limits the last."""
-    summary: dict[str, Any] = {"stages": stages}
-    if ceiling is not None:
-        shown = ("unseen", "reliability", "highest", "without_noise", "limit")
-        summary["ceiling"] = {name: getattr(ceiling, name) for name in shown}
-    write_text(path, json.dumps(summary, indent=1))
+def _more(r: float, other: float) -> str:
+    if r > other + SAME:
+        return ": the model adds to that."
+    if r < other - SAME:
+        return ": the model knows less than that."
+    return ": the model adds nothing to that."
 
 
-def write_recordings(
-    path: Path, bold: np.ndarray, fcs: np.ndarray, target: np.ndarray, labels: Sequence[str], settings: Settings
+def _limits(c: Ceiling) -> str:
+    """What keeps a fit from doing better."""
+    return f"Two of these recordings agree by r {c.reliability:.3f}: " + (
+        f"no model could reach more than {c.highest:.3f} in one, this one {c.without_noise:.3f} without noise; it is limited by: {c.limit}."
+        if c.told
+        else "too little to tell what limits the fit; judge it on more seeds or longer recordings."
+    )
+
+
+def write(
+    study: "Study", network: Network, bold: np.ndarray, fcs: np.ndarray, losses: Mapping[str, np.ndarray]
 ) -> None:
-    """`recordings.nc`: what the fitted network gives on each unseen seed, beside the target."""
-    s = settings
+    """All files but the model's own."""
+    labels, out, values = network.connectome.labels, study.out, study.values(network)
+    summary: dict[str, Any] = {"stages": study.stages, "references": study.references(), "verdict": verdict(study)}
+    summary["weights"] = {"how": study.structure.how, "why": study.structure.why}
+    if study.ceiling is not None:
+        shown = ("unseen", "reliability", "highest", "without_noise", "limit")
+        summary["ceiling"] = {name: getattr(study.ceiling, name) for name in shown}
+    write_text(out / "summary.json", json.dumps(summary, indent=1))
+    write_recordings(out / "recordings.nc", bold, fcs, study)
+    draw(out / "figure.png", study.target, fcs.mean(0), labels, losses, values)
+    write_report(out / "report.html", study, fcs.mean(0), losses, values)
+
+
+def write_recordings(path: Path, bold: np.ndarray, fcs: np.ndarray, study: "Study") -> None:
+    """`recordings.nc`: what the fitted network gives on each unseen seed, beside the target and the scans held out."""
+    period, warm_up, labels = study.period, study.loss(study.settings.judged).warm_up, study.network.connectome.labels
     data = xr.Dataset(
         {
             "bold": (("seed", "time", "region"), bold),
             "fc": (("seed", "region", "source"), fcs),
-            "target": (("region", "source"), target),
+            "target": (("region", "source"), study.target),
+            "counts": ("region", study.there),
         },
         coords={
-            "time": ("time", s.warm_up + s.period * np.arange(1, bold.shape[1] + 1), {"units": "ms"}),
+            "time": ("time", warm_up + period * np.arange(1, bold.shape[1] + 1), {"units": "ms"}),
             "region": list(labels),
             "source": list(labels),
         },
     )
+    if study.data.test:
+        data["test"] = (("scan", "region", "source"), np.stack([scan.fc for scan in study.data.test]))
+        data = data.assign_coords(scan=[scan.name for scan in study.data.test])
     with replacing(path) as beside:
         data.to_netcdf(beside, engine="scipy")
 
@@ -112,3 +198,82 @@ def draw(
         axes[1, 2].set_title("regional parameters")
     with replacing(path) as beside:
         figure.savefig(beside, dpi=130, format="png")
+
+
+def write_report(
+    path: Path, study: "Study", found: np.ndarray, losses: Mapping[str, np.ndarray], regional: Mapping[str, np.ndarray]
+) -> None:
+    """`report.html`: everything on one page."""
+    head, rows, references = cells(study)
+    there, connectome, told = study.there, study.structure.connectome, study.config()
+    shown = {
+        "fitted to": study.target,
+        "model, mean of unseen noise": found,
+        "model minus fitted to": found - study.target,
+    }
+    pairs = {"fitted to": (study.target, found)}
+    for scan in study.data.test:
+        shown[f"held out: {Path(scan.name).name}"] = scan.fc
+        pairs[f"held out: {Path(scan.name).name}"] = (scan.fc, found)
+    figures = [
+        (
+            "Functional connectivity",
+            page.matrices(shown, there),
+            "Regions in the connectome's order; the diagonal is left out.",
+        ),
+        ("Pair by pair", page.scatter(pairs, there), "Every pair of regions once; the line is equality."),
+    ]
+    if losses:
+        figures.append(
+            ("How the stages went down", page.curves(losses), "The loss of each stage that descends, step by step.")
+        )
+    if regional:
+        figures.append(
+            ("Parameters of regions", page.regional(regional, connectome.labels), "Bars from the mean of all regions.")
+        )
+    if regional and connectome.centres is not None:
+        centres = np.asarray(connectome.centres, float)
+        figures.append(("On the brain", page.on_the_brain(regional, centres), "A dot at each region's centre."))
+    kept = study.structure
+    page.write_page(
+        path,
+        title=f"{study.settings.model} fitted to {', '.join(Path(name).name for name in study.settings.fit)}",
+        subtitle=f"{int(there.sum())} of {len(there)} regions; weights {kept.how}: {kept.why}",
+        verdict=verdict(study),
+        columns=head,
+        rows=[{"reference": i < references, "cells": row} for i, row in enumerate(rows)],
+        legend=legend(study.settings),
+        notes=study.data.notes,
+        figures=[{"title": title, "svg": svg, "caption": caption} for title, svg, caption in figures],
+        command=f"gyrax fit --resume --out {study.out}   # nothing is computed twice\ngyrax fit {_options(study.settings)}",
+        settings=told["settings"],
+        versions=told["versions"] | told["data"],
+    )
+
+
+def _options(settings: Settings) -> str:
+    """The options of the command that differ from what they are left out."""
+    plain, default = settings.plain(), Settings().plain()
+    found = []
+    for name in (
+        "connectome",
+        "fit",
+        "test",
+        "tr",
+        "atlas",
+        "weights",
+        "model",
+        "free",
+        "regional",
+        "maps",
+        "steps",
+        "seeds",
+    ):
+        if plain[name] != default[name]:
+            several = plain[name] if isinstance(plain[name], list) else [plain[name]]
+            found += [f"--{name} {value}" for value in several]
+    if settings.stages:
+        found.append(f"--stages {','.join(settings.stages)}")
+    if settings.fcd:
+        found.append(f"--fcd {settings.fcd[0]:g} {settings.fcd[1]:g}")
+    return " ".join(found + ["--x64"] * settings.x64)

@@ -5,30 +5,32 @@ A further stage is a function that takes a `Task` and returns an `StageOutcome`,
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 import optax
 from jaxtyping import Array
 
-from .. import io
 from .._formats.npz import write_npz
-from .._formats.reading import DAMAGED
-from .._formats.writing import replacing, write_text
-from ..fitting.evaluation import evaluate
+from .._formats.writing import replacing
 from ..fitting.grids import best, sweep
-from ..fitting.training import FitResult, fit
+from ..fitting.rules import EIB, FIC
+from ..fitting.training import FitResult, Validation, fit
+from ..fitting.tuning import tune
 from ..network.network import Network
-from ..parameters.addresses import get
-from ..parameters.selection import select
+from ..parameters.addresses import get, replace
+from ..parameters.domains import Positive
+from ..parameters.selection import Free, select
 from .mismatch import FCMismatch
-from .recipes import Recipe
+from .recipes import Recipe, Weighted
 from .settings import Settings
+from .working import critical
+
+#: Up to where a coupling strength is looked for, in units in which regions hear 1 in the mean.
+_STRONGEST = 20.0
 
 
 class StudyInterrupted(Exception):  # noqa: N818
@@ -41,7 +43,7 @@ class Task:
 
     name: str
     start: Network
-    free: tuple[str, ...]
+    free: tuple[Any, ...]  # dotted paths, or `Free` with a domain, a mask or maps of its own
     loss: FCMismatch
     key: Any
     settings: Settings
@@ -56,21 +58,38 @@ class StageOutcome(NamedTuple):
     network: Network
     seen: Array  # keys of the noise that the network was chosen on
     fit: FitResult | None = None  # of stages that descend
+    seconds: float = 0.0  # of what it took beside the fit
 
 
 def explore(task: Task) -> StageOutcome:
-    """A grid over the first two free parameters, all candidates side by side; the best one."""
-    space = {path: _candidates(task, path) for path in task.free[:2]}
-    grid = sweep(task.start, lambda n, k: task.loss(n, k)[0], space, key=task.key)
-    if not np.isfinite(grid["value"]).any():
+    """The first two free parameters, all candidates side by side; the best one."""
+    space, grid = _candidates(task)
+    found = sweep(task.start, lambda n, k: task.loss(n, k)[0], space, grid=grid, key=task.key)
+    if not np.isfinite(found["value"]).any():
         raise FloatingPointError("no candidate of the exploration stayed finite: look at --model and --free")
-    (network,) = best(grid, task.start)
+    (network,) = best(found, task.start)
     with replacing(task.folder / f"{task.name}.nc") as beside:
-        grid.to_netcdf(beside, engine="scipy")
+        found.to_netcdf(beside, engine="scipy")
     return StageOutcome(network, jax.random.split(task.key, 1))
 
 
-def _candidates(task: Task, path: str) -> np.ndarray:
+def _candidates(task: Task) -> tuple[dict[str, np.ndarray], bool]:
+    """Values of each parameter, and whether all go with all: a strength is in units of where the fixed point is lost."""
+    paths, strength = task.free[:2], task.recipe.critical
+    space = {path: _around(task, path) for path in paths}
+    if strength not in space:
+        return space, True
+    others = {path: values for path, values in space.items() if path != strength}
+    lost = critical(task.start, strength, _STRONGEST, others)
+    inside = lost > 0  # elsewhere there is no fixed point even without coupling
+    if not inside.any():
+        raise FloatingPointError("no candidate has a stable fixed point: look at --model and --free")
+    chosen = {strength: np.outer(space[strength], lost[inside]).ravel()}
+    chosen |= {path: np.tile(values[inside], len(space[strength])) for path, values in others.items()}
+    return {path: chosen[path] for path in paths}, False
+
+
+def _around(task: Task, path: str) -> np.ndarray:
     """Where the recipe looks for a parameter; of one that it does not know, what lies around its value."""
     if path in task.recipe.space:
         low, high, count = task.recipe.space[path]
@@ -105,13 +124,105 @@ def descend(task: Task, *, rate: float, steps: Callable[[int], int], noise: Lite
         checkpoint=task.folder / f"{task.name}.checkpoint.npz",
         progress=task.name if task.progress else False,
     )
+    return _outcome(task, result, count, noise)
+
+
+def _outcome(task: Task, result: FitResult, count: int, noise: str, seconds: float = 0.0) -> StageOutcome:
+    """What became of a fit, its history kept."""
     if result.stopped == "interrupted":
         raise StudyInterrupted(f"in stage '{task.name}' after {len(result.history['loss'])} of {count} steps")
     write_npz(task.folder / f"{task.name}.history.npz", result.history)
-    base = (
-        task.key if noise == "common" else jax.random.fold_in(task.key, count - 1)
-    )  # the last noise it was trained on
-    return StageOutcome(result.model, jax.random.split(base, s.realisations), result)
+    # the last noise it was trained on
+    base = task.key if noise == "common" else jax.random.fold_in(task.key, count - 1)
+    return StageOutcome(result.model, jax.random.split(base, task.settings.realisations), result, seconds)
+
+
+def connect(task: Task) -> StageOutcome:
+    """Every connection: the balance rule brings the weights close while the network runs, the gradient does the rest.
+
+    The rule first at a high rate, which brings the weights far but leaves them following the noise of its window, then at a lower
+    one, which averages it out. It leaves some weights at zero, where a share of the weight is nothing: they start at a
+    thousandth of the connectome's. Held-out noise says at which step the gradient was best.
+    """
+    s, weighted = task.settings, task.recipe.weighted
+    assert weighted is not None
+    balanced, seconds = balance(task, weighted)
+    start = replace(
+        balanced, {p: np.maximum(get(balanced, p), 1e-3 * balanced.connectome.weights) for p in _weights(weighted)}
+    )
+    count = max(3, s.steps // 2)
+    result = fit(
+        start,
+        task.loss,
+        select(start, *freed(start, weighted)),
+        optax.adam(optax.warmup_cosine_decay_schedule(1e-3, 0.01, max(1, count // 10), count, 5e-4)),
+        steps=count,
+        clip=0.05,
+        key=task.key,
+        realisations=1,
+        validation=Validation(min(4, s.realisations), every=min(10, count)),
+        checkpoint=task.folder / f"{task.name}.checkpoint.npz",
+        progress=task.name if task.progress else False,
+    )
+    return _outcome(task, result, count, "new", seconds)
+
+
+def balance(task: Task, weighted: Weighted) -> tuple[Network, float]:
+    """The network that feedback inhibition and the balance rule make, and the seconds it took; goes on where it was stopped."""
+    target = np.asarray(task.loss.target)
+    counts = np.zeros(len(target), bool)
+    counts[list(range(len(target)) if task.loss.kept is None else task.loss.kept)] = True
+    rule = functools.partial(
+        EIB,
+        target,
+        monitor=weighted.monitor(_PIECE),
+        excitation=weighted.excitation,
+        inhibition=weighted.inhibition,
+        where=counts,
+    )
+    plan: list[tuple[str, list[Any], int]] = [("inhibition", [FIC(leaf=weighted.balanced, rate=0.5)], 200)]
+    for rate, ms in weighted.pieces:
+        pieces = max(10, round(ms * min(1.0, task.settings.steps / 80) / _PIECE))
+        rules = [FIC(leaf=weighted.balanced, rate=0.1), rule(rate=rate, ramp=min(2000, pieces))]
+        plan.append((f"balance at {rate:g}", rules, pieces))
+    network, before, seconds = task.start, None, 0.0
+    for i, (name, rules, pieces) in enumerate(plan):
+        found = tune(
+            network,
+            rules,
+            steps=pieces,
+            period=_PIECE,
+            dt=weighted.dt,
+            key=task.key if before is None else None,
+            start=before,
+            checkpoint=task.folder / f"{task.name}.{i}.checkpoint.npz",
+            progress=f"{task.name}, {name}" if task.progress else False,
+        )
+        if found.stopped == "interrupted":
+            raise StudyInterrupted(f"in stage '{task.name}', {name}")
+        network, before, seconds = found.network, found, seconds + found.seconds
+    return network, seconds
+
+
+#: ms between which the rules act, whatever the TR of a scan.
+_PIECE = 720.0
+
+
+def freed(network: Network, weighted: Weighted) -> tuple[Any, ...]:
+    """All weights of connections that there are, and the inhibition of every region.
+
+    Weights are moved in units of the connectome's: a rate then means the same for the weakest and the strongest.
+    """
+    connected = np.asarray(network.connectome.weights) > 0
+    scale = float(np.asarray(network.connectome.weights)[connected].mean())
+    return (
+        weighted.balanced,
+        *(Free(path, mask=connected, domain=Positive(scale=scale)) for path in _weights(weighted)),
+    )
+
+
+def _weights(weighted: Weighted) -> tuple[str, str]:
+    return weighted.excitation, weighted.inhibition
 
 
 class Stage(NamedTuple):
@@ -119,89 +230,13 @@ class Stage(NamedTuple):
 
     name: str
     work: Callable[[Task], StageOutcome]
-    regional: bool = False  # frees one value a region, not what the user freed
+    frees: Literal["two", "regional", "maps", "connections"] = "two"
 
 
 STAGES = (
     Stage("explore", explore),
     Stage("refine", functools.partial(descend, rate=0.01, steps=lambda n: n // 4 or 1, noise="common")),
-    Stage("regional", functools.partial(descend, rate=0.05, steps=lambda n: n, noise="new"), regional=True),
+    Stage("regional", functools.partial(descend, rate=0.05, steps=lambda n: n, noise="new"), "regional"),
+    Stage("maps", functools.partial(descend, rate=0.05, steps=lambda n: n, noise="new"), "maps"),
+    Stage("connectivity", connect, "connections"),
 )
-
-
-def judge(network: Network, loss: FCMismatch, free: tuple[str, ...], seen: Array, unseen: Array) -> dict[str, Any]:
-    """How many numbers a stage freed, and how near its network comes to the target on noise it saw and never saw."""
-    leaves = jax.tree.leaves(eqx.filter(network, select(network, *free)))
-    train, judged = (evaluate(network, loss.terms, keys) for keys in (seen, unseen))
-    return {
-        "n_free": int(sum(np.size(leaf) for leaf in leaves)),
-        "train": {term: float(np.mean(train[term])) for term in ("r", "rmse")},
-        "unseen": {
-            "r": float(np.mean(judged["r"])),
-            "r_sd": float(np.std(judged["r"], ddof=min(1, len(unseen) - 1))),
-            "rmse": float(np.mean(judged["rmse"])),
-            "seeds": len(unseen),
-        },
-    }
-
-
-def keep(folder: Path, judgement: dict[str, Any], network: Network) -> None:
-    """Writes a finished stage. The judgement comes last: where it is, the stage is whole."""
-    io.save(folder / f"{judgement['name']}.npz", network)
-    write_text(folder / f"{judgement['name']}.json", json.dumps(judgement, indent=1))
-
-
-def recall(folder: Path, name: str, like: Network) -> tuple[dict[str, Any], Network] | None:
-    """The judgement and the network of a stage that was finished before, if it was; `like` is a network of its form.
-
-    Raises:
-        ValueError: if they are damaged: what to delete, so that the stage is computed again.
-    """
-    judgement, network = folder / f"{name}.json", folder / f"{name}.npz"
-    if not judgement.exists():
-        return None
-    try:
-        found = json.loads(judgement.read_text(encoding="utf-8"))
-        _check_judgement(found, name)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(judgement, error, judgement) from error
-    try:
-        return found, io.load(network, like)
-    except (*DAMAGED, FileNotFoundError) as error:
-        raise _damaged(network, error, judgement) from error
-
-
-def histories(folder: Path) -> dict[str, np.ndarray]:
-    """The losses of the stages that descended, step by step, in the order of the stages.
-
-    Raises:
-        ValueError: if one is damaged.
-    """
-    found = {}
-    for stage in STAGES:
-        path = folder / f"{stage.name}.history.npz"
-        if path.exists():
-            try:
-                with np.load(path, allow_pickle=False) as history:
-                    found[stage.name] = history["loss"]
-            except DAMAGED as error:
-                raise _damaged(path, error, folder / f"{stage.name}.json") from error
-    return found
-
-
-def _check_judgement(found: Any, name: str) -> None:
-    """Refuses what is no judgement of the stage."""
-    wanted = {"train": ("r", "rmse"), "unseen": ("r", "r_sd", "rmse", "seeds")}
-    fine = isinstance(found, dict) and found.get("name") == name
-    fine = fine and all(isinstance(found.get(x), int | float) for x in ("n_free", "seconds"))
-    fine = fine and all(
-        isinstance(found.get(kind), dict) and all(isinstance(found[kind].get(x), int | float) for x in names)
-        for kind, names in wanted.items()
-    )
-    if not fine:
-        raise ValueError(f"it is no judgement of the stage '{name}'")
-
-
-def _damaged(path: Path, error: BaseException, judgement: Path) -> ValueError:
-    why = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(f"{path} is damaged ({why}): delete {judgement}, and the stage is computed again")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,17 +14,23 @@ from jaxtyping import Array
 from .. import features, io
 from .._formats.locking import held
 from .._formats.writing import clear
+from ..anatomy.connectome import Connectome
 from ..fitting.evaluation import Ceiling, ceiling, evaluate
 from ..fitting.training import FitResult
+from ..io.maps import read_maps
 from ..network.network import Network
 from ..parameters.addresses import get
+from ..parameters.maps import by_maps
 from ..parameters.selection import per_region
 from . import report
 from .config import begin_or_compare, described
-from .mismatch import FCMismatch
-from .recipes import RECIPES, Recipe
+from .judging import histories, judge, keep, recall
+from .mismatch import Dynamics, FCMismatch
+from .recipes import RECIPES, Recipe, step_within
+from .scans import Data, Scan
 from .settings import Settings
-from .stages import STAGES, Stage, Task, histories, judge, keep, recall
+from .stages import STAGES, Stage, Task, freed
+from .structure import Scaled, linear, scaled
 
 #: Beside the files of a study while it is under way.
 LOCK = "study.lock"
@@ -31,23 +38,74 @@ LOCK = "study.lock"
 
 @dataclasses.dataclass
 class Study:
-    """A study under way: its data, its network, where its files go, and what its stages found."""
+    """A study under way: its data, its network, where its files go, and what its stages found.
+
+    Example:
+        >>> import gyrax as gx
+        >>> data = gx.datasets.load("dk84")
+        >>> one = Study.of(data.connectome, fit=[data.fc], out="nowhere", stages=("explore",), weights="raw")
+        >>> one.network.n_regions, one.free
+        (84, ('coupling.strength', 'model.w'))
+    """
 
     settings: Settings
-    network: Network
-    target: np.ndarray
+    data: Data
+    structure: Scaled
     out: Path
     progress: bool = True
     stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     results: dict[str, FitResult] = dataclasses.field(default_factory=dict)
     ceiling: Ceiling | None = None
     files: ClassVar[tuple[str, ...]] = (
-        "config.yaml",
+        "report.html",
         "summary.json",
         "model.npz",
         "recordings.nc",
         "figure.png",
+        "config.yaml",
     )
+
+    def __post_init__(self):
+        self.network: Network = self.recipe.build(self.structure.connectome)
+        self.target, self.there = self.data.target, self.data.there
+
+    @classmethod
+    def of(
+        cls,
+        connectome: Connectome,
+        fit: Sequence[Any],
+        test: Sequence[Any] = (),
+        *,
+        out: str | Path,
+        tr: float | None = None,
+        progress: bool = True,
+        **settings: Any,
+    ) -> "Study":
+        """A study of data in memory: what `gyrax fit` does with files.
+
+        Args:
+            connectome: weights in whatever unit.
+            fit: scans to be fitted, what `Scan.of` takes.
+            test: scans held out.
+            out: a folder for the results.
+            tr: s between samples, where scans do not say it.
+            progress: show bars.
+            settings: of `Settings`, by name.
+
+        Raises:
+            ValueError, TypeError: as `Scan.of`, `Data` and `Settings`.
+        """
+        scans = [
+            [
+                scan if isinstance(scan, Scan) else Scan.of(scan, connectome, tr=tr, name=f"{kind} {i}")
+                for i, scan in enumerate(given)
+            ]
+            for kind, given in (("fit", fit), ("test", test))
+        ]
+        data = Data(connectome, *map(tuple, scans))
+        names = {kind: tuple(scan.name for scan in given) for kind, given in zip(("fit", "test"), scans, strict=True)}
+        chosen = Settings(connectome="given", tr=tr, **names, **settings)
+        return cls(chosen, data, scaled(connectome, chosen.weights), Path(out), progress)
 
     @property
     def recipe(self) -> Recipe:
@@ -59,18 +117,48 @@ class Study:
 
     @property
     def regional(self) -> tuple[str, ...]:
-        """What becomes one value a region: the recipe's choice if it is free, else all free parameters of the model."""
-        chosen = tuple(name for name in self.recipe.regional if name in self.free)
-        return chosen or tuple(name for name in self.free if name.startswith("model."))
+        """What becomes one value a region: as asked; or the recipe's choice, but of a choice of free parameters those of the model."""
+        if self.settings.regional or not self.settings.free:
+            return self.settings.regional or self.recipe.regional
+        return tuple(name for name in self.free if name.startswith("model."))
+
+    @property
+    def planned(self) -> tuple[Stage, ...]:
+        """The stages that there will be."""
+        names = self.settings.stages or self.recipe.stages + (("maps",) if self.settings.maps else ())
+        return tuple(s for s in STAGES if s.name in names and (s.name != "regional" or self.regional))
+
+    @property
+    def period(self) -> float:
+        """ms between samples of BOLD."""
+        return self.settings.period or self.data.period or 1000.0
 
     @property
     def unseen(self) -> Array:
         """The keys of the noise that fits are judged on, and nothing else."""
         return jax.random.split(jax.random.key(self.settings.seed + 1_000_003), self.settings.seeds)
 
-    def loss(self, duration: float) -> FCMismatch:
-        s = self.settings
-        return FCMismatch(jnp.asarray(self.target), self.recipe.monitor(s.period), duration, s.warm_up, self.recipe.dt)
+    def loss(self, duration: float, stage: Stage = STAGES[0]) -> FCMismatch:
+        """What a stage makes small, over recordings of so many ms (rounded up to whole samples)."""
+        of: Any = self.recipe.weighted if stage.frees == "connections" else self.recipe
+        times = [self.period * int(np.ceil(ms / self.period - 1e-9)) for ms in (duration, self.settings.warm_up)]
+        kept = None if self.there.all() else tuple(np.flatnonzero(self.there).tolist())
+        monitor, dt = of.monitor(self.period), step_within(self.period, of.dt)
+        return FCMismatch(jnp.asarray(self.target), monitor, *times, dt, kept, self._dynamics())
+
+    def _dynamics(self) -> Dynamics | None:
+        """What of the scans' dynamics is to be met: those of all of them, pooled."""
+        if not self.settings.fcd:
+            return None
+        window, step = (self.period * max(1, round(1000 * s / self.period)) for s in self.settings.fcd)
+        values = []
+        for scan in self.data.fit:
+            if scan.series is None or scan.period is None:
+                raise ValueError(f"{scan.name} is connectivity alone: its dynamics need the series; leave --fcd out")
+            w, s = (scan.period * max(1, round(ms / scan.period)) for ms in (window, step))
+            found = features.fcd(scan.series[:, self.there], w, s, scan.period)
+            values.append(np.asarray(features.fcd_values(found)))
+        return Dynamics(jnp.asarray(np.concatenate(values), jnp.result_type(float)), window, step)
 
     def run(self) -> Network:
         """All stages in their order; a stage that is on disk already is not computed again.
@@ -88,41 +176,56 @@ class Study:
             return self._run()
 
     def _run(self) -> Network:
-        # four is how many there always were: their number decides what each key is under JAX's older key splitting
-        keys = jax.random.split(jax.random.key(self.settings.seed), max(4, len(STAGES)))
-        network = self.network
-        for stage, key in zip(STAGES, keys, strict=False):
-            if free := self.regional if stage.regional else self.free:
-                network = self._stage(stage, network, free, key)
+        keys = jax.random.split(jax.random.key(self.settings.seed), len(STAGES))
+        network = common = self.network
+        for stage in self.planned:
+            network = self._stage(stage, common, keys[STAGES.index(stage)])
+            common = network if stage.frees == "two" else common
         self._report(network)
         return network
 
     def config(self) -> dict[str, Any]:
-        return described(self.settings, self.network, self.target)
+        return described(self.settings, self.network, self.data)
 
     @property
     def _folder(self) -> Path:
         """Where the stages keep their files."""
         return self.out / "stages"
 
-    def _stage(self, stage: Stage, network: Network, free: tuple[str, ...], key: Any) -> Network:
+    def _begin(self, stage: Stage, common: Network) -> tuple[Network, tuple[Any, ...]]:
+        """The network that a stage begins from, and what it frees of it."""
+        if stage.frees == "two":
+            return common, self.free
+        if stage.frees == "connections":
+            assert self.recipe.weighted is not None
+            network = self.recipe.weighted.build(self.structure.connectome)
+            return network, freed(network, self.recipe.weighted)
+        network = per_region(common, *self.regional)
+        if stage.frees == "regional":
+            return network, self.regional
+        table = read_maps(self.settings.maps, self.structure.connectome.labels)
+        strength = tuple(path for path in self.free if path not in self.regional)
+        return network, (*strength, *(by_maps(network, path, table) for path in self.regional))
+
+    def _stage(self, stage: Stage, common: Network, key: Any) -> Network:
         """One stage and its judgement, from disk if it was finished before."""
-        shaped = (lambda n: per_region(n, *free)) if stage.regional else (lambda n: n)
-        if finished := recall(self._folder, stage.name, shaped(self.network)):
+        like, free = self._begin(stage, self.network)
+        if finished := recall(self._folder, stage.name, like):
             judgement, network = finished
             self.stages.append(judgement)
             return network
-        s, start = self.settings, shaped(network)
+        s, (start, free) = self.settings, self._begin(stage, common)
         began = time.perf_counter()
-        task = Task(
-            stage.name, start, free, self.loss(s.duration), key, s, self.recipe, self._folder, progress=self.progress
+        loss = self.loss(s.duration, stage)
+        network, seen, result, more = stage.work(
+            Task(stage.name, start, free, loss, key, s, self.recipe, self._folder, progress=self.progress)
         )
-        network, seen, result = stage.work(task)
         seconds = time.perf_counter() - began
         if result is not None:
             self.results[stage.name] = result
-            seconds = result.seconds  # a fit that went on from disk counts what it had taken before
-        judged = judge(network, self.loss(s.judged), free, seen, self.unseen)
+            seconds = result.seconds + more  # a fit that went on from disk counts what it had taken before
+        tests = {scan.name: scan.fc for scan in self.data.test}
+        judged = judge(network, self.loss(s.judged, stage), free, (seen, self.unseen), self.there, tests)
         judgement = {"name": stage.name, "n_free": judged.pop("n_free"), "seconds": round(seconds, 2), **judged}
         keep(self._folder, judgement, network)
         self.stages.append(judgement)
@@ -130,17 +233,40 @@ class Study:
 
     def _report(self, network: Network) -> None:
         """What the user takes home."""
-        labels, loss = network.connectome.labels, self.loss(self.settings.judged)
+        stage = self.planned[-1]
+        loss = self.loss(self.settings.judged, stage)
         bold = evaluate(network, loss.record, self.unseen)["value"]
         fcs = np.stack([np.asarray(features.fc(values)) for values in bold])
         io.save(self.out / "model.npz", network)
         if len(fcs) > 1:
-            self.ceiling = ceiling(fcs, self.target, self.stages[-1]["train"]["r"])
-        report.write_summary(self.out / "summary.json", self.stages, self.ceiling)
-        report.write_recordings(self.out / "recordings.nc", bold, fcs, self.target, labels, self.settings)
-        regional = {path: get(network, path) for path in self.regional}
-        report.draw(self.out / "figure.png", self.target, fcs.mean(0), labels, histories(self._folder), regional)
+            kept = np.ix_(self.there, self.there)
+            trained = self.stages[-1]["train"]["r"]
+            self.ceiling = ceiling(np.stack([fc[kept] for fc in fcs]), self.target[kept], trained)
+        report.write(self, network, bold, fcs, histories(self._folder))
+
+    def references(self) -> list[dict[str, Any]]:
+        """What a model is to be compared with: the connectome itself, the best linear model, and the training scans."""
+        connectome, there = self.structure.connectome, self.there
+        best = linear(connectome, self.target, there)
+        weights = np.asarray(connectome.weights)
+        rows = [("the connectome itself", 0, weights), ("linear model of it", 1, best.fc)]
+        return [report.reference(name, n, fc, self.target, there, self.data.test) for name, n, fc in rows] + [
+            report.reference("the training scans", 0, self.target, None, there, self.data.test)
+        ]
+
+    def values(self, network: Network) -> dict[str, np.ndarray]:
+        """Parameters of a network with one value a region, by their dotted paths."""
+        paths = (*self.regional, *((self.recipe.weighted.balanced,) if self.recipe.weighted else ()))
+        found = {}
+        for path in paths:
+            try:
+                value = np.asarray(get(network, path))
+            except ValueError:  # of another stage's model
+                continue
+            if value.shape == (network.n_nodes,):
+                found[path] = value
+        return found
 
     def table(self) -> str:
         """The stages as text."""
-        return report.table(self.stages, self.settings, self.ceiling)
+        return report.table(self)
