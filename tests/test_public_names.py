@@ -36,7 +36,7 @@ def described(namespace: types.ModuleType, name: str) -> str:
     if (
         not callable(what)
         or not what.__module__.startswith("gyrax")
-        or (inspect.isclass(what) and issubclass(what, Warning))
+        or (inspect.isclass(what) and issubclass(what, BaseException))
     ):
         return name
     shown, named = [], False

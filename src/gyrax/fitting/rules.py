@@ -255,4 +255,8 @@ def _connectivity(x: Any, where: Any) -> tuple[Array, Array, tuple[str, ...] | N
     off = values[counts]
     if not (np.abs(off) <= 1).all():
         raise ValueError(f"EIB's target has entries that are no correlations, such as {off[~(np.abs(off) <= 1)][0]:g}")
-    return owned(np.where(counts, values, 0.0), jnp.result_type(float)), jnp.asarray(counts), found.names[0]
+    return (
+        owned(np.where(counts | np.eye(len(values), dtype=bool), values, 0.0), jnp.result_type(float)),
+        jnp.asarray(counts),
+        found.names[0],
+    )
