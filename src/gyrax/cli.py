@@ -35,6 +35,9 @@ def main() -> None:
     multiple=True,
     help="A scan held out, to see how the fitted model predicts it; may be given several times.",
 )
+@click.option(
+    "--prior", help="What the target is drawn to: the folder of an earlier fit, such as a group's, or connectivity."
+)
 @click.option("--tr", type=float, help="Seconds between two samples, where the files do not say it.")
 @click.option("--atlas", help="Label image or label file of the regions, for images.")
 @click.option(
@@ -147,7 +150,7 @@ def _settings(folder: Path, given: dict[str, Any], resume: bool, smoke: bool) ->
     from .study import Settings
     from .study.config import read_settings
 
-    for name in ("connectome", "atlas", "maps"):
+    for name in ("connectome", "atlas", "maps", "prior"):
         if name in given:
             given[name] = _absolute(given[name])
     for name in ("fit", "test"):

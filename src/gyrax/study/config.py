@@ -23,6 +23,7 @@ _DATA = {
     "connectome": "the connectome",
     "fit": "what is fitted",
     "test": "what is held out",
+    "prior": "the prior",
     "maps": "the table of maps",
     "network": "the network",
 }
@@ -38,6 +39,7 @@ def described(settings: Settings, network: Network, data: Data) -> dict[str, Any
         "connectome": digest(connectome.labels, connectome.weights, connectome.lengths),
         "fit": _digest(data.fit),
         "test": _digest(data.test),
+        "prior": None if data.prior is None else _digest((data.prior,)),
         "maps": None if settings.maps is None else digest(read_maps(settings.maps, connectome.labels).to_numpy()),
         "network": digest(network),
     }

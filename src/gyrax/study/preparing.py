@@ -10,7 +10,7 @@ from ..io.maps import read_maps
 from ..parameters.addresses import get
 from ..parameters.selection import select
 from .recipes import RECIPES
-from .scans import Data, Scan
+from .scans import Data, Scan, read_prior
 from .settings import Settings
 from .structure import scaled
 from .study import Study
@@ -29,7 +29,7 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
         tuple(Scan.of(name, connectome, tr=settings.tr, atlas=settings.atlas) for name in names)
         for names in (settings.fit, settings.test)
     ]
-    data = Data(connectome, *scans)
+    data = Data(connectome, *scans, None if settings.prior is None else read_prior(settings.prior, connectome))
     study = Study(settings, data, scaled(connectome, settings.weights), out, progress)
     select(study.network, *study.free)
     for path in (*study.free, *study.regional):
@@ -43,5 +43,4 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
         )
     if settings.maps is not None:
         read_maps(settings.maps, connectome.labels)
-    study.loss(settings.duration)  # which has the dynamics of the scans, if these are to be met
     return study

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 
 from .. import couplings, models, monitors, noise
@@ -31,7 +32,7 @@ class Weighted:
     excitation: str = "coupling.lre.weights"
     inhibition: str = "coupling.ffi.weights"
     balanced: str = "model.J_i"
-    pieces: tuple[tuple[float, float], ...] = ((0.02, 2.88e6), (0.005, 4.32e6))
+    pieces: tuple[tuple[float, float], ...] = ((0.02, 2.16e6), (0.008, 3.6e6), (0.003, 7.2e6))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,9 @@ def _wong_wang(connectome: Connectome) -> Network:
 
 
 def _wong_wang_weighted(connectome: Connectome) -> Network:
+    # of 1 to 1.6 tried: strong enough for the rule to come far, weak enough for its first rate to settle
+    connectome = eqx.tree_at(lambda c: c.weights, connectome, 1.3 * connectome.weights)
+
     def linear(target: str) -> Any:
         return couplings.Linear(source="S_e", target=target, weights=connectome.weights)
 

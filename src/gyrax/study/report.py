@@ -99,7 +99,9 @@ def verdict(study: "Study") -> list[str]:
     if not last["tests"]:
         said.append("How it predicts another scan of the same brain is not known: hold one out with --test.")
     for name, r in last["tests"].items():
-        best = max((scans["tests"][name], "the training scans themselves"), (simple["tests"][name], "the linear model"))
+        others = {"the training scans themselves": scans, "the linear model": simple}
+        others |= {row["name"]: row for row in study.references()[3:]}
+        best = max((row["tests"][name], called) for called, row in others.items())
         said.append(
             f"It predicts the scan held out ({Path(name).name}) by r {r:.3f}; {best[1]} by {best[0]:.3f}"
             + _more(r, best[0])
@@ -259,6 +261,7 @@ def _options(settings: Settings) -> str:
         "connectome",
         "fit",
         "test",
+        "prior",
         "tr",
         "atlas",
         "weights",

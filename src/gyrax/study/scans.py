@@ -1,6 +1,7 @@
 """What was measured: scans as time series or as functional connectivity, brought into the order of a connectome's regions."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -250,7 +251,7 @@ def _from_series(
         )
     full = np.full((len(values), len(there)), np.nan)
     full[:, there] = kept
-    fc = _spread(np.corrcoef(kept.T), there)
+    fc = _correlations(full)
     recording = from_nilearn(kept, tr=period / 1000)  # whose checks of units and shapes are ours
     return Scan(name, fc, full, recording.period, (*notes, *_signed(name, fc)))
 
@@ -302,6 +303,37 @@ def _spread(part: np.ndarray, there: np.ndarray) -> np.ndarray:
     return whole
 
 
+def _correlations(series: np.ndarray) -> np.ndarray:
+    """Between regions, NaN where one has no values."""
+    there = np.isfinite(series).all(0)
+    return _spread(np.corrcoef(series[:, there].T), there)
+
+
+def _mean(fcs: list[np.ndarray], weights: np.ndarray | None) -> np.ndarray:
+    """Of correlations, by Fisher's z; one alone stays as it is."""
+    if len(fcs) == 1:
+        return fcs[0]
+    z = np.arctanh(np.clip(np.stack(fcs), -0.999999, 0.999999))
+    return np.tanh(np.average(z, axis=0, weights=weights))
+
+
+def read_prior(path: str | os.PathLike[str], connectome: Connectome) -> Scan:
+    """What was known before: the folder of an earlier study, whose model's mean connectivity counts, or a file as of a scan.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no study in the folder.
+        ValueError: as `Scan.of`.
+    """
+    path = existing(path)
+    if not path.is_dir():
+        return Scan.of(path, connectome)
+    import xarray as xr
+
+    with xr.open_dataset(existing(path / "recordings.nc"), engine="scipy") as found:
+        fc, labels = found["fc"].values, [str(name) for name in found["region"].values]
+    return _from_fc(str(path), _mean(list(fc), None), labels, connectome)
+
+
 def _signed(name: str, fc: np.ndarray) -> tuple[str, ...]:
     """Says so where the mean over regions was subtracted, as global signal regression does."""
     off = fc[~np.eye(len(fc), dtype=bool) & np.isfinite(fc)]
@@ -323,17 +355,19 @@ class Data:
         connectome: structure, in whatever unit.
         fit: scans to be fitted.
         test: scans held out; nothing is chosen by them.
+        prior: what was known before, such as a group's model: the target is drawn to it.
     """
 
     connectome: Connectome
     fit: tuple[Scan, ...]
     test: tuple[Scan, ...] = ()
+    prior: Scan | None = None
 
     def __post_init__(self):
         if not self.fit:
             raise ValueError("there is no scan to fit: name one at least")
         told = {}
-        for scan in (*self.fit, *self.test):
+        for scan in self._all:
             same = digest(np.nan_to_num(scan.fc.round(10), nan=9.0))
             if same in told:
                 which = (
@@ -349,22 +383,59 @@ class Data:
             raise ValueError(f"the scans have {int(self.there.sum())} regions in common: they are of different regions")
 
     @property
+    def _all(self) -> tuple[Scan, ...]:
+        return (*self.fit, *self.test, *([] if self.prior is None else [self.prior]))
+
+    @property
     def there(self) -> np.ndarray:
         """The regions that every scan has, `(region,)`."""
-        return np.logical_and.reduce([scan.there for scan in (*self.fit, *self.test)])
+        return np.logical_and.reduce([scan.there for scan in self._all])
+
+    @property
+    def measured(self) -> np.ndarray:
+        """The mean of Fisher's z over the scans to fit, weighed by their samples; zero where not all scans have a region."""
+        weights = [scan.samples for scan in self.fit]
+        return self._whole(_mean([scan.fc for scan in self.fit], None if None in weights else np.array(weights, float)))
 
     @property
     def target(self) -> np.ndarray:
-        """The connectivity to fit: the mean of Fisher's z over the scans, weighed by their samples; zero where not all scans have a region."""
-        weights = np.array([scan.samples or 1.0 for scan in self.fit], float)
-        if any(scan.samples is None for scan in self.fit):
-            weights[:] = 1.0
-        z = np.stack([np.arctanh(np.clip(scan.fc, -0.999999, 0.999999)) for scan in self.fit])
-        mean = self.fit[0].fc if len(self.fit) == 1 else np.tanh(np.average(z, axis=0, weights=weights))
-        both = self.there[:, None] & self.there[None, :]
-        mean = np.where(both, np.nan_to_num(mean), 0.0)
-        np.fill_diagonal(mean, 1.0)
-        return mean
+        """The connectivity to fit: what was measured, drawn to the prior."""
+        if self.prior is None:
+            return self.measured
+        return self._whole(self.share * self.measured + (1 - self.share) * self.prior.fc)
+
+    @functools.cached_property
+    def share(self) -> float:
+        """How much of the target is measured; the rest is the prior's.
+
+        By it some scans to fit, mixed with the prior, predict the others best; of one scan, one half the other half.
+        """
+        if self.prior is None:
+            return 1.0
+        parts = [scan.fc for scan in self.fit]
+        if len(parts) == 1:
+            series = self.fit[0].series
+            if series is None:
+                raise ValueError(
+                    f"how far to draw {self.fit[0].name} to the prior is told by its halves, and it is connectivity alone: give its "
+                    "series, or several scans"
+                )
+            parts = [_correlations(half) for half in np.array_split(series, 2)]
+        i, j = np.triu_indices(len(self.there), 1)
+        kept = self.there[i] & self.there[j]
+        values, known = np.array(parts)[:, i[kept], j[kept]], self.prior.fc[i[kept], j[kept]]
+
+        def predicted(share: float) -> float:
+            others = [share * np.delete(values, k, 0).mean(0) + (1 - share) * known for k in range(len(values))]
+            return float(np.mean([np.corrcoef(other, own)[0, 1] for other, own in zip(others, values, strict=True)]))
+
+        return max(np.linspace(0.0, 1.0, 41).round(4).tolist(), key=predicted)
+
+    def _whole(self, fc: np.ndarray) -> np.ndarray:
+        """Zero where not every scan has a region, ones along the diagonal."""
+        found = np.where(self.there[:, None] & self.there[None, :], np.nan_to_num(fc), 0.0)
+        np.fill_diagonal(found, 1.0)
+        return found
 
     @property
     def period(self) -> float | None:
@@ -379,9 +450,10 @@ class Data:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know, of all scans."""
-        return tuple(dict.fromkeys(note for scan in (*self.fit, *self.test) for note in scan.notes))
+        return tuple(dict.fromkeys(note for scan in self._all for note in scan.notes))
 
     def __repr__(self):
         lines = [f"Data of {int(self.there.sum())} of {len(self.there)} regions", f"  connectome {self.connectome!r}"]
         lines += [f"  fit        {scan!r}" for scan in self.fit] + [f"  test       {scan!r}" for scan in self.test]
+        lines += [] if self.prior is None else [f"  prior      {self.prior!r}, {1 - self.share:.0%} of the target"]
         return "\n".join(lines)

@@ -21,6 +21,7 @@ class Settings:
     connectome: str = "dk84"
     fit: tuple[str, ...] = ("dk84",)  # scans: series or functional connectivity
     test: tuple[str, ...] = ()  # scans held out
+    prior: str | None = None  # an earlier study's folder, or connectivity: what the target is drawn to
     tr: float | None = None  # s between samples, of files that do not say it
     atlas: str | None = None  # of images
     weights: str = "auto"  # raw, sqrt or log; auto: roots of what spans decades
@@ -43,7 +44,7 @@ class Settings:
     def __post_init__(self):
         for name in ("connectome", "model"):
             self._check(name, str, "a text")
-        for name in ("atlas", "maps"):
+        for name in ("atlas", "maps", "prior"):
             if getattr(self, name) is not None:
                 self._check(name, str, "the name of a file, or None")
         for name, such in (("free", "model.w"), ("regional", "model.w"), ("fit", "rest1.tsv"), ("test", "rest2.tsv")):

@@ -53,6 +53,7 @@ class Study:
     structure: Scaled
     out: Path
     progress: bool = True
+    dynamics: Dynamics | None = None
     stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     results: dict[str, FitResult] = dataclasses.field(default_factory=dict)
     ceiling: Ceiling | None = None
@@ -68,6 +69,8 @@ class Study:
     def __post_init__(self):
         self.network: Network = self.recipe.build(self.structure.connectome)
         self.target, self.there = self.data.target, self.data.there
+        if self.dynamics is None and self.settings.fcd:
+            self.dynamics = _pooled(self.data, *self.settings.fcd)
 
     @classmethod
     def of(
@@ -78,6 +81,8 @@ class Study:
         *,
         out: str | Path,
         tr: float | None = None,
+        prior: Any = None,
+        dynamics: Dynamics | None = None,
         progress: bool = True,
         **settings: Any,
     ) -> "Study":
@@ -89,6 +94,8 @@ class Study:
             test: scans held out.
             out: a folder for the results.
             tr: s between samples, where scans do not say it.
+            prior: what the target is drawn to: connectivity, as a scan.
+            dynamics: to be met as well; those of the scans, where `fcd` is set and this is left out.
             progress: show bars.
             settings: of `Settings`, by name.
 
@@ -102,10 +109,11 @@ class Study:
             ]
             for kind, given in (("fit", fit), ("test", test))
         ]
-        data = Data(connectome, *map(tuple, scans))
+        known = prior if prior is None or isinstance(prior, Scan) else Scan.of(prior, connectome, tr=tr, name="prior")
+        data = Data(connectome, *map(tuple, scans), known)
         names = {kind: tuple(scan.name for scan in given) for kind, given in zip(("fit", "test"), scans, strict=True)}
         chosen = Settings(connectome="given", tr=tr, **names, **settings)
-        return cls(chosen, data, scaled(connectome, chosen.weights), Path(out), progress)
+        return cls(chosen, data, scaled(connectome, chosen.weights), Path(out), progress, dynamics)
 
     @property
     def recipe(self) -> Recipe:
@@ -144,21 +152,17 @@ class Study:
         times = [self.period * int(np.ceil(ms / self.period - 1e-9)) for ms in (duration, self.settings.warm_up)]
         kept = None if self.there.all() else tuple(np.flatnonzero(self.there).tolist())
         monitor, dt = of.monitor(self.period), step_within(self.period, of.dt)
-        return FCMismatch(jnp.asarray(self.target), monitor, *times, dt, kept, self._dynamics())
+        return FCMismatch(jnp.asarray(self.target), monitor, *times, dt, kept, self._dynamics)
 
+    @property
     def _dynamics(self) -> Dynamics | None:
-        """What of the scans' dynamics is to be met: those of all of them, pooled."""
-        if not self.settings.fcd:
+        """The dynamics to be met, over whole samples of this study."""
+        if self.dynamics is None:
             return None
-        window, step = (self.period * max(1, round(1000 * s / self.period)) for s in self.settings.fcd)
-        values = []
-        for scan in self.data.fit:
-            if scan.series is None or scan.period is None:
-                raise ValueError(f"{scan.name} is connectivity alone: its dynamics need the series; leave --fcd out")
-            w, s = (scan.period * max(1, round(ms / scan.period)) for ms in (window, step))
-            found = features.fcd(scan.series[:, self.there], w, s, scan.period)
-            values.append(np.asarray(features.fcd_values(found)))
-        return Dynamics(jnp.asarray(np.concatenate(values), jnp.result_type(float)), window, step)
+        window, step = (
+            self.period * max(1, round(ms / self.period)) for ms in (self.dynamics.window, self.dynamics.step)
+        )
+        return dataclasses.replace(self.dynamics, window=window, step=step)
 
     def run(self) -> Network:
         """All stages in their order; a stage that is on disk already is not computed again.
@@ -250,8 +254,11 @@ class Study:
         best = linear(connectome, self.target, there)
         weights = np.asarray(connectome.weights)
         rows = [("the connectome itself", 0, weights), ("linear model of it", 1, best.fc)]
+        alone = [("the training scans", self.data.measured)]
+        if self.data.prior is not None:
+            alone += [("the prior", self.data.prior.fc), ("both mixed", self.target)]
         return [report.reference(name, n, fc, self.target, there, self.data.test) for name, n, fc in rows] + [
-            report.reference("the training scans", 0, self.target, None, there, self.data.test)
+            report.reference(name, 0, fc, None, there, self.data.test) for name, fc in alone
         ]
 
     def values(self, network: Network) -> dict[str, np.ndarray]:
@@ -270,3 +277,14 @@ class Study:
     def table(self) -> str:
         """The stages as text."""
         return report.table(self)
+
+
+def _pooled(data: Data, window: float, step: float) -> Dynamics:
+    """The dynamics of all scans to fit, pooled; s of a window, and from one to the next."""
+    values = []
+    for scan in data.fit:
+        if scan.series is None or scan.period is None:
+            raise ValueError(f"{scan.name} is connectivity alone: its dynamics need the series; leave --fcd out")
+        times = (scan.period * max(1, round(1000 * s / scan.period)) for s in (window, step))
+        values.append(np.asarray(features.fcd_values(features.fcd(scan.series[:, data.there], *times, scan.period))))
+    return Dynamics(jnp.asarray(np.concatenate(values), jnp.result_type(float)), 1000 * window, 1000 * step)
