@@ -43,7 +43,7 @@ def test_a_fit_leaves_everything_to_repeat_it(files):
     assert done.exit_code == 0, done.output
     assert "Network of 5 regions" in done.output and "unseen: 2 noise seeds never trained on" in done.output
     summary = json.loads((files / "out" / "summary.json").read_text())
-    assert [(s["name"], s["n_free"]) for s in summary["stages"]] == [("explore", 2), ("refine", 2), ("regional", 5)]
+    assert [(s["name"], s["n_free"]) for s in summary["stages"]] == [("explore", 2), ("refine", 2), ("regional", 15)]
     for stage in summary["stages"]:
         assert stage["seconds"] > 0 and stage["unseen"]["seeds"] == 2 and stage["unseen"]["r_sd"] >= 0
         assert all(np.isfinite(stage[kind][term]) for kind in ("train", "unseen") for term in ("r", "rmse"))
@@ -61,7 +61,8 @@ def test_a_fit_leaves_everything_to_repeat_it(files):
     assert (files / "out" / "figure.png").stat().st_size > 10_000
     assert (files / "out" / "report.html").stat().st_size > 50_000
     network = study.prepare(study.Settings.from_plain(settings), files / "out").network
-    fitted = gx.io.load(files / "out" / "model.npz", gx.per_region(network, "model.w"))
+    regional = ("model.w", "model.I_o", "noise.sigma")
+    fitted = gx.io.load(files / "out" / "model.npz", gx.per_region(network, *regional))
     assert np.ptp(fitted.model.w) > 0
 
 
@@ -106,7 +107,7 @@ def test_every_stage_of_a_scan_with_names_and_maps_goes_on_where_it_was_stopped(
     assert whole.exit_code == 0, whole.output
     summary = json.loads((files / "whole" / "summary.json").read_text())
     connected = int((np.asarray(gx.Connectome.load(files / "brain").weights) * (1 - np.eye(5)) > 0).sum())
-    assert [s["n_free"] for s in summary["stages"]] == [2, 1 + 3, 5 + 2 * connected]
+    assert [s["n_free"] for s in summary["stages"]] == [2, 1 + 3 * 3, 5 + 2 * connected]
     for stage in summary["stages"]:
         assert 0 <= stage["unseen"]["ks"] <= 1 and stage["unseen"]["fcd"] >= 0
         assert np.isfinite(stage["tests"][str(files / "rest2.tsv")])

@@ -91,6 +91,7 @@ def verdict(study: "Study") -> list[str]:
         f"({found['mean_r']:.3f} in the mean of {found['seeds']} recordings); one number in a linear model of the connectome "
         f"reaches {simple['r']:.3f}" + _more(found["mean_r"], simple["r"])
     ]
+    said += [f"In the stage '{x['name']}' {x['said']}." for x in study.stages if x.get("said")]
     gap = last["train"]["r"] - found["r"]
     if gap > 0.05:
         said.append(f"It has learnt noise by heart: on the noise of the training it reaches {gap:.3f} more.")

@@ -5,6 +5,7 @@ A further stage is a function that takes a `Task` and returns an `StageOutcome`,
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -59,6 +60,7 @@ class StageOutcome(NamedTuple):
     seen: Array  # keys of the noise that the network was chosen on
     fit: FitResult | None = None  # of stages that descend
     seconds: float = 0.0  # of what it took beside the fit
+    said: str = ""  # what a reader should know
 
 
 def explore(task: Task) -> StageOutcome:
@@ -151,20 +153,23 @@ def connect(task: Task) -> StageOutcome:
         balanced, {p: np.maximum(get(balanced, p), 1e-3 * balanced.connectome.weights) for p in _weights(weighted)}
     )
     count = max(3, s.steps // 2)
-    result = fit(
-        start,
-        task.loss,
-        select(start, *freed(start, weighted)),
-        optax.adam(optax.warmup_cosine_decay_schedule(1e-3, 0.01, max(1, count // 10), count, 5e-4)),
-        steps=count,
-        clip=0.05,
-        key=task.key,
-        realisations=1,
-        validation=Validation(min(4, s.realisations), every=min(10, count)),
-        checkpoint=task.folder / f"{task.name}.checkpoint.npz",
-        progress=task.name if task.progress else False,
-    )
-    return _outcome(task, result, count, "new", seconds)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "nothing was learnt", RuntimeWarning)  # which is said in the report
+        result = fit(
+            start,
+            task.loss,
+            select(start, *freed(start, weighted)),
+            optax.adam(optax.warmup_cosine_decay_schedule(1e-3, 0.01, max(1, count // 10), count, 5e-4)),
+            steps=count,
+            clip=0.05,
+            key=task.key,
+            realisations=1,
+            validation=Validation(min(4, s.realisations), every=min(10, count)),
+            checkpoint=task.folder / f"{task.name}.checkpoint.npz",
+            progress=task.name if task.progress else False,
+        )
+    outcome = _outcome(task, result, count, "new", seconds)
+    return outcome if result.learnt else outcome._replace(said="the gradient did no better than the rule it began from")
 
 
 def balance(task: Task, weighted: Weighted) -> tuple[Network, float]:

@@ -221,7 +221,7 @@ class Study:
         s, (start, free) = self.settings, self._begin(stage, common)
         began = time.perf_counter()
         loss = self.loss(s.duration, stage)
-        network, seen, result, more = stage.work(
+        network, seen, result, more, said = stage.work(
             Task(stage.name, start, free, loss, key, s, self.recipe, self._folder, progress=self.progress)
         )
         seconds = time.perf_counter() - began
@@ -231,6 +231,7 @@ class Study:
         tests = {scan.name: scan.fc for scan in self.data.test}
         judged = judge(network, self.loss(s.judged, stage), free, (seen, self.unseen), self.there, tests)
         judgement = {"name": stage.name, "n_free": judged.pop("n_free"), "seconds": round(seconds, 2), **judged}
+        judgement |= {"said": said} if said else {}
         keep(self._folder, judgement, network)
         self.stages.append(judgement)
         return network
