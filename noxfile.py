@@ -59,6 +59,8 @@ PEERS = {
     "vbjax": ["vbjax==0.0.19", "tqdm"],  # which it imports and does not ask for
     "brainmass": ["brainmass==0.1.1"],
 }
+#: Peers of studies alone.
+FITTERS = {"cubnm": ["cubnm==0.1.0"]}
 
 WHEEL_CHECK = """
 import sys
@@ -237,17 +239,22 @@ def _peer(session: nox.Session, name: str, interpreter: str = "3.11") -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         session.run("uv", "venv", "--quiet", "--python", interpreter, str(folder))
-    install = ["uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[name]]
+    install = ["uv", "pip", "install", "--quiet", "--python", str(python), *(PEERS | FITTERS)[name]]
     session.run(*install, success_codes=range(256))
     return python
 
 
 @nox.session(default=False, python="3.11")
 def studies(session: nox.Session) -> None:
-    """Notebooks 04 to 06 beside tvboptim, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look."""
+    """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look."""
     session.install("-e", ".[notebooks]", "nbconvert", "uv")
-    python = _peer(session, "tvboptim")
-    session.run("python", "benchmarks/studies.py", f"--tvboptim={python}", *session.posargs)
+    named = [argument for argument in session.posargs if not argument.startswith("-")]
+    if "scans" in named or not set(named) & {"fmri", "meg", "connectivity"}:
+        others = [argument for argument in session.posargs if argument != "scans"]
+        session.run("python", "benchmarks/scans.py", f"--cubnm={_peer(session, 'cubnm')}", *others)
+    if "scans" not in named:
+        python = _peer(session, "tvboptim")
+        session.run("python", "benchmarks/studies.py", f"--tvboptim={python}", *session.posargs)
 
 
 @nox.session(default=False, python="3.11")

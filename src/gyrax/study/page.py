@@ -49,8 +49,9 @@ def svg(draw: Any, size: tuple[float, float], rows: int = 1, columns: int = 1) -
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(_INK, "currentColor").replace("#000000", "currentColor")
-    # the page sets the width; identifiers of two pictures must not meet
-    body = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
+    # as wide as the page, but no wider than it was meant; identifiers of two pictures must not meet
+    width = f' style="max-width: {6 * size[0]:.0f}rem"'
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', rf"\1{width}", body, count=1)
     mark = f"p{abs(hash(body)) % 10**8}"
     body = re.sub(r'id="([^"]+)"', rf'id="{mark}\1"', body)
     return re.sub(r'(href="#|url\(#)', rf"\1{mark}", body)
@@ -64,8 +65,8 @@ def matrices(found: Mapping[str, np.ndarray], there: np.ndarray) -> str:
         for ax, (name, values) in zip(axes.flat, found.items(), strict=True):
             inner = np.where(off, values[np.ix_(there, there)], np.nan)
             difference = "minus" in name
-            most = float(np.nanmax(np.abs(inner)))
-            limits = (-most, most) if difference else (min(0.0, float(np.nanmin(inner))), 1.0)
+            most = float(np.nanmax(np.abs(inner))) if difference else 1.0
+            limits = (-most, most) if (inner < 0).any() else (0.0, most)
             plot.matrix(inner, title=name, limits=limits, ax=ax)
             ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
 

@@ -57,6 +57,7 @@ class Study:
     stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     results: dict[str, FitResult] = dataclasses.field(default_factory=dict)
     ceiling: Ceiling | None = None
+    found: np.ndarray | None = None  # the mean connectivity of the last stage, on noise that it never heard
     files: ClassVar[tuple[str, ...]] = (
         "report.html",
         "summary.json",
@@ -242,6 +243,7 @@ class Study:
         loss = self.loss(self.settings.judged, stage)
         bold = evaluate(network, loss.record, self.unseen)["value"]
         fcs = np.stack([np.asarray(features.fc(values)) for values in bold])
+        self.found = fcs.mean(0)
         io.save(self.out / "model.npz", network)
         if len(fcs) > 1:
             kept = np.ix_(self.there, self.there)
