@@ -36,6 +36,7 @@ QUARTET = gx.Recording(
 FIELD = gx.LeadField(np.ones((2, 3)), sensors=["P", "Q"], regions=CONNECTOME.labels)
 RAW = gx.monitors.Raw(source="x")
 FC = np.where(np.eye(3, dtype=bool), 1.0, 0.3 * MATRIX)
+SCAN = gx.study.Scan("rest1", FC)
 
 
 def loss(model, key):
@@ -132,6 +133,19 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.stimuli.Stimulus": {"waveform": 1.0},
     "gx.stimuli.Sum": {"parts": (gx.stimuli.Sine(), gx.stimuli.Pulse())},
     "gx.tune": {"network": gx.per_region(NETWORK, "model.a")},
+    "gx.by_maps": {"maps": {"size": [1.0, 2.0, 4.0]}},
+    "gx.by_groups": {"groups": ["a", "b", "a"]},
+    "gx.study.Data": {"fit": (SCAN,)},
+    "gx.study.Scan": {"name": "rest1", "fc": FC},
+    "gx.study.Study": {
+        "settings": gx.study.Settings(),
+        "data": gx.study.Data(CONNECTOME, (SCAN,)),
+        "structure": gx.study.scaled(CONNECTOME),
+        "out": Path("nowhere"),
+    },
+    "gx.study.critical": {"path": "coupling.strength", "highest": 1.0, "values": {"model.a": [-1.0]}},
+    "gx.study.linear": {"there": np.ones(3, bool)},
+    "gx.study.prepare": {"settings": gx.study.Settings(), "out": Path("nowhere")},
 }
 WRONG = [None, "what", dict, 3, -1.5, [], [object()], {}, {"what": 1}, np.ones((2, 5, 4)), np.array(["a"]), object()]
 #: Called with names, though they take several things without.
@@ -153,6 +167,9 @@ RESULTS = (
     "Run",
     "TuneResult",
     "Window",
+    "Recipe",
+    "Weighted",
+    "StudyInterrupted",
 )
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PyTree
 
-from .._kinds import refused
+from .._kinds import names as several
+from .._kinds import reals, refused
 from .._types import is_traced
 from .addresses import Where, domains, find, leaf_names, replace
 from .declaring import refuse_names
@@ -53,15 +54,15 @@ class Free:
         self.mask = None if mask is None else np.array(mask)
         if self.mask is not None and self.mask.dtype != bool:
             raise TypeError(f"mask= takes True and False, of the leaf's shape; got dtype {self.mask.dtype}")
-        self.basis = None if basis is None else np.array(basis, float)
+        self.basis = None if basis is None else np.array(reals("basis", basis), float)
         if self.basis is not None and (self.basis.ndim != 2 or not np.isfinite(self.basis).all()):
             raise ValueError(f"basis= is a finite matrix (region, part), got shape {self.basis.shape}")
         if self.basis is not None and self.mask is not None:
             raise ValueError("a leaf is free along a basis or in part of its entries: leave basis= or mask= out")
         count = 0 if self.basis is None else self.basis.shape[1]
-        self.parts = tuple(parts) or tuple(f"part_{i}" for i in range(count))
+        self.parts = several("parts", parts) or tuple(f"part_{i}" for i in range(count))
         if len(self.parts) != count:
-            raise ValueError(f"there are {len(self.parts)} names for {count} columns of the basis")
+            raise ValueError(f"parts are names of the {count} columns of the basis, got {len(self.parts)}")
 
     def coefficients(self, network: Any) -> pd.Series:
         """What a network's leaf is made of, by the name of each part of the basis.

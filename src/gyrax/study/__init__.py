@@ -1,12 +1,13 @@
 """The main job: from one person's scans to a model that holds on the next scan, stage by stage."""
 
-from .mismatch import Dynamics, FCMismatch
+from .data import Data
+from .mismatch import Dynamics
 from .preparing import prepare
 from .recipes import RECIPES, Recipe, Weighted
-from .scans import Data, Scan
+from .scans import Scan
 from .settings import Settings
 from .stages import StudyInterrupted
-from .structure import Linear, Scaled, linear, scaled
+from .structure import linear, scaled
 from .study import Study
 from .working import critical
 
@@ -14,10 +15,7 @@ __all__ = [
     "RECIPES",
     "Data",
     "Dynamics",
-    "FCMismatch",
-    "Linear",
     "Recipe",
-    "Scaled",
     "Scan",
     "Settings",
     "Study",

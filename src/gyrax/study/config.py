@@ -14,7 +14,8 @@ from .._digests import digest
 from .._formats.writing import write_text
 from ..io.maps import read_maps
 from ..network.network import Network
-from .scans import Data, Scan
+from .data import Data
+from .scans import Scan
 from .settings import Settings
 
 #: What stands in the file, and what it is called where it differs.

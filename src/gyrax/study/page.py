@@ -14,7 +14,7 @@ from .._formats.writing import write_text
 
 #: The colour of lines and letters while they are drawn; the page puts its own in its place.
 _INK = "#123457"
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.0,
@@ -123,7 +123,8 @@ def on_the_brain(values: Mapping[str, np.ndarray], centres: np.ndarray) -> str:
                 dots = ax.scatter(centres[:, across], centres[:, up], c=numbers, s=28)
                 ax.set(xticks=[], yticks=[], aspect="equal", title=f"{name} {view}")
                 ax.spines[:].set_visible(False)
-            ax.figure.colorbar(dots, ax=row, label=name)
+                if view == views[-1][0]:
+                    ax.figure.colorbar(dots, ax=row, label=name)
 
     return svg(draw, (11.0, 3.0 * len(values)), len(values), 3)
 

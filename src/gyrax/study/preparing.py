@@ -4,13 +4,15 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
+from .._kinds import expect, flag
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
 from ..io.maps import read_maps
 from ..parameters.addresses import get
 from ..parameters.selection import select
+from .data import Data, read_prior
 from .recipes import RECIPES
-from .scans import Data, Scan, read_prior
+from .scans import Scan
 from .settings import Settings
 from .structure import scaled
 from .study import Study
@@ -22,6 +24,9 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
     Raises:
         FileNotFoundError, ValueError, TypeError: saying what is wrong and how to mend it.
     """
+    expect("settings", settings, Settings, "settings", "gx.study.Settings()")
+    expect("out", out, (str, Path), "a folder", "Path('gyrax-fit')")
+    flag("progress", progress)
     if settings.model not in RECIPES:
         raise ValueError(f"no model '{settings.model}' here; there are {', '.join(RECIPES)}")
     connectome = load("dk84").connectome if settings.connectome == "dk84" else Connectome.load(settings.connectome)
@@ -29,8 +34,9 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
         tuple(Scan.of(name, connectome, tr=settings.tr, atlas=settings.atlas) for name in names)
         for names in (settings.fit, settings.test)
     ]
-    data = Data(connectome, *scans, None if settings.prior is None else read_prior(settings.prior, connectome))
-    study = Study(settings, data, scaled(connectome, settings.weights), out, progress)
+    fit, test = scans
+    data = Data(connectome, fit, test, None if settings.prior is None else read_prior(settings.prior, connectome))
+    study = Study(settings, data, scaled(connectome, settings.weights), Path(out), progress)
     select(study.network, *study.free)
     for path in (*study.free, *study.regional):
         if jnp.shape(get(study.network, path)) != ():

@@ -1,7 +1,6 @@
 """What was measured: scans as time series or as functional connectivity, brought into the order of a connectome's regions."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .._digests import digest
 from .._formats.arrays import read_array, variables
 from .._formats.fields import closest
 from .._formats.matlab import labels_in
 from .._formats.reading import existing
 from .._formats.tables import SUFFIXES
+from .._kinds import expect, number, reals
 from .._ranges import REPETITION
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
@@ -50,6 +49,23 @@ class Scan:
     series: np.ndarray | None = None
     period: float | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        expect("name", self.name, str, "a text", "'rest1'")
+        fc = np.array(reals("fc", self.fc), float)
+        if fc.ndim != 2 or fc.shape[0] != fc.shape[1]:
+            raise ValueError(f"fc is a matrix (region, region), got shape {fc.shape}")
+        object.__setattr__(self, "fc", fc)
+        if self.series is not None:
+            series = np.array(reals("series", self.series), float)
+            if series.ndim != 2 or series.shape[1] != len(fc):
+                raise ValueError(f"series are (time, region) with {len(fc)} regions, got shape {series.shape}")
+            object.__setattr__(self, "series", series)
+        if self.period is not None and not number("period", self.period, unit="ms") > 0:
+            raise ValueError(f"period is a positive number of ms, got {self.period}")
+        expect("notes", self.notes, tuple, "a tuple of sentences", "()")
+        for note in self.notes:
+            expect("notes", note, str, "a tuple of sentences", "()")
 
     @property
     def there(self) -> np.ndarray:
@@ -101,7 +117,7 @@ class Scan:
         if values.ndim == 2 and looks_like_fc(values):
             if rows is not None and columns is not None and rows != columns:
                 raise ValueError(f"{name}: its rows and columns are called differently: {rows[0]!r} and {columns[0]!r}")
-            return _from_fc(name, values, rows or columns, connectome)
+            return from_fc(name, values, rows or columns, connectome)
         period = 1000 * checked_tr(tr, name)
         return _from_series(name, values, columns, period, connectome)
 
@@ -145,13 +161,13 @@ def checked_tr(tr: float | None, name: str) -> float:
 def _from_file(path: Path, connectome: Connectome, tr: float | None, atlas: Any) -> Scan:
     if str(path) == "dk84":
         fc = load("dk84").fc
-        return _from_fc("dk84", np.asarray(fc, float), known_names(fc)[1][0], connectome)
+        return from_fc("dk84", np.asarray(fc, float), known_names(fc)[1][0], connectome)
     path = existing(path)
     name, period = str(path), None if tr is None else 1000 * checked_tr(tr, str(path))
     if not is_image(path):
         values, rows, columns = _table(path)
         if looks_like_fc(values):
-            return _from_fc(name, values, rows or columns, connectome)
+            return from_fc(name, values, rows or columns, connectome)
         if values.ndim == 2 and values.shape[0] == values.shape[1]:
             raise ValueError(f"{name} {_no_fc(values)}")
         n = connectome.n_regions
@@ -213,7 +229,8 @@ def _no_fc(values: np.ndarray) -> str:
     return f"has {np.min(np.diag(values)):.4g} to {np.max(np.diag(values)):.4g} along its diagonal, where correlations have ones"
 
 
-def _from_fc(name: str, values: np.ndarray, names: Sequence[str] | None, connectome: Connectome) -> Scan:
+def from_fc(name: str, values: np.ndarray, names: Sequence[str] | None, connectome: Connectome) -> Scan:
+    """A scan of which the connectivity alone is known."""
     index, notes = _matched(name, names, values.shape[0], connectome)
     if not looks_like_fc(values):
         raise ValueError(f"{name} {_no_fc(values)}")
@@ -251,7 +268,7 @@ def _from_series(
         )
     full = np.full((len(values), len(there)), np.nan)
     full[:, there] = kept
-    fc = _correlations(full)
+    fc = correlations(full)
     recording = from_nilearn(kept, tr=period / 1000)  # whose checks of units and shapes are ours
     return Scan(name, fc, full, recording.period, (*notes, *_signed(name, fc)))
 
@@ -303,35 +320,10 @@ def _spread(part: np.ndarray, there: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _correlations(series: np.ndarray) -> np.ndarray:
+def correlations(series: np.ndarray) -> np.ndarray:
     """Between regions, NaN where one has no values."""
-    there = np.isfinite(series).all(0)
+    there = np.asarray(np.isfinite(series).all(0))
     return _spread(np.corrcoef(series[:, there].T), there)
-
-
-def _mean(fcs: list[np.ndarray], weights: np.ndarray | None) -> np.ndarray:
-    """Of correlations, by Fisher's z; one alone stays as it is."""
-    if len(fcs) == 1:
-        return fcs[0]
-    z = np.arctanh(np.clip(np.stack(fcs), -0.999999, 0.999999))
-    return np.tanh(np.average(z, axis=0, weights=weights))
-
-
-def read_prior(path: str | os.PathLike[str], connectome: Connectome) -> Scan:
-    """What was known before: the folder of an earlier study, whose model's mean connectivity counts, or a file as of a scan.
-
-    Raises:
-        FileNotFoundError: there is no such file, or no study in the folder.
-        ValueError: as `Scan.of`.
-    """
-    path = existing(path)
-    if not path.is_dir():
-        return Scan.of(path, connectome)
-    import xarray as xr
-
-    with xr.open_dataset(existing(path / "recordings.nc"), engine="scipy") as found:
-        fc, labels = found["fc"].values, [str(name) for name in found["region"].values]
-    return _from_fc(str(path), _mean(list(fc), None), labels, connectome)
 
 
 def _signed(name: str, fc: np.ndarray) -> tuple[str, ...]:
@@ -345,115 +337,3 @@ def _signed(name: str, fc: np.ndarray) -> tuple[str, ...]:
         "subtracted (global signal regression): excitatory models make positive connectivity, so expect a level (rmse) that "
         "they cannot reach; the correlation r is comparable",
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Data:
-    """What a study fits and what it is tested on: scans of the same regions, and one target made of those to be fitted.
-
-    Attributes:
-        connectome: structure, in whatever unit.
-        fit: scans to be fitted.
-        test: scans held out; nothing is chosen by them.
-        prior: what was known before, such as a group's model: the target is drawn to it.
-    """
-
-    connectome: Connectome
-    fit: tuple[Scan, ...]
-    test: tuple[Scan, ...] = ()
-    prior: Scan | None = None
-
-    def __post_init__(self):
-        if not self.fit:
-            raise ValueError("there is no scan to fit: name one at least")
-        told = {}
-        for scan in self._all:
-            same = digest(np.nan_to_num(scan.fc.round(10), nan=9.0))
-            if same in told:
-                which = (
-                    "the test scan is the training scan"
-                    if scan in self.test and told[same] in self.fit
-                    else "they are one"
-                )
-                raise ValueError(
-                    f"{scan.name} and {told[same].name} hold the same connectivity: {which}; give another scan"
-                )
-            told[same] = scan
-        if self.there.sum() < FEWEST:
-            raise ValueError(f"the scans have {int(self.there.sum())} regions in common: they are of different regions")
-
-    @property
-    def _all(self) -> tuple[Scan, ...]:
-        return (*self.fit, *self.test, *([] if self.prior is None else [self.prior]))
-
-    @property
-    def there(self) -> np.ndarray:
-        """The regions that every scan has, `(region,)`."""
-        return np.logical_and.reduce([scan.there for scan in self._all])
-
-    @property
-    def measured(self) -> np.ndarray:
-        """The mean of Fisher's z over the scans to fit, weighed by their samples; zero where not all scans have a region."""
-        weights = [scan.samples for scan in self.fit]
-        return self._whole(_mean([scan.fc for scan in self.fit], None if None in weights else np.array(weights, float)))
-
-    @property
-    def target(self) -> np.ndarray:
-        """The connectivity to fit: what was measured, drawn to the prior."""
-        if self.prior is None:
-            return self.measured
-        return self._whole(self.share * self.measured + (1 - self.share) * self.prior.fc)
-
-    @functools.cached_property
-    def share(self) -> float:
-        """How much of the target is measured; the rest is the prior's.
-
-        By it some scans to fit, mixed with the prior, predict the others best; of one scan, one half the other half.
-        """
-        if self.prior is None:
-            return 1.0
-        parts = [scan.fc for scan in self.fit]
-        if len(parts) == 1:
-            series = self.fit[0].series
-            if series is None:
-                raise ValueError(
-                    f"how far to draw {self.fit[0].name} to the prior is told by its halves, and it is connectivity alone: give its "
-                    "series, or several scans"
-                )
-            parts = [_correlations(half) for half in np.array_split(series, 2)]
-        i, j = np.triu_indices(len(self.there), 1)
-        kept = self.there[i] & self.there[j]
-        values, known = np.array(parts)[:, i[kept], j[kept]], self.prior.fc[i[kept], j[kept]]
-
-        def predicted(share: float) -> float:
-            others = [share * np.delete(values, k, 0).mean(0) + (1 - share) * known for k in range(len(values))]
-            return float(np.mean([np.corrcoef(other, own)[0, 1] for other, own in zip(others, values, strict=True)]))
-
-        return max(np.linspace(0.0, 1.0, 41).round(4).tolist(), key=predicted)
-
-    def _whole(self, fc: np.ndarray) -> np.ndarray:
-        """Zero where not every scan has a region, ones along the diagonal."""
-        found = np.where(self.there[:, None] & self.there[None, :], np.nan_to_num(fc), 0.0)
-        np.fill_diagonal(found, 1.0)
-        return found
-
-    @property
-    def period(self) -> float | None:
-        """ms between samples, where the scans to fit say so, and all the same."""
-        found = {scan.period for scan in self.fit if scan.period is not None}
-        if len(found) > 1:
-            raise ValueError(
-                f"the scans have TRs of {', '.join(f'{p / 1000:g}' for p in sorted(found))} s: fit those of one TR"
-            )
-        return found.pop() if found else None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know, of all scans."""
-        return tuple(dict.fromkeys(note for scan in self._all for note in scan.notes))
-
-    def __repr__(self):
-        lines = [f"Data of {int(self.there.sum())} of {len(self.there)} regions", f"  connectome {self.connectome!r}"]
-        lines += [f"  fit        {scan!r}" for scan in self.fit] + [f"  test       {scan!r}" for scan in self.test]
-        lines += [] if self.prior is None else [f"  prior      {self.prior!r}, {1 - self.share:.0%} of the target"]
-        return "\n".join(lines)

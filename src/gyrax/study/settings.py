@@ -36,8 +36,8 @@ class Settings:
     x64: bool = False
     period: float | None = None  # ms between samples of BOLD; left out: the scans', or 1000
     warm_up: float = 30_000.0  # ms before the recording that counts
-    duration: float | None = None  # ms of recording that a step of the fit sees; left out: 90 s, or 10 windows of fcd
-    judged: float | None = None  # ms of recording that fits are judged by; left out: 300 s, or 20 windows of fcd
+    duration: Any = None  # ms of recording that a step of the fit sees; left out: 90 s, or 10 windows of fcd
+    judged: Any = None  # ms of recording that fits are judged by; left out: 300 s, or 20 windows of fcd
     realisations: int = 4
     seed: int = 0
 
@@ -53,7 +53,7 @@ class Settings:
                 raise TypeError(f"{name} is a tuple of texts such as ({such!r},), got {value!r}")
         if not self.fit:
             raise ValueError("fit is one scan or several, got none")
-        if self.weights not in ("auto", "raw", "sqrt", "log"):
+        if not isinstance(self.weights, str) or self.weights not in ("auto", "raw", "sqrt", "log"):
             raise ValueError(f"weights is auto, raw, sqrt or log, got {self.weights!r}")
         self._check_stages()
         self._check("x64", bool, "True or False")
@@ -121,7 +121,8 @@ class Settings:
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> "Settings":
         """What `plain` gave."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        found: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
+        return cls(**found)
 
     def smaller(self) -> "Settings":
         """The same study in seconds, to see that everything works.

@@ -79,7 +79,7 @@ def _candidates(task: Task) -> tuple[dict[str, np.ndarray], bool]:
     """Values of each parameter, and whether all go with all: a strength is in units of where the fixed point is lost."""
     paths, strength = task.free[:2], task.recipe.critical
     space = {path: _around(task, path) for path in paths}
-    if strength not in space:
+    if strength is None or strength not in space:
         return space, True
     others = {path: values for path, values in space.items() if path != strength}
     lost = critical(task.start, strength, _STRONGEST, others)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg, optimize, sparse
 
+from .._kinds import choice, expect, reals, shown
 from ..anatomy.connectome import Connectome
 
 #: Ways to bring weights of any unit to one scale, the simplest first.
@@ -50,6 +51,8 @@ def scaled(connectome: Connectome, how: str = "auto") -> Scaled:
         >>> found.how, found.why, round(float(found.connectome.weights.sum(1).mean()), 5)
         ('sqrt', 'its weights span 3.9 decades', 1.0)
     """
+    expect("connectome", connectome, Connectome, "a connectome", "gx.Connectome(weights, lengths)")
+    choice("how", how, ("auto", *WAYS))
     check_islands(connectome)
     if how != "auto":
         return Scaled(_in_units(connectome, how), how, "as it was asked for")
@@ -96,6 +99,13 @@ def linear(connectome: Connectome, target: np.ndarray, there: np.ndarray) -> Lin
         >>> 0 < linear(data.connectome, np.asarray(data.fc), np.ones(84, bool)).r < 1
         True
     """
+    expect("connectome", connectome, Connectome, "a connectome", "gx.Connectome(weights, lengths)")
+    n = connectome.n_regions
+    target, there = reals("target", target), np.asarray(there)
+    if target.shape != (n, n):
+        raise ValueError(f"target has shape {target.shape}, expected (region, region) with {n} regions")
+    if there.shape != (n,) or there.dtype != bool:
+        raise TypeError(f"there is True for the regions that count, one for each of {n}; got {shown(there)}")
     weights = np.asarray(connectome.weights, float).copy()
     np.fill_diagonal(weights, 0.0)
     root = np.sqrt(np.maximum(weights.sum(1), 1e-300))

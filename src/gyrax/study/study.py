@@ -14,6 +14,7 @@ from jaxtyping import Array
 from .. import features, io
 from .._formats.locking import held
 from .._formats.writing import clear
+from .._kinds import expect, flag
 from ..anatomy.connectome import Connectome
 from ..fitting.evaluation import Ceiling, ceiling, evaluate
 from ..fitting.training import FitResult
@@ -24,10 +25,11 @@ from ..parameters.maps import by_maps
 from ..parameters.selection import per_region
 from . import report
 from .config import begin_or_compare, described
+from .data import Data
 from .judging import histories, judge, keep, recall
 from .mismatch import Dynamics, FCMismatch
 from .recipes import RECIPES, Recipe, step_within
-from .scans import Data, Scan
+from .scans import Scan
 from .settings import Settings
 from .stages import STAGES, Stage, Task, freed
 from .structure import Scaled, linear, scaled
@@ -54,10 +56,12 @@ class Study:
     out: Path
     progress: bool = True
     dynamics: Dynamics | None = None
-    stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    results: dict[str, FitResult] = dataclasses.field(default_factory=dict)
-    ceiling: Ceiling | None = None
-    found: np.ndarray | None = None  # the mean connectivity of the last stage, on noise that it never heard
+    stages: list[dict[str, Any]] = dataclasses.field(default_factory=list, init=False)
+    results: dict[str, FitResult] = dataclasses.field(default_factory=dict, init=False)
+    ceiling: Ceiling | None = dataclasses.field(default=None, init=False)
+    found: np.ndarray | None = dataclasses.field(
+        default=None, init=False
+    )  # the mean connectivity of the last stage, on noise that it never heard
     files: ClassVar[tuple[str, ...]] = (
         "report.html",
         "summary.json",
@@ -68,6 +72,13 @@ class Study:
     )
 
     def __post_init__(self):
+        expect("settings", self.settings, Settings, "settings", "gx.study.Settings()")
+        expect("data", self.data, Data, "data", "gx.study.Data(connectome, (scan,))")
+        expect("structure", self.structure, Scaled, "a connectome on a common scale", "gx.study.scaled(connectome)")
+        expect("out", self.out, (str, Path), "a folder", "Path('gyrax-fit')")
+        expect("dynamics", self.dynamics, (Dynamics, None), "dynamics", "gx.study.Dynamics(values, window, step)")
+        flag("progress", self.progress)
+        self.out = Path(self.out)
         self.network: Network = self.recipe.build(self.structure.connectome)
         self.target, self.there = self.data.target, self.data.there
         if self.dynamics is None and self.settings.fcd:
@@ -111,7 +122,7 @@ class Study:
             for kind, given in (("fit", fit), ("test", test))
         ]
         known = prior if prior is None or isinstance(prior, Scan) else Scan.of(prior, connectome, tr=tr, name="prior")
-        data = Data(connectome, *map(tuple, scans), known)
+        data = Data(connectome, tuple(scans[0]), tuple(scans[1]), known)
         names = {kind: tuple(scan.name for scan in given) for kind, given in zip(("fit", "test"), scans, strict=True)}
         chosen = Settings(connectome="given", tr=tr, **names, **settings)
         return cls(chosen, data, scaled(connectome, chosen.weights), Path(out), progress, dynamics)
@@ -150,10 +161,12 @@ class Study:
     def loss(self, duration: float, stage: Stage = STAGES[0]) -> FCMismatch:
         """What a stage makes small, over recordings of so many ms (rounded up to whole samples)."""
         of: Any = self.recipe.weighted if stage.frees == "connections" else self.recipe
-        times = [self.period * int(np.ceil(ms / self.period - 1e-9)) for ms in (duration, self.settings.warm_up)]
+        length, warm_up = (
+            self.period * int(np.ceil(ms / self.period - 1e-9)) for ms in (duration, self.settings.warm_up)
+        )
         kept = None if self.there.all() else tuple(np.flatnonzero(self.there).tolist())
         monitor, dt = of.monitor(self.period), step_within(self.period, of.dt)
-        return FCMismatch(jnp.asarray(self.target), monitor, *times, dt, kept, self._dynamics)
+        return FCMismatch(jnp.asarray(self.target), monitor, length, warm_up, dt, kept, self._dynamics)
 
     @property
     def _dynamics(self) -> Dynamics | None:
@@ -208,6 +221,7 @@ class Study:
         network = per_region(common, *self.regional)
         if stage.frees == "regional":
             return network, self.regional
+        assert self.settings.maps is not None
         table = read_maps(self.settings.maps, self.structure.connectome.labels)
         strength = tuple(path for path in self.free if path not in self.regional)
         return network, (*strength, *(by_maps(network, path, table) for path in self.regional))
@@ -288,6 +302,8 @@ def _pooled(data: Data, window: float, step: float) -> Dynamics:
     for scan in data.fit:
         if scan.series is None or scan.period is None:
             raise ValueError(f"{scan.name} is connectivity alone: its dynamics need the series; leave --fcd out")
-        times = (scan.period * max(1, round(1000 * s / scan.period)) for s in (window, step))
-        values.append(np.asarray(features.fcd_values(features.fcd(scan.series[:, data.there], *times, scan.period))))
+        length, apart = (scan.period * max(1, round(1000 * s / scan.period)) for s in (window, step))
+        values.append(
+            np.asarray(features.fcd_values(features.fcd(scan.series[:, data.there], length, apart, scan.period)))
+        )
     return Dynamics(jnp.asarray(np.concatenate(values), jnp.result_type(float)), 1000 * window, 1000 * step)

@@ -1,5 +1,6 @@
 """Where a network works: the coupling strength at which its fixed point loses stability."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._kinds import expect, number, reals
 from ..network.network import Network
 from ..parameters.addresses import replace
 
@@ -37,7 +39,14 @@ def critical(network: Network, path: str, highest: float, values: dict[str, np.n
         >>> critical(net, "coupling.strength", 10.0, {"model.gamma": np.array([-2.0, -1.0])}).round(2).tolist()
         [2.0, 1.0]
     """
-    settings = [jnp.asarray(np.asarray(one), jnp.result_type(float)) for one in values.values()]
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    expect("path", path, str, "a dotted path", "'coupling.strength'")
+    if not number("highest", highest) > 0:
+        raise ValueError(f"highest is a positive number, got {highest}")
+    expect("values", values, Mapping, "a dict of values by dotted path", "{'model.w': np.linspace(0.1, 0.8, 8)}")
+    settings = [jnp.asarray(reals("values", one), jnp.result_type(float)) for one in values.values()]
+    if any(one.ndim != 1 or len(one) != len(settings[0]) for one in settings):
+        raise ValueError(f"values are lists of one length, got shapes {[one.shape for one in settings]}")
     names, steps = tuple(values), 24
 
     @eqx.filter_jit
