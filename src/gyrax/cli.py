@@ -114,6 +114,8 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     except (FloatingPointError, ValueError) as error:
         _fail(error)
     click.echo("\n" + study.table())
+    if smoke:
+        click.echo("a smoke run: everything works, and the figures mean nothing")
     click.echo(f"\nin {folder}: " + ", ".join(study.files))
 
 

@@ -227,6 +227,37 @@ def test_fic_keeps_inhibition_at_zero_or_more_and_moves_towards_the_target(s_e, 
     assert all(jnp.array_equal(new.coupling[c].weights, net.coupling[c].weights) for c in ("lre", "ffi"))
 
 
+def test_entries_that_do_not_count_pull_at_nothing_and_are_not_told_of():
+    """As a plain update has it: only the pairs of four regions, errors over those; the rest of the target may be missing."""
+    there = np.array([True, True, False, True, True])
+    target = TARGET.copy()
+    target[2], target[:, 2] = np.nan, np.nan
+    rule = EIB(target, monitor=MEAN, window=6, ramp=0, rate=0.3, where=there)
+    result = quiet(network(), [rule], steps=8, key=jax.random.key(2))
+    whole = quiet(network(), [eib(ramp=0)], steps=6, key=jax.random.key(2))
+    lre = result.network.coupling["lre"].weights
+    np.testing.assert_array_equal(lre[2], WEIGHTS[2].astype(lre.dtype))
+    np.testing.assert_array_equal(lre[:, 2], WEIGHTS[:, 2].astype(lre.dtype))
+    assert np.isfinite(result.history["EIB.r"][6:]).all() and np.isfinite(result.history["EIB.rmse"][6:]).all()
+    # the same activity up to the first change: its connectivity is known
+    window = jnp.asarray(whole.states["EIB"][0])
+    kept = np.ix_(there, there)
+    found, off = np.corrcoef(np.asarray(window).T)[kept], ~np.eye(4, dtype=bool)
+    assert result.history["EIB.r"][5] == pytest.approx(np.corrcoef(found[off], TARGET[kept][off])[0, 1], abs=1e-4)
+    rmse = np.sqrt(((found - TARGET[kept])[off] ** 2).mean())
+    assert result.history["EIB.rmse"][5] == pytest.approx(rmse, abs=1e-5)
+
+
+def test_what_counts_is_checked():
+    with pytest.raises(ValueError, match="where= leaves 0 entries of EIB's target"):
+        EIB(TARGET, monitor=MEAN, where=np.zeros(5, bool))
+    with pytest.raises(ValueError, match=r"where= has shape \(3,\)"):
+        EIB(TARGET, monitor=MEAN, where=np.ones(3, bool))
+    other = EIB(TARGET, monitor=MEAN, where=pd.Series(np.ones(5, bool), list("UVWXY")))
+    with pytest.raises(ValueError, match="labels disagree"):
+        quiet(network(), [other], steps=1)
+
+
 @pytest.mark.slow("float32")
 def test_nothing_is_learned_until_the_window_is_full(key):
     rules = [FIC(rate=0.2), eib()]

@@ -173,6 +173,31 @@ def test_groups_that_cannot_be_are_one_sentence(net, groups, error, message):
 
 
 @pytest.mark.once
+def test_names_of_regions_are_never_lost(net):
+    """Whatever carries them: reviewers found seven forms in which they were."""
+    series = [pd.Series(MAPS[i][::-1], LABELS[::-1], name=name) for i, name in enumerate(("myelin", "size"))]
+    both = xr.DataArray(MAPS, dims=("map", "region"), coords={"region": LABELS})[:, ::-1]
+    expected = gx.by_maps(net, "model.w", MAPS).basis
+    for maps in (series, both, [gx.LabelledArray(row, [LABELS]).for_regions(LABELS[::-1]) for row in MAPS]):
+        np.testing.assert_allclose(gx.by_maps(net, "model.w", maps).basis, expected)
+    assert gx.by_maps(net, "model.w", series).parts == ("base", "myelin", "size")
+    one = xr.DataArray(MAPS[0], dims="region", coords={"region": list("UVWXYZ")})
+    with pytest.raises(ValueError, match="has no value of 6 regions"):
+        gx.by_maps(net, "model.w", one)
+    with pytest.raises(ValueError, match=r"calls its regions 5, 0, \.\.\.: expected their names, as text"):
+        gx.by_maps(net, "model.w", pd.Series(MAPS[0], index=range(N)[::-1]))
+    with pytest.raises(ValueError, match=r"calls its regions 5, 0, \.\.\."):
+        gx.by_groups(net, "model.w", pd.Series(list("aabbcc"), index=range(N)[::-1]))
+    for maps in ({"base": MAPS[0]}, pd.DataFrame(MAPS.T, columns=[1, "1"])):
+        with pytest.raises(ValueError, match="maps have a name of their own each"):
+            gx.by_maps(net, "model.w", maps)
+    with pytest.raises(TypeError, match="complex"):
+        gx.by_maps(net, "model.w", MAPS + 1j)
+    with pytest.raises(ValueError, match=r"region L\.M1 is in no group"):
+        gx.by_groups(net, "model.w", ["a", np.nan, "b", "b", "b", "b"])
+
+
+@pytest.mark.once
 def test_names_without_hemispheres_are_refused(net):
     other = gx.Network(net.model, net.coupling, gx.Connectome(np.ones((3, 3)), labels=["V1", "M1", "A1"]))
     with pytest.raises(ValueError, match="the names tell no hemisphere"):

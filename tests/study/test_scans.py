@@ -136,7 +136,7 @@ def test_missing_values_and_regions_are_named(connectome, series, tmp_path):
         Scan.of(table(tmp_path / "x.tsv", gone, LABELS), connectome, tr=1.0)
     with pytest.raises(ValueError, match="has 4 regions without names, and the connectome 5"):
         Scan.of(series[:, :4], connectome, tr=1.0)
-    with pytest.raises(ValueError, match="share 0 regions: 'V' is not in the connectome"):
+    with pytest.raises(ValueError, match="share 0 regions, expected 3 or more: 'V' is not in the connectome"):
         Scan.of(table(tmp_path / "y.tsv", series, list("VWXYZ")), connectome, tr=1.0)
     with pytest.raises(ValueError, match="has region 'A' twice"):
         Scan.of(pd.DataFrame(series, columns=list("ABCDA")), connectome, tr=1.0)
@@ -193,3 +193,97 @@ def test_what_looks_like_connectivity():
     assert looks_like_fc(fc) and looks_like_fc(fc - np.eye(4)) and not looks_like_fc(fc[:3])
     assert not looks_like_fc(rng.normal(size=(4, 4))) and not looks_like_fc(3 * fc)
     assert not looks_like_fc(fc + np.diag([0, 0, 0, -0.5]))
+
+
+# What reviewers broke
+
+
+def test_regions_without_values_are_left_out_and_single_pairs_refused(connectome, series):
+    fc = np.corrcoef(series.T)
+    row = fc.copy()
+    row[2], row[:, 2] = np.nan, np.nan
+    scan = Scan.of(row, connectome)
+    assert scan.there.tolist() == [True, True, False, True, True] and "has no values of 1 regions" in scan.notes[1]
+    pair = fc.copy()
+    pair[0, 3] = pair[3, 0] = np.nan
+    with pytest.raises(ValueError, match=r"has no value between A and D \(1 such pairs\)"):
+        Scan.of(pair, connectome)
+
+
+def test_scans_are_of_the_connectome_they_were_matched_with(connectome, series):
+    scan = Scan.of(pd.DataFrame(series, columns=LABELS), connectome, tr=1.0)
+    turned = connectome.subset(LABELS[::-1])
+    with pytest.raises(ValueError, match="labels disagree: number 0 is 'E' in the connectome, but 'A' in scan"):
+        Data(turned, (scan,))
+    twin = Scan.of(series[:30], connectome, tr=1.0)
+    with pytest.raises(ValueError, match="two scans are called 'scan': give each a name"):
+        Data(connectome, (scan,), (twin,))
+
+
+def test_the_training_scan_rounded_is_still_the_training_scan(connectome, series):
+    one = Scan.of(series, connectome, tr=1.0, name="one")
+    for other in (series.astype(np.float32), np.corrcoef(series.T).round(4)):
+        with pytest.raises(ValueError, match="the test scan is the training scan"):
+            Data(connectome, (one,), (Scan.of(other, connectome, tr=1.0, name="other"),))
+
+
+@pytest.mark.parametrize(
+    "change", [np.cov, lambda x: np.arctanh(np.corrcoef(x) * 0.99 - 0.99 * np.eye(N)) * 9, np.triu]
+)
+def test_a_square_matrix_in_memory_is_no_series(change, connectome, series):
+    square = change(series.T) if change is not np.triu else np.triu(np.corrcoef(series.T))
+    with pytest.raises(ValueError, match="series have a row a sample, and more of them than regions"):
+        Scan.of(square, connectome, tr=1.0)
+
+
+def test_names_are_names_whatever_they_look_like(series, tmp_path):
+    labels = [f"region_{i}" for i in range(1, N + 1)]
+    connectome = gx.Connectome(np.ones((N, N)) - np.eye(N), labels=labels)
+    straight = Scan.of(series, connectome, tr=1.0)
+    turned = Scan.of(table(tmp_path / "x.csv", series[:, ::-1], labels[::-1], ","), connectome, tr=1.0)
+    np.testing.assert_allclose(turned.fc, straight.fc, atol=1e-9)
+    plain = gx.Connectome(np.ones((N, N)) - np.eye(N))
+    named = pd.DataFrame(series[:, ::-1], columns=plain.labels[::-1])
+    np.testing.assert_allclose(Scan.of(named, plain, tr=1.0).fc, straight.fc, atol=1e-9)
+    unnamed = Scan.of(gx.io.from_nilearn(series, tr=1.0), connectome)
+    np.testing.assert_allclose(unnamed.fc, straight.fc, atol=1e-5)
+    with pytest.raises(ValueError, match=r"calls its columns 4, 0, \.\.\.: expected names of regions, as text"):
+        Scan.of(pd.DataFrame(series, columns=range(N)[::-1]), connectome, tr=1.0)
+
+
+def test_named_columns_are_never_taken_for_samples(connectome, series, tmp_path):
+    """A series with as many samples as the connectome has regions, and another number of columns with names."""
+    n = 25
+    many = gx.Connectome(np.ones((n, n)) - np.eye(n), labels=[f"R{i}" for i in range(n)])
+    values = np.random.default_rng(0).normal(size=(n, n - 1))
+    scan = Scan.of(table(tmp_path / "x.csv", values, many.labels[1:], ","), many, tr=1.0)
+    np.testing.assert_allclose(scan.fc[1:, 1:], np.corrcoef(values.T), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("tr", "error"), [("0.72", TypeError), (True, TypeError), ([0.7, 0.8], TypeError), (-5.0, ValueError)]
+)
+def test_a_tr_is_a_number_of_seconds(tr, error, connectome, series):
+    for given in (series, np.corrcoef(series.T)):
+        with pytest.raises(error, match=r"\btr=|TR of -5"):
+            Scan.of(given, connectome, tr=tr)
+
+
+def test_complex_numbers_are_no_scan(connectome, series):
+    with pytest.raises(TypeError, match="scan"):
+        Scan.of(series + 1j, connectome, tr=1.0)
+
+
+def test_the_share_of_a_prior_is_told_by_halves(connectome):
+    rng = np.random.default_rng(5)
+    truth = np.linalg.cholesky(np.corrcoef(rng.normal(size=(N, 8))))
+    long, other = (rng.normal(size=(n, N)) @ truth.T for n in (20_000, 60))
+    fit = Scan.of(other, connectome, tr=1.0, name="short")
+    true = Scan.of(np.corrcoef(long.T), connectome, name="truth")
+    wrong = Scan.of(np.corrcoef(rng.normal(size=(N, 5))), connectome, name="noise")
+    assert Data(connectome, (fit,), prior=true).share < 0.5 < Data(connectome, (fit,), prior=wrong).share
+    data = Data(connectome, (fit,), prior=true)
+    i, j = np.triu_indices(N, 1)
+    np.testing.assert_allclose(data.target[i, j], data.share * fit.fc[i, j] + (1 - data.share) * true.fc[i, j])
+    with pytest.raises(ValueError, match="it is connectivity alone: give its series, or several scans"):
+        _ = Data(connectome, (true,), prior=wrong).share

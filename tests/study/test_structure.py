@@ -66,6 +66,23 @@ def test_weights_that_span_decades_are_rooted_and_it_is_said():
 
 
 @pytest.mark.once
+def test_the_linear_model_compares_labels_and_hears_of_deaf_regions():
+    connectome, there = gx.Connectome(np.asarray(drawn().weights), labels=[f"R{i}" for i in range(N)]), np.ones(N, bool)
+    found = linear(connectome, np.asarray(connectome.weights), there)
+    named = gx.LabelledArray(np.asarray(connectome.weights), [connectome.labels] * 2)
+    assert linear(connectome, named, there).r == found.r
+    with pytest.raises(ValueError, match="labels disagree"):
+        linear(connectome, named.for_regions(connectome.labels[::-1]), there)
+    with pytest.raises(ValueError, match="there leaves 0 regions"):
+        linear(connectome, named, np.zeros(N, bool))
+    deaf = np.asarray(connectome.weights, float).copy()
+    deaf[4] = 0.0
+    assert np.isfinite(linear(gx.Connectome(deaf), np.asarray(connectome.weights), there).fc).all()
+    own = gx.Connectome(np.asarray(connectome.weights) + np.eye(N))
+    assert "weights of 12 regions to themselves are left out" in scaled(own).why
+
+
+@pytest.mark.once
 def test_islands_are_named():
     weights = np.zeros((5, 5))
     weights[:3, :3], weights[3:, 3:] = 1, 1

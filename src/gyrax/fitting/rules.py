@@ -23,6 +23,9 @@ from ..parameters.declaring import Parametric, parameter
 from ..parameters.domains import Interval, Positive
 from ..recordings.recording import Recording
 
+#: Fewest entries of a target, each pair of regions twice.
+_FEWEST = 6
+
 
 class AbstractRule(Parametric):
     """What changes a network after every piece of a run, by what was recorded in it. Subclass it with a rule of your own.
@@ -255,8 +258,11 @@ def _connectivity(x: Any, where: Any) -> tuple[Array, Array, tuple[str, ...] | N
     off = values[counts]
     if not (np.abs(off) <= 1).all():
         raise ValueError(f"EIB's target has entries that are no correlations, such as {off[~(np.abs(off) <= 1)][0]:g}")
-    return (
-        owned(np.where(counts | np.eye(len(values), dtype=bool), values, 0.0), jnp.result_type(float)),
-        jnp.asarray(counts),
-        found.names[0],
-    )
+    if counts.sum() < _FEWEST:
+        raise ValueError(
+            f"where= leaves {int(counts.sum())} entries of EIB's target: a correlation needs three pairs of regions"
+        )
+    # what is missing must not be NaN, which no weight of zero takes out of a sum
+    kept = owned(np.where(np.isfinite(values), values, 0.0), jnp.result_type(float))
+    names = found.names[0] if where is None else found.names[0] or labelled(where, "where").names[0]
+    return kept, jnp.asarray(counts), names

@@ -52,6 +52,8 @@ def read_maps(path: str | os.PathLike[str], labels: Sequence[str] | None = None,
         raise ValueError(f"maps in {path}: it has {len(values)} rows, and there are {len(wanted)} regions{turned}")
     names = [path.name.split(".")[0]] if values.shape[1] == 1 else [f"map_{i}" for i in range(values.shape[1])]
     table = pd.DataFrame(values, index=wanted if rows is None else rows, columns=names if columns is None else columns)
+    if twice := [name for name in table.index if list(table.index).count(name) > 1]:
+        raise ValueError(f"maps in {path}: it has region {str(twice[0])!r} twice")
     if rows is None or wanted is None:
         return table
     try:

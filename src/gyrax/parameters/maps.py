@@ -101,15 +101,27 @@ def _labels(network: Any, where: Where) -> tuple[str, ...]:
 
 def _columns(maps: Any, labels: tuple[str, ...]) -> dict[str, Any]:
     """Each map by its name."""
-    if isinstance(maps, Mapping):
-        return {str(name): values for name, values in maps.items()}
-    if hasattr(maps, "columns"):
-        return {str(name): maps[name] for name in maps.columns}
+    if isinstance(maps, Mapping) or hasattr(maps, "columns"):
+        names = list(maps) if isinstance(maps, Mapping) else list(maps.columns)
+        called = [str(name) for name in names]
+        if "base" in called or len(set(called)) < len(called):
+            raise ValueError(
+                f"maps have a name of their own each, and none is 'base', which all regions share; got {called}"
+            )
+        values = (
+            [maps[name] for name in names]
+            if isinstance(maps, Mapping)
+            else [maps.iloc[:, i] for i in range(len(names))]
+        )
+        return dict(zip(called, values, strict=True))
     refuse_masked(maps)
-    if hasattr(maps, "iloc") or hasattr(maps, "for_regions"):
-        values = np.ndim(maps)
-        rows = [maps] if values == 1 else [maps[i] for i in range(len(maps))]
+    if isinstance(maps, list | tuple) and any(_named(one) for one in maps):
+        rows = maps
+    elif _named(maps):
+        rows = [maps] if np.ndim(maps) == 1 else [maps[i] for i in range(len(maps))]
     else:
+        if np.iscomplexobj(maps):
+            raise TypeError("maps are of complex numbers, expected real ones")
         try:
             rows = np.asarray(maps, float)
         except (TypeError, ValueError):
@@ -121,24 +133,37 @@ def _columns(maps: Any, labels: tuple[str, ...]) -> dict[str, Any]:
             )
         if rows.ndim != 2:
             raise ValueError(f"maps has shape {rows.shape}, expected (map, region)")
-    return {f"map_{i}": row for i, row in enumerate(rows)}
+    called = [str(getattr(row, "name", None) or f"map_{i}") for i, row in enumerate(rows)]
+    return dict(
+        zip(called if len(set(called)) == len(called) else [f"map_{i}" for i in range(len(called))], rows, strict=True)
+    )
 
 
-def _in_order(values: Any, labels: tuple[str, ...], what: str) -> np.ndarray:
+def _named(x: Any) -> bool:
+    """Whether it is an array or a column whose axes may have names."""
+    return hasattr(x, "iloc") or hasattr(x, "for_regions") or (hasattr(x, "dims") and hasattr(x, "coords"))
+
+
+def _in_order(values: Any, labels: tuple[str, ...], what: str, kind: Any = None) -> np.ndarray:
     """Values, one a region in the order of the labels: by their own names where they have some."""
     names = None
     if hasattr(values, "for_regions"):
         names, values = values.labels, values.values
     elif hasattr(values, "iloc"):
         names, values = tuple(values.index), values.to_numpy()
-        names = names if all(isinstance(name, str) for name in names) else None
+        if not all(isinstance(name, str) for name in names):
+            if list(names) not in (list(range(len(names))), list(range(1, len(names) + 1))):
+                raise ValueError(
+                    f"{what} calls its regions {names[0]!r}, {names[-1]!r}, ...: expected their names, as text"
+                )
+            names = None
     elif hasattr(values, "dims") and hasattr(values, "coords"):
         (dim, *_), named = values.dims or ("",), values.coords
         names, values = tuple(map(str, named[dim].values)) if dim in named else None, values.values
     if is_traced(values):
         raise TypeError(f"{what} must be known: make the spec outside of jit")
     refuse_masked(values)
-    values = np.asarray(values)
+    values = np.asarray(values, kind)
     if values.ndim != 1 or (names is None and len(values) != len(labels)):
         raise ValueError(f"{what} has shape {values.shape}, expected one value for each of {len(labels)} regions")
     if names is None:
@@ -176,7 +201,7 @@ def _group_names(groups: Any, labels: tuple[str, ...]) -> list[str]:
         (hasattr(groups, "__len__") and isinstance(groups, Sequence | np.ndarray)) or hasattr(groups, "iloc")
     ):
         raise TypeError(f"groups is the name of each region's group, or 'mirrored'; got {shown(groups)}")
-    found = _in_order(groups, labels, "groups")
+    found = _in_order(groups, labels, "groups", object)
     for label, name in zip(labels, found, strict=True):
         if name is None or name != name or (isinstance(name, str) and not name.strip()):
             raise ValueError(f"region {label} is in no group: give it one of its own")

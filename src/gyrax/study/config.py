@@ -15,6 +15,7 @@ from .._formats.writing import write_text
 from ..io.maps import read_maps
 from ..network.network import Network
 from .data import Data
+from .mismatch import Dynamics
 from .scans import Scan
 from .settings import Settings
 
@@ -26,11 +27,12 @@ _DATA = {
     "test": "what is held out",
     "prior": "the prior",
     "maps": "the table of maps",
+    "dynamics": "the dynamics to be met",
     "network": "the network",
 }
 
 
-def described(settings: Settings, network: Network, data: Data) -> dict[str, Any]:
+def described(settings: Settings, network: Network, data: Data, dynamics: Dynamics | None) -> dict[str, Any]:
     """Settings, the versions that computed, and digests of the data: paths alone do not say what was in the files."""
     packages = ("gyrax", "jax", "equinox", "diffrax", "optax", "numpy")
     versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
@@ -42,6 +44,7 @@ def described(settings: Settings, network: Network, data: Data) -> dict[str, Any
         "test": _digest(data.test),
         "prior": None if data.prior is None else _digest((data.prior,)),
         "maps": None if settings.maps is None else digest(read_maps(settings.maps, connectome.labels).to_numpy()),
+        "dynamics": None if dynamics is None else digest(dynamics),
         "network": digest(network),
     }
     return {"settings": settings.plain(), "versions": versions, "data": held}
@@ -49,9 +52,8 @@ def described(settings: Settings, network: Network, data: Data) -> dict[str, Any
 
 def _digest(scans: tuple[Scan, ...]) -> str:
     """Of what was measured, whatever it is called: NaN where a scan has no region counts as such."""
-    return digest(
-        *(np.nan_to_num(part, nan=9.0) for scan in scans for part in (scan.fc, scan.series) if part is not None)
-    )
+    parts = [part for scan in scans for part in (scan.fc, scan.series, scan.period)]
+    return digest(*(np.nan_to_num(part, nan=9.0) if isinstance(part, np.ndarray) else part for part in parts))
 
 
 def begin_or_compare(folder: Path, here: dict[str, Any]) -> None:

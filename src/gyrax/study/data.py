@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 
-from .._digests import digest
 from .._formats.reading import existing
 from .._kinds import expect
 from ..anatomy.connectome import Connectome
+from ..labelled import check_same
 from .scans import FEWEST, Scan, correlations, from_fc
 
 
@@ -41,25 +41,26 @@ class Data:
         expect("prior", self.prior, (Scan, None), "a scan", 'gx.study.Scan.of("group.tsv", connectome)')
         n = self.connectome.n_regions
         for scan in self._all:
+            check_same(self.connectome.labels, scan.labels, "the connectome", scan.name)
             if len(scan.fc) != n:
                 raise ValueError(
                     f"{scan.name} is of {len(scan.fc)} regions, and the connectome has {n}: Scan.of(..., connectome)"
                 )
         if not self.fit:
             raise ValueError("there is no scan to fit: name one at least")
-        told = {}
+        told: list[Scan] = []
         for scan in self._all:
-            same = digest(np.nan_to_num(scan.fc.round(10), nan=9.0))
-            if same in told:
-                which = (
-                    "the test scan is the training scan"
-                    if scan in self.test and told[same] in self.fit
-                    else "they are one"
-                )
-                raise ValueError(
-                    f"{scan.name} and {told[same].name} hold the same connectivity: {which}; give another scan"
-                )
-            told[same] = scan
+            for other in told:
+                # rounded, or in single precision, it is still the same
+                if np.allclose(scan.fc, other.fc, atol=1e-3, equal_nan=True):
+                    held_out = scan in self.test and other in self.fit
+                    which = "the test scan is the training scan" if held_out else "they are one"
+                    raise ValueError(
+                        f"{scan.name} and {other.name} hold the same connectivity: {which}; give another scan"
+                    )
+                if scan.name == other.name:
+                    raise ValueError(f"two scans are called '{scan.name}': give each a name, Scan.of(..., name=)")
+            told.append(scan)
         if self.there.sum() < FEWEST:
             raise ValueError(f"the scans have {int(self.there.sum())} regions in common: they are of different regions")
 
@@ -89,7 +90,9 @@ class Data:
     def share(self) -> float:
         """How much of the target is measured; the rest is the prior's.
 
-        By it some scans to fit, mixed with the prior, predict the others best; of one scan, one half the other half.
+        By it some scans to fit, mixed with the prior, predict the others best; of one scan, one half the other half. A prior that
+        has nothing in common with the scan, so that the mixture predicts worse than the scan alone, gets next to nothing; and
+        the share is of parts, where the whole has less noise.
         """
         if self.prior is None:
             return 1.0
@@ -160,6 +163,9 @@ def read_prior(path: str | os.PathLike[str], connectome: Connectome) -> Scan:
         return Scan.of(path, connectome)
     import xarray as xr
 
-    with xr.open_dataset(existing(path / "recordings.nc"), engine="scipy") as found:
+    file = existing(path / "recordings.nc")
+    with xr.open_dataset(file, engine="scipy") as found:
+        if not {"fc", "region"} <= set(found.variables):
+            raise ValueError(f"{file} has no connectivity: name the folder of a fit that was finished, or a file")
         fc, labels = found["fc"].values, [str(name) for name in found["region"].values]
     return from_fc(str(path), _mean(list(fc), None), labels, connectome)

@@ -2,14 +2,9 @@
 
 from pathlib import Path
 
-import jax.numpy as jnp
-
 from .._kinds import expect, flag
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
-from ..io.maps import read_maps
-from ..parameters.addresses import get
-from ..parameters.selection import select
 from .data import Data, read_prior
 from .recipes import RECIPES
 from .scans import Scan
@@ -36,17 +31,4 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
     ]
     fit, test = scans
     data = Data(connectome, fit, test, None if settings.prior is None else read_prior(settings.prior, connectome))
-    study = Study(settings, data, scaled(connectome, settings.weights), Path(out), progress)
-    select(study.network, *study.free)
-    for path in (*study.free, *study.regional):
-        if jnp.shape(get(study.network, path)) != ():
-            raise ValueError(
-                f"{path} is no scalar: a study frees scalars first, and the model's one value a region after"
-            )
-    if "connectivity" in settings.stages and study.recipe.weighted is None:
-        raise ValueError(
-            f"{settings.model} has no stage 'connectivity' here: leave it out of --stages, or take WongWang"
-        )
-    if settings.maps is not None:
-        read_maps(settings.maps, connectome.labels)
-    return study
+    return Study(settings, data, scaled(connectome, settings.weights), Path(out), progress)

@@ -13,6 +13,7 @@ from .._formats.writing import replacing, write_text
 from ..fitting.evaluation import Ceiling
 from ..network.network import Network
 from . import page
+from .mismatch import Dynamics
 from .scans import Scan
 from .settings import Settings
 from .structure import correlation
@@ -56,11 +57,12 @@ def cells(study: "Study") -> tuple[list[str], list[list[str]], int]:
     return head, rows, len(references)
 
 
-def legend(settings: Settings) -> str:
+def legend(settings: Settings, met: Dynamics | None) -> str:
     """What the columns are."""
     return (
         f"r and rmse of functional connectivity. train: on the noise of the training; unseen: {settings.seeds} noise seeds never "
         f"trained on, {settings.judged / 1000:g} s of BOLD each, mean and sd; mean r: of their mean connectivity"
+        + (f"; FCD over windows of {met.window / 1000:g} s every {met.step / 1000:g} s, whole samples" if met else "")
         + ("; test: of that with scans held out, which no choice has seen" if settings.test else "")
     )
 
@@ -76,7 +78,7 @@ def table(study: "Study") -> str:
         )
         return "  ".join((first, *others)).rstrip()
 
-    return "\n".join([*map(line, (head, *rows)), legend(study.settings), "", *verdict(study)])
+    return "\n".join([*map(line, (head, *rows)), legend(study.settings, study.dynamics_met), "", *verdict(study)])
 
 
 def verdict(study: "Study") -> list[str]:
@@ -84,7 +86,7 @@ def verdict(study: "Study") -> list[str]:
     if not study.stages:
         return []
     last, by_name = study.stages[-1], {row["name"]: row for row in study.references()}
-    simple, scans = by_name["linear model of it"], by_name["the training scans"]
+    simple, scans, itself = (by_name[x] for x in ("linear model of it", "the training scans", "the connectome itself"))
     found = last["unseen"]
     said = [
         f"The stage '{last['name']}' ({last['n_free']} numbers) reaches r {found['r']:.3f} on noise it never saw "
@@ -100,7 +102,7 @@ def verdict(study: "Study") -> list[str]:
     if not last["tests"]:
         said.append("How it predicts another scan of the same brain is not known: hold one out with --test.")
     for name, r in last["tests"].items():
-        others = {"the training scans themselves": scans, "the linear model": simple}
+        others = {"the training scans themselves": scans, "the linear model": simple, "the connectome itself": itself}
         others |= {row["name"]: row for row in study.references()[3:]}
         best = max((row["tests"][name], called) for called, row in others.items())
         said.append(
@@ -134,12 +136,15 @@ def write(
     labels, out, values = network.connectome.labels, study.out, study.values(network)
     summary: dict[str, Any] = {"stages": study.stages, "references": study.references(), "verdict": verdict(study)}
     summary["weights"] = {"how": study.structure.how, "why": study.structure.why}
+    summary |= {} if study.data.prior is None else {"share of the scans in the target": study.data.share}
     if study.ceiling is not None:
         shown = ("unseen", "reliability", "highest", "without_noise", "limit")
         summary["ceiling"] = {name: getattr(study.ceiling, name) for name in shown}
     write_text(out / "summary.json", json.dumps(summary, indent=1))
     write_recordings(out / "recordings.nc", bold, fcs, study)
-    draw(out / "figure.png", study.target, fcs.mean(0), labels, losses, values)
+    kept = np.ix_(study.there, study.there)
+    compared = [label for label, there in zip(labels, study.there, strict=True) if there]
+    draw(out / "figure.png", (study.target[kept], fcs.mean(0)[kept], compared), losses, (values, labels))
     write_report(out / "report.html", study, fcs.mean(0), losses, values)
 
 
@@ -150,7 +155,7 @@ def write_recordings(path: Path, bold: np.ndarray, fcs: np.ndarray, study: "Stud
         {
             "bold": (("seed", "time", "region"), bold),
             "fc": (("seed", "region", "source"), fcs),
-            "target": (("region", "source"), study.target),
+            "target": (("region", "source"), np.where(np.outer(study.there, study.there), study.target, np.nan)),
             "counts": ("region", study.there),
         },
         coords={
@@ -168,27 +173,24 @@ def write_recordings(path: Path, bold: np.ndarray, fcs: np.ndarray, study: "Stud
 
 def draw(
     path: Path,
-    target: np.ndarray,
-    found: np.ndarray,
-    labels: Sequence[str],
+    compared: tuple[np.ndarray, np.ndarray, Sequence[str]],
     losses: Mapping[str, np.ndarray],
-    regional: Mapping[str, Any],
+    regional: tuple[Mapping[str, Any], Sequence[str]],
 ) -> None:
     """`figure.png`: the target and what was found, the losses of each stage one after the other, a regional parameter.
 
     Args:
         path: where it is written.
-        target: functional connectivity that was fitted.
-        found: the fitted network's, the mean of unseen noise.
-        labels: of the regions.
+        compared: connectivity that was fitted and the fitted network's, the mean of unseen noise; of the regions that count, with names.
         losses: step by step, by the name of the stage.
-        regional: parameters with one value a region, by their dotted paths; the first is shown.
+        regional: parameters with one value a region, by their dotted paths, of which the first is shown; and names of all regions.
     """
+    (target, found, names), (parameters, labels) = compared, regional
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 3)
-    panels = plot.fc_fit(target, found, labels, limits=(0, 1), scatter=True, ax=axes.flat[:4])
+    panels = plot.fc_fit(target, found, names, limits=(0, 1), scatter=True, ax=axes.flat[:4])
     panels[1].set_title(f"{panels[1].get_title()}, mean of unseen noise")
     at = 0
     for name, values in losses.items():
@@ -196,7 +198,7 @@ def draw(
         at += len(values)
     axes[1, 1].set(xlabel="step", ylabel="loss: 1 - r + 2 rmse", title="loss history")
     axes[1, 1].legend(frameon=False)
-    for name, values in list(regional.items())[:1]:
+    for name, values in list(parameters.items())[:1]:
         plot.regional(values, labels, name=name, ax=axes[1, 2])
         axes[1, 2].set_title("regional parameters")
     with replacing(path) as beside:
@@ -245,7 +247,7 @@ def write_report(
         verdict=verdict(study),
         columns=head,
         rows=[{"reference": i < references, "cells": row} for i, row in enumerate(rows)],
-        legend=legend(study.settings),
+        legend=legend(study.settings, study.dynamics_met),
         notes=study.data.notes,
         figures=[{"title": title, "svg": svg, "caption": caption} for title, svg, caption in figures],
         command=f"gyrax fit --resume --out {study.out}   # nothing is computed twice\ngyrax fit {_options(study.settings)}",

@@ -14,6 +14,7 @@ from .._formats.matlab import labels_in
 from .._formats.reading import existing
 from .._formats.tables import SUFFIXES
 from .._kinds import expect, number, reals
+from .._kinds import names as several
 from .._ranges import REPETITION
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
@@ -24,6 +25,8 @@ from ..recordings.recording import Recording
 
 #: Fewest regions that a scan and a connectome must share.
 FEWEST = 3
+#: Fewest samples of a series.
+_SHORTEST = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class Scan:
         series: samples `(time, region)`, NaN likewise; None where only the connectivity is known.
         period: ms between samples (TR), None likewise.
         notes: what a reader should know, a sentence each.
+        labels: of the regions: those of the connectome that it was brought in order with.
 
     Example:
         >>> import gyrax as gx
@@ -49,6 +53,7 @@ class Scan:
     series: np.ndarray | None = None
     period: float | None = None
     notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self):
         expect("name", self.name, str, "a text", "'rest1'")
@@ -66,6 +71,8 @@ class Scan:
         expect("notes", self.notes, tuple, "a tuple of sentences", "()")
         for note in self.notes:
             expect("notes", note, str, "a tuple of sentences", "()")
+        if self.labels is not None and len(several("labels", self.labels)) != len(fc):
+            raise ValueError(f"labels are {len(self.labels)}, and fc has {len(fc)} regions")
 
     @property
     def there(self) -> np.ndarray:
@@ -100,6 +107,7 @@ class Scan:
             ValueError: with the scan's name: no TR, or one in another unit; other regions; a constant region; entries that are
                 no correlations.
         """
+        tr = None if tr is None else checked_tr(tr, str(data) if isinstance(data, str | os.PathLike) else name)
         if isinstance(data, str | os.PathLike):
             return _from_file(Path(data), connectome, tr, atlas)
         if isinstance(data, Recording):
@@ -109,17 +117,19 @@ class Scan:
                 raise ValueError(
                     f"{name}: expected (time, region), got shape {data.values.shape}: run['bold'].values[:, 0]"
                 )
-            names = tuple(data.labels) if data.labels else None
+            names = _told(data.labels, connectome)
             return _from_series(name, np.asarray(data.values, float), names, data.period, connectome)
+        _check_columns(data, name)
         values, names = known_names(data, name)
-        values = np.asarray(values, float)
+        values = np.asarray(reals(name, values), float)
         rows, columns = names if len(names) == 2 else (None, None)
         if values.ndim == 2 and looks_like_fc(values):
             if rows is not None and columns is not None and rows != columns:
                 raise ValueError(f"{name}: its rows and columns are called differently: {rows[0]!r} and {columns[0]!r}")
             return from_fc(name, values, rows or columns, connectome)
-        period = 1000 * checked_tr(tr, name)
-        return _from_series(name, values, columns, period, connectome)
+        if values.ndim == 2 and values.shape[0] == values.shape[1]:
+            raise ValueError(f"{name} {_no_fc(values)}; series have a row a sample, and more of them than regions")
+        return _from_series(name, values, columns, 1000 * checked_tr(tr, name), connectome)
 
     def __repr__(self):
         regions = f"{int(self.there.sum())} regions" + ("" if self.there.all() else f" (of {len(self.there)})")
@@ -151,11 +161,14 @@ def checked_tr(tr: float | None, name: str) -> float:
         raise ValueError(
             f"{name} has series, but no TR: say how many s lie between two samples (--tr, or tr= in Python)"
         )
+    if isinstance(tr, bool):
+        raise TypeError(f"tr= takes a number of s, got {tr}: write tr=0.72")
+    tr = float(number("tr", tr, "0.72", "s"))
     low, high = REPETITION.low / 1000, REPETITION.high / 1000
     if not low <= tr <= high:
         hint = f"; {tr:g} ms are {tr / 1000:g} s" if low <= tr / 1000 <= high else ""
         raise ValueError(f"a TR of {tr:g} s for {name} cannot be: it is in s, usually {low:g} to {high:g}{hint}")
-    return float(tr)
+    return tr
 
 
 def _from_file(path: Path, connectome: Connectome, tr: float | None, atlas: Any) -> Scan:
@@ -171,7 +184,7 @@ def _from_file(path: Path, connectome: Connectome, tr: float | None, atlas: Any)
         if values.ndim == 2 and values.shape[0] == values.shape[1]:
             raise ValueError(f"{name} {_no_fc(values)}")
         n = connectome.n_regions
-        if values.ndim == 2 and values.shape[0] == n and values.shape[1] != n:
+        if values.ndim == 2 and columns is None and values.shape[0] == n and values.shape[1] != n:
             period = 1000 * checked_tr(tr, name)
             scan = _from_series(name, values.T, rows, period, connectome)
             told = (
@@ -187,9 +200,25 @@ def _from_file(path: Path, connectome: Connectome, tr: float | None, atlas: Any)
             checked_tr(None, name)
         raise
     checked_tr(series.period / 1000, name)
-    default = all(label.rsplit("_", 1)[0] in ("region", "vertex", "channel", "sensor") for label in series.labels)
-    names = None if default else tuple(series.labels)
+    names = _told(series.labels, connectome)
     return _from_series(name, np.asarray(series.values, float), names, series.period, connectome)
+
+
+def _told(labels: Sequence[str] | None, connectome: Connectome) -> tuple[str, ...] | None:
+    """Names that somebody gave: none where they are a reader's own, region_0, region_1 and so on, and not the connectome's."""
+    names = tuple(labels or ())
+    made = [tuple(f"{kind}_{i}" for i in range(len(names))) for kind in ("region", "vertex", "channel", "sensor")]
+    return None if not names or (names in made and not set(names) <= set(connectome.labels)) else names
+
+
+def _check_columns(data: Any, name: str) -> None:
+    """Refuses a table whose columns are called by anything but text, or by numbers that do not count them."""
+    columns = list(getattr(data, "columns", ()))
+    counted = columns in (list(range(len(columns))), list(range(1, len(columns) + 1)))
+    if columns and not counted and not all(isinstance(column, str) for column in columns):
+        raise ValueError(
+            f"{name} calls its columns {columns[0]!r}, {columns[-1]!r}, ...: expected names of regions, as text"
+        )
 
 
 def _table(path: Path) -> tuple[np.ndarray, tuple[str, ...] | None, tuple[str, ...] | None]:
@@ -235,13 +264,28 @@ def from_fc(name: str, values: np.ndarray, names: Sequence[str] | None, connecto
     if not looks_like_fc(values):
         raise ValueError(f"{name} {_no_fc(values)}")
     fc = _spread(values[np.ix_(index[index >= 0], index[index >= 0])], index >= 0)
+    notes = (*notes, *_without_values(name, fc, index >= 0, connectome.labels))
     np.fill_diagonal(fc, np.where(np.isfinite(fc).any(1), 1.0, np.nan))
     off = fc[~np.eye(len(fc), dtype=bool) & np.isfinite(fc)]
     if not off.size:
         raise ValueError(f"{name} holds no number: every entry is missing")
     if np.ptp(off) == 0:
         raise ValueError(f"{name} is {off[0]:g} for every pair of regions: there is nothing to fit")
-    return Scan(name, fc, notes=(*notes, *_signed(name, fc)))
+    return Scan(name, fc, notes=(*notes, *_signed(name, fc)), labels=connectome.labels)
+
+
+def _without_values(name: str, fc: np.ndarray, wanted: np.ndarray, labels: tuple[str, ...]) -> list[str]:
+    """What to say of regions without a single value. Single pairs without one are refused: nothing could be compared there."""
+    apart = ~np.eye(len(fc), dtype=bool)
+    empty = ~(np.isfinite(fc) & apart).any(1)
+    holes = np.argwhere(~np.isfinite(fc) & apart & ~empty[:, None] & ~empty[None, :])
+    if len(holes):
+        i, j = (labels[k] for k in holes[0])
+        raise ValueError(
+            f"{name} has no value between {i} and {j} ({len(holes) // 2} such pairs): fill it, or leave a region out"
+        )
+    lost = [label for label, is_lost in zip(labels, empty & wanted, strict=True) if is_lost]
+    return [f"{name} has no values of {len(lost)} regions, which count nowhere: {', '.join(lost)}"] if lost else []
 
 
 def _from_series(
@@ -253,6 +297,10 @@ def _from_series(
     there = index >= 0
     kept = values[:, index[there]]
     labels = [label for label, is_there in zip(connectome.labels, there, strict=True) if is_there]
+    if len(kept) < _SHORTEST:
+        raise ValueError(
+            f"{name} has {len(kept)} samples of {kept.shape[1]} regions: too few for correlations; rows are samples"
+        )
     gone = ~np.isfinite(kept).all(0)
     still = ~gone & (np.ptp(np.where(np.isfinite(kept), kept, 0.0), axis=0) == 0)
     for bad, what in ((gone, "are not finite"), (still, "never change")):
@@ -262,15 +310,11 @@ def _from_series(
                 f"{len(lost)} regions {what} in {name}: {', '.join(lost[:5])}{', ...' * (len(lost) > 5)}; take their columns "
                 "out of a file that names its regions, and they are left out of every comparison"
             )
-    if len(kept) < 20:
-        raise ValueError(
-            f"{name} has {len(kept)} samples of {kept.shape[1]} regions: too few for correlations; rows are samples"
-        )
     full = np.full((len(values), len(there)), np.nan)
     full[:, there] = kept
     fc = correlations(full)
     recording = from_nilearn(kept, tr=period / 1000)  # whose checks of units and shapes are ours
-    return Scan(name, fc, full, recording.period, (*notes, *_signed(name, fc)))
+    return Scan(name, fc, full, recording.period, (*notes, *_signed(name, fc)), connectome.labels)
 
 
 def _matched(
@@ -285,7 +329,7 @@ def _matched(
                 "in the first line, or the same regions in the same order"
             )
         return np.arange(n), (f"{name} does not name its regions: they were taken to be in the connectome's order",)
-    if labels == tuple(f"region_{i}" for i in range(n)):
+    if labels == tuple(f"region_{i}" for i in range(n)) and not set(names) & set(labels):
         if count != n:
             raise ValueError(
                 f"{name} has {count} regions, and the connectome {n} without names: give both the names of regions"
@@ -299,9 +343,10 @@ def _matched(
         raise ValueError(f"{name} has region {twice!r} twice")
     index = np.array([places.get(label, -1) for label in labels])
     if (index >= 0).sum() < FEWEST:
+        strange = next((name for name in names if name not in labels), "the rest")
         raise ValueError(
-            f"{name} and the connectome share {int((index >= 0).sum())} regions: {names[0]!r} is not in the connectome, "
-            f"{closest(names[0], labels)}"
+            f"{name} and the connectome share {int((index >= 0).sum())} regions, expected {FEWEST} or more: "
+            f"{strange!r} is not in the connectome, {closest(strange, labels)}"
         )
     missing = [label for label, i in zip(labels, index, strict=True) if i < 0]
     more = [label for label in names if label not in labels]

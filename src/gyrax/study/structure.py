@@ -7,6 +7,7 @@ from scipy import linalg, optimize, sparse
 
 from .._kinds import choice, expect, reals, shown
 from ..anatomy.connectome import Connectome
+from ..labelled import check_same, known_names
 
 #: Ways to bring weights of any unit to one scale, the simplest first.
 WAYS = {"raw": lambda x: x, "sqrt": np.sqrt, "log": np.log1p}
@@ -54,13 +55,15 @@ def scaled(connectome: Connectome, how: str = "auto") -> Scaled:
     expect("connectome", connectome, Connectome, "a connectome", "gx.Connectome(weights, lengths)")
     choice("how", how, ("auto", *WAYS))
     check_islands(connectome)
+    own = int((np.diag(np.asarray(connectome.weights)) != 0).sum())
+    left = f"; weights of {own} regions to themselves are left out" if own else ""
     if how != "auto":
-        return Scaled(_in_units(connectome, how), how, "as it was asked for")
+        return Scaled(_in_units(connectome, how), how, f"as it was asked for{left}")
     weights = np.asarray(connectome.weights, float)
     weights = weights[(weights > 0) & ~np.eye(len(weights), dtype=bool)]
     decades = float(np.diff(np.log10(np.quantile(weights, (0.01, 0.99))))[0])
     best = "sqrt" if decades > _DECADES else "raw"
-    return Scaled(_in_units(connectome, best), best, f"its weights span {decades:.1f} decades")
+    return Scaled(_in_units(connectome, best), best, f"its weights span {decades:.1f} decades{left}")
 
 
 def _in_units(connectome: Connectome, how: str) -> Connectome:
@@ -101,14 +104,19 @@ def linear(connectome: Connectome, target: np.ndarray, there: np.ndarray) -> Lin
     """
     expect("connectome", connectome, Connectome, "a connectome", "gx.Connectome(weights, lengths)")
     n = connectome.n_regions
+    target, names = known_names(target, "target")
+    check_same(connectome.labels, names[0] if names else None, "the connectome", "target")
     target, there = reals("target", target), np.asarray(there)
     if target.shape != (n, n):
         raise ValueError(f"target has shape {target.shape}, expected (region, region) with {n} regions")
     if there.shape != (n,) or there.dtype != bool:
         raise TypeError(f"there is True for the regions that count, one for each of {n}; got {shown(there)}")
+    if there.sum() < 3:
+        raise ValueError(f"there leaves {int(there.sum())} regions: a correlation needs three")
     weights = np.asarray(connectome.weights, float).copy()
     np.fill_diagonal(weights, 0.0)
-    root = np.sqrt(np.maximum(weights.sum(1), 1e-300))
+    heard = weights.sum(1)
+    root = np.sqrt(np.where(heard > 0, heard, heard.mean()))  # of a region that hears nothing: as of a usual one
     weights = weights / np.outer(root, root)
     weights /= max(abs(np.linalg.eigvals(weights)).max(), 1e-300)
 

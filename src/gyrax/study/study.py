@@ -1,8 +1,8 @@
 """A study under way: the stages one after the other, and the report at the end."""
 
 import dataclasses
+import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,10 +22,11 @@ from ..io.maps import read_maps
 from ..network.network import Network
 from ..parameters.addresses import get
 from ..parameters.maps import by_maps
-from ..parameters.selection import per_region
+from ..parameters.selection import per_region, select
+from ..parameters.splitting import split
 from . import report
 from .config import begin_or_compare, described
-from .data import Data
+from .data import Data, read_prior
 from .judging import histories, judge, keep, recall
 from .mismatch import Dynamics, FCMismatch
 from .recipes import RECIPES, Recipe, step_within
@@ -36,6 +37,8 @@ from .structure import Scaled, linear, scaled
 
 #: Beside the files of a study while it is under way.
 LOCK = "study.lock"
+#: Most values of a distribution of dynamics, evenly through their order: more tell nothing, and XLA would sort them while it compiles.
+_VALUES = 4000
 
 
 @dataclasses.dataclass
@@ -59,9 +62,8 @@ class Study:
     stages: list[dict[str, Any]] = dataclasses.field(default_factory=list, init=False)
     results: dict[str, FitResult] = dataclasses.field(default_factory=dict, init=False)
     ceiling: Ceiling | None = dataclasses.field(default=None, init=False)
-    found: np.ndarray | None = dataclasses.field(
-        default=None, init=False
-    )  # the mean connectivity of the last stage, on noise that it never heard
+    #: The mean connectivity of the last stage, on noise that it never heard.
+    found: np.ndarray | None = dataclasses.field(default=None, init=False)
     files: ClassVar[tuple[str, ...]] = (
         "report.html",
         "summary.json",
@@ -79,17 +81,41 @@ class Study:
         expect("dynamics", self.dynamics, (Dynamics, None), "dynamics", "gx.study.Dynamics(values, window, step)")
         flag("progress", self.progress)
         self.out = Path(self.out)
+        if self.settings.model not in RECIPES:
+            raise ValueError(f"no model '{self.settings.model}' here; there are {', '.join(RECIPES)}")
         self.network: Network = self.recipe.build(self.structure.connectome)
         self.target, self.there = self.data.target, self.data.there
         if self.dynamics is None and self.settings.fcd:
             self.dynamics = _pooled(self.data, *self.settings.fcd)
+        self._check()
+
+    def _check(self) -> None:
+        """All that could stop a later stage, before the first."""
+        s, measured = self.settings, self.data.period
+        if s.period is not None and measured is not None and abs(s.period - measured) > 1e-6 * measured:
+            raise ValueError(f"period is {s.period:g} ms, and the scans have a TR of {measured:g} ms: leave it out")
+        for path in (*self.free, *self.regional):
+            if np.shape(get(self.network, path)) != ():
+                raise ValueError(
+                    f"{path} is no scalar: a study frees scalars first, and the model's one value a region after"
+                )
+        if "connectivity" in s.stages and self.recipe.weighted is None:
+            raise ValueError(f"{s.model} has no stage 'connectivity' here: leave it out of --stages, or take WongWang")
+        for name in ("regional", "maps"):
+            if name in s.stages and not self.regional:
+                raise ValueError(
+                    f"the stage '{name}' has nothing to free: name a parameter by --regional, such as model.w"
+                )
+        for stage in self.planned:
+            network, free = self._begin(stage, self.network)
+            split(network, select(network, *free))
 
     @classmethod
     def of(
         cls,
         connectome: Connectome,
-        fit: Sequence[Any],
-        test: Sequence[Any] = (),
+        fit: Any,
+        test: Any = (),
         *,
         out: str | Path,
         tr: float | None = None,
@@ -102,7 +128,7 @@ class Study:
 
         Args:
             connectome: weights in whatever unit.
-            fit: scans to be fitted, what `Scan.of` takes.
+            fit: a scan to be fitted, or a list of them: what `Scan.of` takes.
             test: scans held out.
             out: a folder for the results.
             tr: s between samples, where scans do not say it.
@@ -114,13 +140,16 @@ class Study:
         Raises:
             ValueError, TypeError: as `Scan.of`, `Data` and `Settings`.
         """
+        expect("connectome", connectome, Connectome, "a connectome", "gx.Connectome.load('connectome')")
         scans = [
             [
                 scan if isinstance(scan, Scan) else Scan.of(scan, connectome, tr=tr, name=f"{kind} {i}")
-                for i, scan in enumerate(given)
+                for i, scan in enumerate(given if isinstance(given, list | tuple) else [given])
             ]
             for kind, given in (("fit", fit), ("test", test))
         ]
+        if isinstance(prior, str | os.PathLike):
+            prior = read_prior(prior, connectome)
         known = prior if prior is None or isinstance(prior, Scan) else Scan.of(prior, connectome, tr=tr, name="prior")
         data = Data(connectome, tuple(scans[0]), tuple(scans[1]), known)
         names = {kind: tuple(scan.name for scan in given) for kind, given in zip(("fit", "test"), scans, strict=True)}
@@ -166,10 +195,10 @@ class Study:
         )
         kept = None if self.there.all() else tuple(np.flatnonzero(self.there).tolist())
         monitor, dt = of.monitor(self.period), step_within(self.period, of.dt)
-        return FCMismatch(jnp.asarray(self.target), monitor, length, warm_up, dt, kept, self._dynamics)
+        return FCMismatch(jnp.asarray(self.target), monitor, length, warm_up, dt, kept, self.dynamics_met)
 
     @property
-    def _dynamics(self) -> Dynamics | None:
+    def dynamics_met(self) -> Dynamics | None:
         """The dynamics to be met, over whole samples of this study."""
         if self.dynamics is None:
             return None
@@ -203,7 +232,7 @@ class Study:
         return network
 
     def config(self) -> dict[str, Any]:
-        return described(self.settings, self.network, self.data)
+        return described(self.settings, self.network, self.data, self.dynamics)
 
     @property
     def _folder(self) -> Path:
@@ -306,4 +335,6 @@ def _pooled(data: Data, window: float, step: float) -> Dynamics:
         values.append(
             np.asarray(features.fcd_values(features.fcd(scan.series[:, data.there], length, apart, scan.period)))
         )
-    return Dynamics(jnp.asarray(np.concatenate(values), jnp.result_type(float)), 1000 * window, 1000 * step)
+    pooled = np.sort(np.concatenate(values))
+    most = pooled[np.linspace(0, len(pooled) - 1, min(len(pooled), _VALUES)).round().astype(int)]
+    return Dynamics(jnp.asarray(most, jnp.result_type(float)), 1000 * window, 1000 * step)
