@@ -101,7 +101,7 @@ def page(record):
             f"{x['seconds']:.0f}",
             str(x["simulations"]),
             f"{x['train']['r']:.3f}",
-            f"{x['train']['ks']:.3f}",
+            f"{x['train']['ks']:.3f}" if "ks" in x["train"] else "",
         ]
         for x in peer.get("stages", [])
     ]

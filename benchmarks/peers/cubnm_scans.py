@@ -86,7 +86,7 @@ def fitted(name, params, seconds, smoke, **more):
         "n_free": len(problem.free_params),
         "seconds": round(time.perf_counter() - began, 1),
         "simulations": len(search.history),
-        "train": {"r": float(opt["+fc_corr"]), "ks": -float(opt["-fcd_ks"])},
+        "train": {"r": float(opt["+fc_corr"])} | ({"ks": -float(opt["-fcd_ks"])} if "-fcd_ks" in opt else {}),
         "times": [round(t, 2) for t in search.times],
         "best_r": np.maximum.accumulate(best).tolist(),
     }

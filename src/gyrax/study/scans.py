@@ -277,7 +277,7 @@ def from_fc(name: str, values: np.ndarray, names: Sequence[str] | None, connecto
 def _without_values(name: str, fc: np.ndarray, wanted: np.ndarray, labels: tuple[str, ...]) -> list[str]:
     """What to say of regions without a single value. Single pairs without one are refused: nothing could be compared there."""
     apart = ~np.eye(len(fc), dtype=bool)
-    empty = ~(np.isfinite(fc) & apart).any(1)
+    empty = np.asarray(~(np.isfinite(fc) & apart).any(1))
     holes = np.argwhere(~np.isfinite(fc) & apart & ~empty[:, None] & ~empty[None, :])
     if len(holes):
         i, j = (labels[k] for k in holes[0])
