@@ -50,7 +50,7 @@ def scaled(connectome: Connectome, how: str = "auto") -> Scaled:
         >>> data = gx.datasets.load("dk84")
         >>> found = scaled(data.connectome)
         >>> found.how, found.why, round(float(found.connectome.weights.sum(1).mean()), 5)
-        ('sqrt', 'its weights span 3.9 decades', 1.0)
+        ('sqrt', 'its weights span 5.3 decades', 1.0)
     """
     expect("connectome", connectome, Connectome, "a connectome", "gx.Connectome(weights, lengths)")
     choice("how", how, ("auto", *WAYS))
