@@ -21,6 +21,15 @@ def pages():
         sys.modules.pop(name)
 
 
+@pytest.fixture(scope="module")
+def scans():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("scans")
+    for name in ("scans", "run", "cases", "limits", "table"):
+        sys.modules.pop(name, None)
+
+
 def stage(name, n_free, seconds, **more):
     return {"name": name, "n_free": n_free, "seconds": seconds, "train": {"r": 0.5}, "unseen": {"r": 0.4}} | more
 
@@ -106,3 +115,16 @@ def test_figures_without_a_number(pages):
     assert pages.figures({"r": None, "r_sd": None, "loss": 0.03451, "seeds": 8}) == "r –, loss 0.035 (8 seeds)"
     assert pages.figures({"r": float("nan"), "loss_sd": 0.5}) == "r –, loss sd 0.500"
     assert pages.figures({}) == pages.figures(None) == "–"
+
+
+def test_the_page_of_scans_has_every_study_and_what_became_of_the_peer(scans):
+    one = {"head": ["", "free"], "rows": [["explore", "2"]], "verdict": ["It adds nothing."], "stages": []}
+    record = {"date": "2026-11-30", "cpu": "a CPU", "cores": 2, "gyrax": "0.1.0", "jax": "0.10.2"}
+    record |= {"studies": {"Group": one}, "dynamics": {"people": [0.1, 0.2]}}
+    stage = {"name": "three numbers", "n_free": 3, "seconds": 180.4, "simulations": 60, "train": {"r": 0.2184}}
+    record["cubnm"] = {"versions": {"cubnm": "0.1.0"}, "stages": [stage], "failed": "maps: no memory"}
+    text = scans.page(record)
+    for part in ("## Group", "| explore | 2 |", "It adds nothing.", "| three numbers | 3 | 180 | 60 | 0.218 |  |"):
+        assert part in text
+    assert "It stopped: maps: no memory" in text and "people [0.1, 0.2]" in text
+    assert "cubnm" in scans.page(record | {"cubnm": {}})
