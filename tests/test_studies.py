@@ -18,7 +18,7 @@ def pages():
         patch.syspath_prepend(str(BENCHMARKS))
         yield importlib.import_module("studies_page")
     for name in ("studies_page", "table"):
-        sys.modules.pop(name)
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
