@@ -159,7 +159,7 @@ def connect(task: Task) -> StageOutcome:
             start,
             task.loss,
             select(start, *freed(start, weighted)),
-            optax.adam(optax.warmup_cosine_decay_schedule(1e-3, 0.01, max(1, count // 10), count, 5e-4)),
+            optax.adam(optax.warmup_cosine_decay_schedule(3e-4, 3e-3, max(1, count // 10), count, 1.5e-4)),
             steps=count,
             clip=0.05,
             key=task.key,
