@@ -344,8 +344,8 @@ def test_the_table_tells_every_stage_below_what_it_is_compared_with(whole, data)
 def test_the_verdict_says_whether_the_model_adds_anything(whole):
     one = copy.copy(whole.study)
     one.stages = [json.loads(json.dumps(whole.stages["regional"]))]
-    scans = next(row for row in one.references() if row["name"] == "the training scans")["tests"]["rest2"]
-    best = max(row["tests"]["rest2"] for row in one.references())
+    scans = next(row for row in one.references if row["name"] == "the training scans")["tests"]["rest2"]
+    best = max(row["tests"]["rest2"] for row in one.references)
     assert scans <= best
     for r, words in (
         (best + 0.1, "the model adds to that"),

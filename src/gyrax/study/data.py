@@ -90,9 +90,9 @@ class Data:
     def share(self) -> float:
         """How much of the target is measured; the rest is the prior's.
 
-        By it some scans to fit, mixed with the prior, predict the others best; of one scan, one half the other half. A prior that
-        has nothing in common with the scan, so that the mixture predicts worse than the scan alone, gets next to nothing; and
-        the share is of parts, where the whole has less noise.
+        By it some scans to fit, mixed with the prior, predict the others best; of one scan, one half the other half.
+        So it is of parts, where the whole has less noise; and a correlation does not mind a prior that is nearly constant, which
+        may get half of the target: give one that you would believe.
         """
         if self.prior is None:
             return 1.0

@@ -6,7 +6,6 @@ from .._kinds import expect, flag
 from ..anatomy.connectome import Connectome
 from ..datasets.connectomes import load
 from .data import Data, read_prior
-from .recipes import RECIPES
 from .scans import Scan
 from .settings import Settings
 from .structure import scaled
@@ -22,8 +21,6 @@ def prepare(settings: Settings, out: Path, progress: bool = True) -> Study:
     expect("settings", settings, Settings, "settings", "gx.study.Settings()")
     expect("out", out, (str, Path), "a folder", "Path('gyrax-fit')")
     flag("progress", progress)
-    if settings.model not in RECIPES:
-        raise ValueError(f"no model '{settings.model}' here; there are {', '.join(RECIPES)}")
     connectome = load("dk84").connectome if settings.connectome == "dk84" else Connectome.load(settings.connectome)
     scans = [
         tuple(Scan.of(name, connectome, tr=settings.tr, atlas=settings.atlas) for name in names)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Correlations that differ by less are called the same.
 SAME = 0.01
+#: Rows of the table as a sentence calls them.
+_CALLED = {"linear model of it": "the linear model", "the training scans": "the training scans themselves"}
 
 
 def reference(
@@ -43,7 +45,7 @@ def cells(study: "Study") -> tuple[list[str], list[list[str]], int]:
     tests = [scan.name for scan in study.data.test]
     head = ["", "free", "seconds", "train r", "unseen r", "sd", "rmse", "mean r"]
     head += ["KS of FCD"] * dynamics + [f"test: {Path(name).name}" for name in tests]
-    references, rows = study.references() if study.stages else [], []
+    references, rows = study.references if study.stages else [], []
     for x in references:
         r = "" if x["r"] is None else f"{x['r']:.3f}"
         row = [x["name"], str(x["n_free"]), "", "", "", "", "", r]
@@ -85,9 +87,8 @@ def verdict(study: "Study") -> list[str]:
     """Whether the model adds anything, in words."""
     if not study.stages:
         return []
-    last, by_name = study.stages[-1], {row["name"]: row for row in study.references()}
-    simple, scans, itself = (by_name[x] for x in ("linear model of it", "the training scans", "the connectome itself"))
-    found = last["unseen"]
+    last, references = study.stages[-1], {_CALLED.get(row["name"], row["name"]): row for row in study.references}
+    found, simple = last["unseen"], references["the linear model"]
     said = [
         f"The stage '{last['name']}' ({last['n_free']} numbers) reaches r {found['r']:.3f} on noise it never saw "
         f"({found['mean_r']:.3f} in the mean of {found['seeds']} recordings); one number in a linear model of the connectome "
@@ -102,9 +103,7 @@ def verdict(study: "Study") -> list[str]:
     if not last["tests"]:
         said.append("How it predicts another scan of the same brain is not known: hold one out with --test.")
     for name, r in last["tests"].items():
-        others = {"the training scans themselves": scans, "the linear model": simple, "the connectome itself": itself}
-        others |= {row["name"]: row for row in study.references()[3:]}
-        best = max((row["tests"][name], called) for called, row in others.items())
+        best = max((row["tests"][name], called) for called, row in references.items())
         said.append(
             f"It predicts the scan held out ({Path(name).name}) by r {r:.3f}; {best[1]} by {best[0]:.3f}"
             + _more(r, best[0])
@@ -134,7 +133,7 @@ def write(
 ) -> None:
     """All files but the model's own."""
     labels, out, values = network.connectome.labels, study.out, study.values(network)
-    summary: dict[str, Any] = {"stages": study.stages, "references": study.references(), "verdict": verdict(study)}
+    summary: dict[str, Any] = {"stages": study.stages, "references": study.references, "verdict": verdict(study)}
     summary["weights"] = {"how": study.structure.how, "why": study.structure.why}
     summary |= {} if study.data.prior is None else {"share of the scans in the target": study.data.share}
     if study.ceiling is not None:

@@ -176,7 +176,7 @@ def _from_file(path: Path, connectome: Connectome, tr: float | None, atlas: Any)
         fc = load("dk84").fc
         return from_fc("dk84", np.asarray(fc, float), known_names(fc)[1][0], connectome)
     path = existing(path)
-    name, period = str(path), None if tr is None else 1000 * checked_tr(tr, str(path))
+    name, period = str(path), None if tr is None else 1000 * tr
     if not is_image(path):
         values, rows, columns = _table(path)
         if looks_like_fc(values):

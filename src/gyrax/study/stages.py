@@ -142,8 +142,8 @@ def _outcome(task: Task, result: FitResult, count: int, noise: str, seconds: flo
 def connect(task: Task) -> StageOutcome:
     """Every connection: the balance rule brings the weights close while the network runs, the gradient does the rest.
 
-    The rule first at a high rate, which brings the weights far but leaves them following the noise of its window, then at a lower
-    one, which averages it out. It leaves some weights at zero, where a share of the weight is nothing: they start at a
+    The rule first at a high rate, which brings the weights far but leaves them following the noise of its window, then at lower
+    ones, which average it out. It leaves some weights at zero, where a share of the weight is nothing: they start at a
     thousandth of the connectome's. Held-out noise says at which step the gradient was best.
     """
     s, weighted = task.settings, task.recipe.weighted

@@ -138,6 +138,8 @@ def linear(connectome: Connectome, target: np.ndarray, there: np.ndarray) -> Lin
 def correlation(one: np.ndarray, two: np.ndarray, there: np.ndarray) -> float:
     """Pearson correlation of two matrices off their diagonals, over the regions that count.
 
+    As `losses.fc_correlation` within a loss, but in double precision, and NaN where one does not vary: a report is no place to fail.
+
     Example:
         >>> round(correlation(np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3), np.ones(3, bool)), 6)
         1.0

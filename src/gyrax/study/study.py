@@ -1,6 +1,7 @@
 """A study under way: the stages one after the other, and the report at the end."""
 
 import dataclasses
+import functools
 import os
 import time
 from pathlib import Path
@@ -294,6 +295,7 @@ class Study:
             self.ceiling = ceiling(np.stack([fc[kept] for fc in fcs]), self.target[kept], trained)
         report.write(self, network, bold, fcs, histories(self._folder))
 
+    @functools.cached_property
     def references(self) -> list[dict[str, Any]]:
         """What a model is to be compared with: the connectome itself, the best linear model, and the training scans."""
         connectome, there = self.structure.connectome, self.there
