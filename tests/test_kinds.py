@@ -136,6 +136,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.by_maps": {"maps": {"size": [1.0, 2.0, 4.0]}},
     "gx.by_groups": {"groups": ["a", "b", "a"]},
     "gx.study.Data": {"fit": (SCAN,)},
+    "gx.study.Dynamics": {"values": [0.1, 0.4]},
     "gx.study.Scan": {"name": "rest1", "fc": FC},
     "gx.study.Study": {
         "settings": gx.study.Settings(),

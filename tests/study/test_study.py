@@ -499,6 +499,21 @@ def test_choices_are_checked(name, value, message):
         study.Settings(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0.2, 1.5], 60.0, 3.0), "values are correlations"),
+        (([0.2, np.nan], 60.0, 3.0), "values are correlations"),
+        (([], 60.0, 3.0), "values are correlations"),
+        (([0.2, 0.3], 0.0, 3.0), "window is a positive number of ms, got 0"),
+        (([0.2, 0.3], 60.0, -3.0), "step is a positive number of ms, got -3"),
+    ],
+)
+def test_dynamics_are_correlations_over_positive_times(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        study.Dynamics(*arguments)
+
+
 def test_a_recording_too_short_for_its_windows_is_refused():
     assert study.Settings(fcd=(60.0, 3.0)).judged == 1_200_000.0 and study.Settings(fcd=(60, 3)).duration == 600_000.0
     with pytest.raises(ValueError, match="duration is 50 s, too short for windows of 60 s that are 3 s apart"):

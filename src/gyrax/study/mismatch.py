@@ -9,16 +9,43 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import features, losses, monitors
+from .._kinds import shown
+from .._types import is_traced
 from ..network.network import Network
+from ..parameters.declaring import array_of, number_of
 from ..simulation import simulate
 
 
 class Dynamics(eqx.Module):
-    """Functional connectivity dynamics that are to be met: pooled values, and the window and step they are of."""
+    """Functional connectivity dynamics that are to be met: pooled values, and the window and step they are of.
 
-    values: Float[Array, " pair"]
-    window: float = eqx.field(static=True)
-    step: float = eqx.field(static=True)
+    Args:
+        values: correlations between the connectivity of windows `(value,)`, of as many people and scans as there are.
+        window: its length in ms.
+        step: ms from one window to the next.
+
+    Raises:
+        ValueError: for values that are no correlations, or times that are not positive.
+
+    Example:
+        >>> Dynamics([0.2, 0.3, 0.6], window=60_000.0, step=3000.0).window
+        60000.0
+    """
+
+    values: Float[Array, " pair"] = eqx.field(converter=array_of("values"))
+    window: float = eqx.field(static=True, converter=number_of("window"))
+    step: float = eqx.field(static=True, converter=number_of("step"))
+
+    def __check_init__(self):
+        values: Any = self.values
+        if not is_traced(values) and (
+            np.ndim(values) != 1 or not np.size(values) or not (np.abs(values) <= 1 + 1e-6).all()
+        ):
+            raise ValueError(f"values are correlations (value,), from -1 to 1; got {shown(values)}")
+        for name in ("window", "step"):
+            time = getattr(self, name)
+            if time is None or not time > 0:
+                raise ValueError(f"{name} is a positive number of ms, got {time}")
 
     def found(self, bold: Float[Array, "time node"], period: float) -> Float[Array, " pair"]:
         """The values of a recording."""
