@@ -102,6 +102,8 @@ def page(record):
             str(x["simulations"]),
             f"{x['train']['r']:.3f}",
             f"{x['train']['ks']:.3f}" if "ks" in x["train"] else "",
+            f"{x['best_r'][-1]:.3f}",
+            f"{x['times'][x['best_r'].index(x['best_r'][-1])]:.0f}",
         ]
         for x in peer.get("stages", [])
     ]
@@ -109,7 +111,8 @@ def page(record):
     text += (
         f"## cubnm on the same group\n\n{said}. CMA-ES on the CPU, steps of 1 ms, 450 s a simulation, its own feedback inhibition; r and "
         "KS of its best simulation, on the noise that it was chosen by.\n\n"
-        + table(["", "free", "seconds", "simulations", "r", "KS of FCD"], rows)
+        + table(["", "free", "seconds", "simulations", "r", "KS of FCD", "highest r", "after s"], rows)
+        + passed(record["studies"]["Group: FC"]["stages"], peer.get("stages", []))
         + (f"It stopped: {peer['failed']}\n\n" if "failed" in peer else "")
     )
     return (
@@ -118,6 +121,19 @@ def page(record):
         + "; ".join(f"{k} {v}" for k, v in record["dynamics"].items())
         + ".\n"
     )
+
+
+def passed(stages, others):
+    """After how long our stages are above all that the peer found."""
+    highest, seconds = max((x["best_r"][-1] for x in others), default=0.0), 0.0
+    for x in stages:
+        seconds += x["seconds"]
+        if x["unseen"]["r"] > highest:
+            return (
+                f"The highest r of them all, {highest:.3f}, is passed by our stage '{x['name']}' ({x['n_free']} numbers), on unseen noise, "
+                f"{seconds:.0f} s after the first one began.\n\n"
+            )
+    return f"None of our stages passes the highest r of them all, {highest:.3f}.\n\n"
 
 
 def main():

@@ -46,6 +46,7 @@ ROOMS = [
     "features",
     "losses",
     "fitting",
+    "analysis",
     "plot",
     "io",
     "study",

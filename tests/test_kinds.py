@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ import gyrax as gx
 from conftest import DOUBLE
 from gyrax import simulation
 from gyrax._formats.fields import WrongKindError
+from gyrax.analysis import fluctuations, identifying, resting, stability
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.parameters import parameters
 from test_public_names import namespaces, public
@@ -145,6 +147,11 @@ OWN: dict[str, dict[str, Any]] = {
         "out": Path("nowhere"),
     },
     "gx.study.critical": {"path": "coupling.strength", "highest": 1.0, "values": {"model.a": [-1.0]}},
+    "gx.analysis.linear_noise": {
+        "network": eqx.tree_at(lambda n: n.noise, NETWORK, gx.noise.White(), is_leaf=lambda x: x is None)
+    },
+    "gx.analysis.identifiability": {"predict": loss, "sd": 1.0},
+    "gx.analysis.modes": {"state": np.zeros((2, 3))},
     "gx.study.linear": {"there": np.ones(3, bool)},
     "gx.study.prepare": {"settings": gx.study.Settings(), "out": Path("nowhere")},
 }
@@ -171,6 +178,11 @@ RESULTS = (
     "Recipe",
     "Weighted",
     "StudyInterrupted",
+    "FixedPoints",
+    "LinearNoise",
+    "Modes",
+    "Exponents",
+    "Identifiability",
 )
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.
@@ -198,6 +210,10 @@ def uncompiled(monkeypatch):
         (grids, "_evaluate_points"),
         (training, "advance"),
         (tuning, "_piece"),
+        (resting, "_rests"),
+        (fluctuations, "_around"),
+        (stability, "_slopes"),
+        (identifying, "_slopes"),
     ):
         monkeypatch.setattr(module, name, reached)
 

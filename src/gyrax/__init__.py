@@ -57,7 +57,7 @@ from .recordings import Final, History, Recording, Run
 from .simulation import simulate
 
 if TYPE_CHECKING:
-    from . import study
+    from . import analysis, study
 
 __all__ = [
     "EIB",
@@ -97,6 +97,7 @@ __all__ = [
     "TuneResult",
     "UnitWarning",
     "Validation",
+    "analysis",
     "best",
     "by_groups",
     "by_maps",
@@ -131,10 +132,14 @@ except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0"
 
 
+#: Rooms that are read when they are first asked for: most sessions do without.
+_LATER = ("analysis", "study")
+
+
 def __getattr__(name: str) -> Any:
-    """`gx.study`, which is read when it is first asked for: most sessions do without."""
-    if name != "study":
+    """`gx.analysis` and `gx.study`, when they are first asked for."""
+    if name not in _LATER:
         raise AttributeError(f"module 'gyrax' has no attribute {name!r}")
     from importlib import import_module
 
-    return import_module(".study", __name__)
+    return import_module(f".{name}", __name__)

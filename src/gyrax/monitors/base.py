@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from .._types import Channels, Sources
 from ..parameters.declaring import Parametric, names_of, number_of
@@ -85,6 +85,25 @@ class AbstractMonitor(Parametric):
         """What it would say at the start of a run, for monitors that listen to it: as if the sources stood still."""
         window = Window(x[None], x, 1, 0, jax.random.key(0), self.period or 1.0, 1)
         return self.update(self.begin(x, window.dt), window)[1][-1]
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        """What it makes of small swings of its source around a level, for each angular frequency: what linear theory asks.
+
+        Args:
+            omega: rad/ms.
+            level: `(1, node)`, the source at rest.
+
+        Raises:
+            TypeError: of a monitor that has none.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no linear response: take HRFBold, Balloon, Subsample, TemporalAverage, MEG or EEG, or give "
+            "yours a method response(omega, level)"
+        )
+
+    def spatial(self) -> Float[Array, "channel node"] | None:
+        """What each channel takes of the nodes, for monitors whose channels are not nodes."""
+        return None
 
     def then(self, second: "AbstractMonitor") -> "AbstractMonitor":
         """A monitor of this monitor's samples.
@@ -188,6 +207,13 @@ class Chain(AbstractMonitor):
                 f"the period of {type(self.first).__name__} is {self.first.period:g} ms, no whole number of steps of {dt:g} ms"
             )
         return period // times, times
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        handed_on = jnp.real(self.first.response(jnp.zeros(1, omega.dtype), level)) * level
+        return self.first.response(omega, level) * self.second.response(omega, handed_on)
+
+    def spatial(self) -> Float[Array, "channel node"] | None:
+        return self.first.spatial()
 
     def init(self, x: Sources) -> Any:
         raise TypeError("a chain begins with steps: use begin(x, dt)")

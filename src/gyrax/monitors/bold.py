@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from .._kinds import choice, shown
 from .._ranges import REPETITION, check_usual
@@ -171,6 +171,25 @@ class Balloon(Hemodynamic):
             path = advance(b, drive[0])[None]
             b = jnp.where(window.ends, path[0], b)
         return (b, partial), jax.vmap(self.signal)(path)
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        """That of the equations around where the level holds them."""
+        self.check_row(level)
+        z, ones = level[0], jnp.ones_like(level[0])
+        f = 1 + z / self.gamma
+        left = jnp.log1p(-self.E_0)
+        v = f**self.alpha
+        rest = jnp.stack([0 * f, jnp.log(f), jnp.log(v), jnp.log(jnp.expm1(left / f) / jnp.expm1(left * ones) * v)])
+        units = jnp.eye(4, dtype=rest.dtype)[:, :, None] * ones
+        slopes = jax.vmap(lambda unit: jax.jvp(lambda b: self._flow(b, z), (rest,), (unit,))[1], out_axes=-1)(units)
+        seen = jax.vmap(lambda unit: jax.jvp(self.signal, (rest,), (unit,))[1], out_axes=-1)(units)
+        drive = jax.jvp(lambda z: self._flow(rest, z), (z,), (ones,))[1]
+
+        def at(w):  # rad/s
+            matrix = 1j * w * jnp.eye(4) - jnp.moveaxis(slopes, 1, 0)
+            return (seen * jnp.linalg.solve(matrix, drive.T[..., None] + 0j)[..., 0]).sum(-1)
+
+        return jax.vmap(at)(1000 * omega)
 
     def _flow(self, b: Float[Array, "4 node"], z: Float[Array, " node"]) -> Float[Array, "4 node"]:
         """Time derivative (1/s) of s, log f, log v and log q."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from .._kinds import number
 from .._types import Parameter, Sources, is_traced
@@ -205,6 +205,18 @@ class HRFBold(Hemodynamic):
 
     def at_start(self, x: Sources) -> Float[Array, " node"]:
         return self._signal(jnp.zeros_like(x[0]))
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        """The Fourier transform of the kernel, summed as a run sums it: over averages of at most 20 ms."""
+        self.check_row(level)
+        assert self.period is not None
+        count = self._samples * math.ceil(self.period / self.longest_step)
+        h = self._samples * self.period / count / 1000  # s
+        ago = (jnp.arange(count, dtype=omega.dtype) + 0.5) * h
+        values = h * self.kernel(ago[:, None])  # (time, #node)
+        swing = jnp.exp(-1000j * omega[:, None] * ago) @ values
+        slope = jax.jvp(self._signal, (jnp.zeros_like(level[0]),), (jnp.ones_like(level[0]),))[1]
+        return swing * slope
 
     def _signal(self, convolved: Array) -> Array:
         return self.kernel.signal(convolved) if hasattr(self.kernel, "signal") else convolved

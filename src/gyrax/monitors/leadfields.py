@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from .._formats.fields import closest
 from .._kinds import expect
@@ -14,6 +14,7 @@ from .._types import Channels, Sources, is_traced
 from ..anatomy.leadfield import LeadField
 from ..parameters.declaring import array_of
 from .base import AbstractMonitor
+from .sampling import averaged
 from .window import Window
 
 
@@ -71,6 +72,12 @@ class _AbstractSensors(AbstractMonitor):
         if self.covariance.ndim < 2:
             return state, seen + jnp.sqrt(self.covariance) * normals
         return state, seen + normals @ jnp.linalg.cholesky(self.covariance).T
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        return averaged(omega, self.period)
+
+    def spatial(self) -> Float[Array, "channel node"]:
+        return self.referenced(self.field.matrix.T).T
 
     @abc.abstractmethod
     def referenced(self, seen: Float[Array, "sample sensor"]) -> Float[Array, "sample sensor"]:

@@ -3,6 +3,8 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
 
 from .._types import Sources
 from .base import AbstractMonitor
@@ -27,6 +29,9 @@ class Raw(AbstractMonitor):
     def update(self, state: None, window: Window):
         return None, window.values
 
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        return jnp.ones((len(omega), 1), jnp.result_type(1j))
+
 
 class Subsample(AbstractMonitor):
     """The state every `period` ms, as it is then: samples `(state, region)`, stamped at their own time.
@@ -44,6 +49,9 @@ class Subsample(AbstractMonitor):
 
     def update(self, state: None, window: Window):
         return None, window.last
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        return jnp.ones((len(omega), 1), jnp.result_type(1j))
 
 
 class AfferentCoupling(AbstractMonitor):
@@ -92,3 +100,12 @@ class TemporalAverage(AbstractMonitor):
 
     def update(self, state: Any, window: Window):
         return window.averages(state)
+
+    def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
+        return averaged(omega, self.period)
+
+
+def averaged(omega: Float[Array, " frequency"], period: float | None) -> Complex[Array, "frequency 1"]:
+    """What is left of swings in averages over a period, stamped at its middle."""
+    assert period is not None
+    return jnp.sinc(omega * period / (2 * jnp.pi))[:, None] + 0j

@@ -76,7 +76,17 @@ def step_within(period: float, longest: float) -> float:
 def _wong_wang(connectome: Connectome) -> Network:
     model = models.WongWang(I_o=0.32)
     coupling = couplings.Linear(source="S", strength=0.3)
-    return Network(model, coupling, connectome, noise=noise.White(sigma=0.00283))
+    return Network(model, coupling, connectome, noise=noise.White(sigma=0.00283, mixing=_common(connectome, 0.1)))
+
+
+def _common(connectome: Connectome, share: float) -> Any:
+    """A mixing of noise of which all regions have a share of the variance in common.
+
+    Without it the strength of coupling alone makes the level of connectivity, and where that is right its pattern is not: it is
+    best far below (docs/design.md).
+    """
+    n = connectome.n_regions
+    return noise.factor((1 - share) * np.eye(n) + share * np.ones((n, n)))
 
 
 def _wong_wang_weighted(connectome: Connectome) -> Network:

@@ -16,7 +16,7 @@ from . import page
 from .mismatch import Dynamics
 from .scans import Scan
 from .settings import Settings
-from .structure import correlation
+from .structure import correlation, rmse
 
 if TYPE_CHECKING:
     from .study import Study
@@ -30,11 +30,15 @@ _CALLED = {"linear model of it": "the linear model", "the training scans": "the 
 def reference(
     name: str, n_free: int, fc: np.ndarray, target: np.ndarray | None, there: np.ndarray, tests: Sequence[Scan]
 ) -> dict[str, Any]:
-    """A row of what is no stage: a matrix as a prediction of the target and of the scans held out."""
+    """A row of what is no stage: a matrix as a prediction of the target and of the scans held out.
+
+    What has free numbers gives correlations, whose level counts as well.
+    """
     return {
         "name": name,
         "n_free": n_free,
         "r": None if target is None else correlation(fc, target, there),
+        "rmse": None if target is None or not n_free else rmse(fc, target, there),
         "tests": {scan.name: correlation(fc, scan.fc, there) for scan in tests},
     }
 
@@ -48,7 +52,8 @@ def cells(study: "Study") -> tuple[list[str], list[list[str]], int]:
     references, rows = study.references if study.stages else [], []
     for x in references:
         r = "" if x["r"] is None else f"{x['r']:.3f}"
-        row = [x["name"], str(x["n_free"]), "", "", "", "", "", r]
+        level = "" if x["rmse"] is None else f"{x['rmse']:.3f}"
+        row = [x["name"], str(x["n_free"]), "", "", "", "", level, r]
         rows.append(row + [""] * dynamics + [f"{x['tests'][name]:.3f}" for name in tests])
     for x in study.stages:
         unseen = x["unseen"]
@@ -143,7 +148,8 @@ def write(
     write_recordings(out / "recordings.nc", bold, fcs, study)
     kept = np.ix_(study.there, study.there)
     compared = [label for label, there in zip(labels, study.there, strict=True) if there]
-    draw(out / "figure.png", (study.target[kept], fcs.mean(0)[kept], compared), losses, (values, labels))
+    made_of = "1 - r + 2 rmse" + " + 2 FCD" * (study.dynamics is not None)
+    draw(out / "figure.png", made_of, (study.target[kept], fcs.mean(0)[kept], compared), losses, (values, labels))
     write_report(out / "report.html", study, fcs.mean(0), losses, values)
 
 
@@ -172,6 +178,7 @@ def write_recordings(path: Path, bold: np.ndarray, fcs: np.ndarray, study: "Stud
 
 def draw(
     path: Path,
+    loss: str,
     compared: tuple[np.ndarray, np.ndarray, Sequence[str]],
     losses: Mapping[str, np.ndarray],
     regional: tuple[Mapping[str, Any], Sequence[str]],
@@ -180,6 +187,7 @@ def draw(
 
     Args:
         path: where it is written.
+        loss: what it is made of.
         compared: connectivity that was fitted and the fitted network's, the mean of unseen noise; of the regions that count, with names.
         losses: step by step, by the name of the stage.
         regional: parameters with one value a region, by their dotted paths, of which the first is shown; and names of all regions.
@@ -195,7 +203,7 @@ def draw(
     for name, values in losses.items():
         axes[1, 1].plot(np.arange(len(values)) + at, values, lw=1, label=name)
         at += len(values)
-    axes[1, 1].set(xlabel="step", ylabel="loss: 1 - r + 2 rmse", title="loss history")
+    axes[1, 1].set(xlabel="step", ylabel=f"loss: {loss}", title="loss history")
     axes[1, 1].legend(frameon=False)
     for name, values in list(parameters.items())[:1]:
         plot.regional(values, labels, name=name, ax=axes[1, 2])

@@ -144,5 +144,20 @@ def correlation(one: np.ndarray, two: np.ndarray, there: np.ndarray) -> float:
         >>> round(correlation(np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3), np.ones(3, bool)), 6)
         1.0
     """
-    kept = there[:, None] & there[None, :] & ~np.eye(len(there), dtype=bool)
+    kept = _pairs(there)
     return float(np.corrcoef(np.asarray(one, float)[kept], np.asarray(two, float)[kept])[0, 1])
+
+
+def rmse(one: np.ndarray, two: np.ndarray, there: np.ndarray) -> float:
+    """Root mean square difference of two matrices off their diagonals, over the regions that count.
+
+    Example:
+        >>> rmse(np.zeros((3, 3)), np.full((3, 3), 0.5), np.ones(3, bool))
+        0.5
+    """
+    kept = _pairs(there)
+    return float(np.sqrt(np.mean((np.asarray(one, float)[kept] - np.asarray(two, float)[kept]) ** 2)))
+
+
+def _pairs(there: np.ndarray) -> np.ndarray:
+    return there[:, None] & there[None, :] & ~np.eye(len(there), dtype=bool)

@@ -180,8 +180,8 @@ class Study:
 
     @property
     def period(self) -> float:
-        """ms between samples of BOLD."""
-        return self.settings.period or self.data.period or 1000.0
+        """ms between samples of BOLD: as asked, of the scans, or of the TR that was given for scans that are connectivity alone."""
+        return self.settings.period or self.data.period or 1000.0 * (self.settings.tr or 1.0)
 
     @property
     def unseen(self) -> Array:

@@ -1,0 +1,144 @@
+"""Lyapunov exponents: how fast two runs of a network that begin side by side part."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from .._kinds import expect, number, random_key, whole
+from .._steps import whole_steps
+from ..monitors.sampling import Subsample
+from ..network.network import Network
+from ..recordings.run import Final
+from ..simulation import simulate
+
+#: Stretches of a run, after each of which what has grown is measured; the first of them turn what grows to where it will.
+_STRETCHES, _TURNING = 2000, 0.2
+#: Groups of stretches by which the error is told.
+_GROUPS = 20
+
+
+class Exponents(eqx.Module):
+    """Lyapunov exponents of a network, the largest first. Made by `lyapunov_exponents`.
+
+    Attributes:
+        values: per ms, `(exponent,)`.
+        errors: standard errors, from how parts of the run differ.
+        duration: ms of the run that they are of.
+    """
+
+    values: Float[np.ndarray, " exponent"]
+    errors: Float[np.ndarray, " exponent"]
+    duration: float = eqx.field(static=True)
+
+    @property
+    def chaotic(self) -> bool | None:
+        """Whether the largest is above zero; None where its error leaves that open."""
+        largest, error = self.values[0], 3 * self.errors[0]
+        return None if abs(largest) <= error else bool(largest > 0)
+
+    @property
+    def horizon(self) -> float:
+        """ms in which a small difference, and a gradient with it, grows e-fold; infinite unless the largest is above zero."""
+        return float(1 / self.values[0]) if self.values[0] > 0 else np.inf
+
+    def __repr__(self):
+        said = {True: "chaotic", False: "not chaotic", None: "not told from zero"}[self.chaotic]
+        each = ", ".join(f"{x:.4g} +- {e:.1g}" for x, e in list(zip(self.values, self.errors, strict=True))[:6])
+        more = f"; differences and gradients grow e-fold in {self.horizon:.4g} ms" if self.chaotic else ""
+        return f"Exponents({each}{', ...' * (len(self.values) > 6)} per ms over {self.duration:g} ms: {said}{more})"
+
+
+def lyapunov_exponents(
+    network: Network,
+    duration: float,
+    dt: float,
+    *,
+    count: int = 1,
+    warm_up: float = 1000.0,
+    solver: dfx.AbstractSolver | None = None,
+    key: Any = None,
+    start: Any = None,
+) -> Exponents:
+    """The largest Lyapunov exponents of a network, with delays and noise as a run has them.
+
+    Small differences are carried along the run by its derivative, the past that delays reach back to included, and made orthogonal again
+    after short stretches (Benettin et al. 1980, Meccanica 15). Of a noisy network they are those of one and the same noise.
+
+    Args:
+        network: with noise it needs a key.
+        duration: ms.
+        dt: ms a step.
+        count: how many.
+        warm_up: ms before, in which the network comes to where it stays.
+        solver: as of `simulate`.
+        key: of its noise.
+        start: as of `simulate`.
+
+    Raises:
+        ValueError: for more exponents than there are numbers in a state, a duration that is no ten steps, or a run that does not stay finite.
+
+    Example:
+        >>> import gyrax as gx
+        >>> net = gx.Network(gx.models.Linear(gamma=-0.5), gx.couplings.Linear(source="x"), np.zeros((2, 2)))
+        >>> lyapunov_exponents(net, 100.0, 0.1).values.round(2).tolist()
+        [-0.5]
+    """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    duration, dt, count = number("duration", duration, unit="ms"), number("dt", dt, unit="ms"), whole("count", count)
+    warm_up = number("warm_up", warm_up, unit="ms")
+    steps = whole_steps(duration, dt, "duration")
+    if steps < 10:
+        raise ValueError(
+            f"duration is {duration:g} ms, {steps} steps: an exponent needs ten at least, and a thousand to be exact"
+        )
+    each = max(1, steps // _STRETCHES)
+    whole_warm_up = max(each, each * round(warm_up / (each * dt)))
+    monitor = {"state": Subsample(period=each * dt)}
+    before = simulate(network, whole_warm_up * dt, dt, solver=solver, monitors=monitor, key=key, start=start)
+    if not before.finite:
+        raise ValueError(f"before the exponents are measured, {before.failure}")
+    size = ravel_pytree((before.final.y, before.final.history))[0].size
+    if count > size:
+        raise ValueError(f"count is {count}, and a state with its past has {size} numbers")
+    drawn = jax.random.normal(random_key("key", 0), (size, count), before.final.y.dtype)
+    grown = np.asarray(_stretches(network, before.final, drawn, steps // each, each, dt, solver), float)
+    if not np.isfinite(grown).all():
+        raise ValueError("the run does not stay finite, or what grows does not: take a smaller dt")
+    kept = grown[int(_TURNING * len(grown)) :]
+    groups = np.stack([part.mean(0) for part in np.array_split(kept, min(_GROUPS, len(kept)))]) / (each * dt)
+    values = kept.mean(0) / (each * dt)
+    order = np.argsort(-values, kind="stable")
+    errors = groups.std(0, ddof=1) / np.sqrt(len(groups))
+    return Exponents(values[order], errors[order], len(kept) * each * dt)
+
+
+@eqx.filter_jit
+def _stretches(
+    network: Network, final: Final, ways: Array, stretches: int, steps: int, dt: float, solver: Any
+) -> Float[Array, "stretch exponent"]:
+    """By how much the logarithm of each orthogonal difference grows in each stretch."""
+    monitor = {"state": Subsample(period=steps * dt)}
+
+    def stretch(carry, _):
+        final, ways = carry
+        flat, whole_ = ravel_pytree((final.y, final.history))
+
+        def later(flat):
+            start = eqx.tree_at(lambda f: (f.y, f.history), final, whole_(flat))
+            end = simulate(
+                network, steps * dt, dt, solver=solver, monitors=monitor, start=start, autodiff="forward"
+            ).final
+            return ravel_pytree((end.y, end.history))[0], end
+
+        _, push, end = jax.linearize(later, flat, has_aux=True)
+        moved = jax.vmap(push, in_axes=1, out_axes=1)(ways)
+        ways, triangle = jnp.linalg.qr(moved)
+        return (end, ways), jnp.log(jnp.abs(jnp.diagonal(triangle)))
+
+    return jax.lax.scan(stretch, (final, jnp.linalg.qr(ways)[0]), None, length=stretches)[1]

@@ -1,0 +1,364 @@
+"""What noise makes of a network at rest, to first order: covariances, connectivity and spectra without a run."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import lu_factor, lu_solve
+from jaxtyping import Array, Complex, Float
+
+from .._kinds import expect, reals
+from .._types import State, is_known, is_traced
+from ..labelled import LabelledArray, Names
+from ..monitors.base import AbstractMonitor
+from ..monitors.bold import Hemodynamic
+from ..monitors.sampling import Raw, Subsample
+from ..network.network import Network
+from ..noise import OrnsteinUhlenbeck
+from .equations import growing, lyapunov
+from .resting import rest
+from .slopes import Slopes, check_simple, slopes
+from .stability import checked_state
+
+#: Frequencies of an integral over all, and how many of them beyond the fastest mode there are to be in units of it.
+_FREQUENCIES, _BEYOND = 128, 1e4
+#: By how much the integral over half of them may differ: its error is then the square of this.
+_APART = 0.01
+#: rad/ms beyond which blood does not follow.
+_FASTEST_BLOOD = 0.1
+#: By how much the direction of a determinant may turn from one to the next, for its turns to be counted.
+_TURN = 2.6
+
+
+class Heard(NamedTuple):
+    """What a monitor, or the activity itself, makes of small swings of the state."""
+
+    rows: Float[Array, "node flat"]
+    level: Float[Array, "1 node"]
+    filter: AbstractMonitor | None  # None for what hands on the activity as it is
+    spatial: Float[Array, "channel node"] | None
+
+
+class Drive(NamedTuple):
+    """One row of noise: how it enters the derivatives of each node, how strongly, and how it is mixed and coloured."""
+
+    enters: Float[Array, "state node"]
+    amplitude: Float[Array, " node"]
+    mixing: Float[Array, "node source"] | None
+    tau: Float[Array, ""] | Float[Array, " node"] | None
+
+
+class LinearNoise(eqx.Module):
+    """A noisy network around the state it rests in, to first order in the noise. Made by `linear_noise`.
+
+    Every method takes what listens: a monitor, or the name of a state or output for the activity itself.
+
+    Attributes:
+        network: what it is of.
+        state: where it rests, `(state, region)`.
+        slopes: of its drift there.
+    """
+
+    network: Network
+    state: State
+    slopes: Slopes
+
+    def covariance(self, listener: AbstractMonitor | str) -> Float[LabelledArray, "channel channel"]:
+        """Covariances between channels at one time.
+
+        Without delays and filters by a Lyapunov equation, otherwise by an integral over all frequencies, to 1e-4 or better.
+
+        Raises:
+            ValueError: if the state is unstable, or a mode of it so near to unstable that the integral is not exact. Inside jit: NaN.
+        """
+        heard, names = self._heard(listener)
+        found, stable, resolved = _covariance(self, heard)
+        if is_known(stable, resolved):
+            if not stable:
+                raise ValueError(
+                    "the network does not come back to this fixed point: it is unstable, and noise takes it away; "
+                    "gx.analysis.modes says how, and a simulation where to"
+                )
+            if not resolved:
+                raise ValueError(
+                    "a mode of the network dies so slowly that the integral over frequencies is not exact: it is too near to unstable "
+                    "for a theory of small noise; gx.analysis.modes shows it"
+                )
+        return LabelledArray(found, (names, names))
+
+    def fc(self, listener: AbstractMonitor | str) -> Float[LabelledArray, "channel channel"]:
+        """Functional connectivity: correlations between channels, of an endless recording.
+
+        Raises:
+            ValueError: as `covariance`.
+        """
+        covariance = self.covariance(listener)
+        size = jnp.sqrt(jnp.diagonal(covariance.values))
+        found = covariance.values / (size[:, None] * size)
+        eye = jnp.eye(len(size), dtype=bool)
+        return LabelledArray(jnp.where(eye, jnp.where(jnp.isnan(found), found, 1.0), found), covariance.names)
+
+    def cross_spectrum(
+        self, frequencies: Any, listener: AbstractMonitor | str
+    ) -> Complex[Array, "frequency channel channel"]:
+        """One-sided cross-spectral densities at frequencies in Hz, in the square of the signal's unit per Hz."""
+        return _spectra(self, self._heard(listener)[0], _omega(frequencies), True)
+
+    def spectrum(self, frequencies: Any, listener: AbstractMonitor | str) -> Float[Array, "frequency channel"]:
+        """One-sided power spectral densities at frequencies in Hz, as `gx.features.psd` estimates them of a recording."""
+        return _spectra(self, self._heard(listener)[0], _omega(frequencies), False)
+
+    def _heard(self, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
+        found: Any = Subsample(source=listener, period=1.0) if isinstance(listener, str) else listener
+        expect("listener", found, AbstractMonitor, "a monitor or the name of a state", "'S'")
+        if found.afferent or found.noisy:
+            what = "noise of its own" if found.noisy else "the inputs as its sources"
+            raise ValueError(f"{type(found).__name__} has {what}: linear theory is of states and outputs without it")
+        names = self.network.model.states if found.source is None else found.source
+        if len(names) != 1:
+            raise ValueError(f"name the state or output that counts, source='S': {', '.join(names)} are {len(names)}")
+
+        def seen(flat):
+            return self.network.observed(names, flat.reshape(self.state.shape))[0]
+
+        flat = self.state.reshape(-1)
+        channels = found.channels(self.network.channels(names))
+        plain = None if isinstance(found, Subsample | Raw) else found
+        return Heard(jax.jacfwd(seen)(flat), seen(flat)[None], plain, found.spatial()), channels.labels
+
+    def __repr__(self):
+        return f"LinearNoise of {self.network.n_regions} regions, {len(self.network.model.states)} states each"
+
+
+def linear_noise(network: Network, start: Any = None) -> LinearNoise:
+    r"""What noise makes of a network at rest, to first order: exact for small noise, and differentiable.
+
+    $\dot x = J x + \xi$ around the fixed point, with delays, coloured and shared noise: Deco et al. (2013), "Resting-state functional
+    connectivity emerges from structurally and dynamically shaped slow linear fluctuations", J. Neurosci. 33. A fit by it takes
+    seconds. It says nothing of what noise drives beyond the neighbourhood of the fixed point.
+
+    Args:
+        network: with noise, without a stimulus.
+        start: from where the fixed point is looked for, `(state, region)`; left out, where a run starts.
+
+    Raises:
+        ValueError: if nothing drives the network, or it comes to rest nowhere from there. Inside jit, all that it gives is NaN then.
+        TypeError: for noise that has no spectrum.
+
+    Example:
+        >>> import gyrax as gx
+        >>> ring = np.roll(np.eye(4), 1, axis=0)
+        >>> net = gx.Network(gx.models.Linear(gamma=-2.0), gx.couplings.Linear(source="x"), ring, noise=gx.noise.White(sigma=0.1))
+        >>> theory = linear_noise(net)
+        >>> np.asarray(theory.fc("x"))[0].round(3).tolist()
+        [1.0, 0.286, 0.143, 0.286]
+    """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    check_simple(network)
+    if not network.noises:
+        raise ValueError("nothing drives this network: give it noise=gx.noise.White(...)")
+    for name, noise in network.noises.items():
+        if name in network.memories and not isinstance(noise, OrnsteinUhlenbeck):
+            raise TypeError(
+                f"{type(noise).__name__} has a memory whose spectrum is not known: linear theory takes White and OrnsteinUhlenbeck"
+            )
+    y = network.start() if start is None else start if is_traced(start) else checked_state(network, start, "start")
+    found, settled = _around(network, jnp.asarray(y, jnp.result_type(float)))
+    if is_known(settled) and not settled:
+        raise ValueError(
+            "from this start the network comes to rest nowhere: give a start nearer to a fixed point, or see gx.analysis.fixed_points"
+        )
+    return found
+
+
+@eqx.filter_jit
+def _around(network: Network, start: State) -> tuple[LinearNoise, Array]:
+    y, settled = rest(network, start)
+    y = jnp.where(settled, y, jnp.nan)
+    return LinearNoise(network, y, slopes(network, y)), settled
+
+
+def _omega(frequencies: Any) -> Float[Array, " frequency"]:
+    found = (
+        frequencies
+        if is_traced(frequencies)
+        else jnp.asarray(reals("frequencies", frequencies), jnp.result_type(float))
+    )
+    if found.ndim != 1:
+        raise ValueError(f"frequencies are Hz, (frequency,), got shape {found.shape}")
+    return 2 * jnp.pi * found / 1000
+
+
+def _drives(theory: LinearNoise) -> list[Drive]:
+    """Every row of noise."""
+    network, y, found, before = theory.network, theory.state, [], 0
+    ones = jnp.ones(y.shape[1:], y.dtype)
+    for noise in network.noises.values():
+        rows = network.rows(noise)
+        if isinstance(noise, OrnsteinUhlenbeck):
+            own = jnp.zeros((len(rows), y.shape[1]), y.dtype)
+            amplitudes = jnp.broadcast_to(noise.diffusion(0.0, own), own.shape)
+            for k in range(len(rows)):
+                tau = jnp.broadcast_to(noise.tau, own.shape)[k]
+                found.append(Drive(theory.slopes.memory[:, before + k], amplitudes[k], noise.mixing, tau))
+            before += len(rows)
+        else:
+            noisy = y[np.array([network.model.states.index(row) for row in rows])]
+            amplitudes = jnp.broadcast_to(noise.diffusion(0.0, noisy), noisy.shape)
+            for k, row in enumerate(rows):
+                unit = jnp.zeros_like(y).at[network.model.states.index(row)].set(ones)
+                found.append(Drive(unit, amplitudes[k], noise.mixing, None))
+    return found
+
+
+@eqx.filter_jit
+def _spectra(theory: LinearNoise, heard: Heard, omega: Array, crossed: bool) -> Array:
+    """One-sided densities per Hz, `(frequency, channel)`, or with those between channels `(frequency, channel, channel)`."""
+
+    def one(w):
+        fourier = _fourier(theory, heard, w, theory.slopes.jacobian(1j * w))[0]
+        return fourier @ fourier.conj().T if crossed else (jnp.abs(fourier) ** 2).sum(-1)
+
+    return 2e-3 * jax.lax.map(one, omega)
+
+
+def _turned(factors: tuple[Array, Array]) -> Complex[Array, ""]:
+    """The direction of a determinant."""
+    diagonal, exchanged = jnp.diagonal(factors[0]), factors[1] != jnp.arange(len(factors[1]))
+    return jnp.prod(diagonal / jnp.abs(diagonal)) * jnp.where(exchanged.sum() % 2, -1, 1)
+
+
+def _fourier(
+    theory: LinearNoise, heard: Heard, omega: Array, jacobian: Array
+) -> tuple[Complex[Array, "channel source"], Complex[Array, ""]]:
+    """What each source of noise brings to each channel at a frequency, rad/ms, and the direction of the determinant."""
+    matrix = 1j * omega * jnp.eye(theory.state.size) - jacobian
+    factors = lu_factor(jax.lax.stop_gradient(matrix))
+    back = jax.lax.custom_linear_solve(
+        lambda x: matrix.T @ x,
+        heard.rows.T.astype(matrix.dtype),
+        lambda _, right: lu_solve(factors, right, trans=1),
+        lambda _, right: lu_solve(factors, right),
+    )
+    back = back.reshape(*theory.state.shape, -1)
+    found = []
+    for drive in _drives(theory):
+        strength = drive.amplitude if drive.tau is None else drive.amplitude / (1j * omega + 1 / drive.tau)
+        brought = jnp.einsum("sin,si,i->ni", back, drive.enters, strength)
+        found.append(brought if drive.mixing is None else brought @ drive.mixing)
+    whole = jnp.concatenate(found, axis=1)
+    if heard.filter is not None:
+        whole = heard.filter.response(omega[None], heard.level)[0][:, None] * whole
+    if heard.spatial is not None:
+        whole = heard.spatial @ whole
+    return whole, _turned(factors)
+
+
+@eqx.filter_jit
+def _covariance(theory: LinearNoise, heard: Heard) -> tuple[Float[Array, "channel channel"], Array, Array]:
+    """A covariance, NaN where it is not known; whether the state is stable; and whether the integral has come out."""
+    late = bool(theory.slopes.late)
+    if heard.filter is None:
+        alone = _of_activity(theory, heard.rows)
+        if not late:
+            stable = jnp.isfinite(alone).all()
+            return alone, stable, stable
+    else:
+        alone = jnp.full((), jnp.nan)
+    # Beyond all modes late signals still turn, and the integral is slow: there it is of the difference to what is not late, which falls
+    # faster, and whose covariance is known.
+    known = jnp.isfinite(alone).all()
+    omegas, shares = _grid(theory, heard)
+
+    @jax.checkpoint
+    def one(omega):
+        fourier, turned = _fourier(theory, heard, omega, theory.slopes.jacobian(1j * omega))
+        density = (fourier @ fourier.conj().T).real
+        if not late:
+            return density, jnp.ones((), fourier.dtype)
+        fourier, before = _fourier(theory, heard, omega, theory.slopes.at_once + 0j)
+        if heard.filter is None:
+            density = density - jnp.where(known, (fourier @ fourier.conj().T).real, 0)
+        return density, turned / before
+
+    def add(carry, now):
+        whole, half = carry
+        omega, share, counts = now
+        density, turned = one(omega)
+        return (whole + share * density, half + jnp.where(counts, 2 * share, 0) * density), turned
+
+    n = len(heard.rows) if heard.spatial is None else len(heard.spatial)
+    nothing, counts = jnp.zeros((n, n), theory.state.dtype), jnp.arange(len(omegas)) % 2 == 0
+    (found, half), turned = jax.lax.scan(add, (nothing, nothing), (omegas, shares, counts))
+    count, followed = _roots_on_the_right(theory.slopes, turned)
+    apart = jnp.abs(found - half).max()
+    found = found + jnp.where(known, alone, 0)
+    resolved = followed & (apart < _APART * jnp.abs(found).max())
+    stable = (count == 0) | ~followed
+    return jnp.where(stable & resolved, found, jnp.nan), stable, resolved
+
+
+def _roots_on_the_right(found: Slopes, turned: Complex[Array, " frequency"]) -> tuple[Array, Array]:
+    """How many roots of the characteristic equation grow, and whether they could be counted.
+
+    By the argument principle: along the imaginary axis, from zero to infinity, the determinant turns by half a turn less for each, here
+    beside that of what is not late, whose are eigenvalues.
+    """
+    found = jax.tree.map(jax.lax.stop_gradient, found)
+    before = growing(found.at_once)
+    if not found.late:
+        return before, jnp.isfinite(before)
+    zero = jnp.zeros((), found.at_once.dtype)
+    first = jnp.linalg.slogdet(-found.jacobian(zero))[0] * jnp.linalg.slogdet(-found.at_once)[0]
+    path = jnp.concatenate([first[None] + 0j, turned, jnp.ones(1, turned.dtype)])
+    steps = jnp.angle(path[1:] * path[:-1].conj())
+    count = before - steps.sum() / jnp.pi
+    followed = (jnp.abs(steps).max() < _TURN) & jnp.isfinite(before)
+    return jnp.round(count), followed
+
+
+def _of_activity(theory: LinearNoise, rows: Array) -> Float[Array, "node node"]:
+    """By a Lyapunov equation of the state and of coloured noise below it."""
+    drives, n, nodes = _drives(theory), theory.state.size, theory.state.shape[1]
+    coloured = [drive for drive in drives if drive.tau is not None]
+    size = n + nodes * len(coloured)
+    flow, intensity, below = jnp.zeros((size, size), rows.dtype), jnp.zeros((size, size), rows.dtype), n
+    flow = flow.at[:n, :n].set(theory.slopes.at_once)
+    eye = jnp.eye(nodes, dtype=rows.dtype)
+    for drive in drives:
+        mixed = drive.amplitude[:, None] * (eye if drive.mixing is None else drive.mixing)
+        enters = (drive.enters[:, :, None] * eye).reshape(n, nodes)
+        if drive.tau is None:
+            mixed = enters @ mixed
+            intensity = intensity.at[:n, :n].add(mixed @ mixed.T)
+        else:
+            own = slice(below, below + nodes)
+            flow = flow.at[:n, own].set(enters).at[own, own].set(-jnp.diag(1 / drive.tau))
+            intensity, below = intensity.at[own, own].set(mixed @ mixed.T), below + nodes
+    return rows @ lyapunov(flow, intensity)[:n, :n] @ rows.T
+
+
+def _grid(theory: LinearNoise, heard: Heard) -> tuple[Float[Array, " frequency"], Float[Array, " frequency"]]:
+    r"""Frequencies in rad/ms, and what each counts in $\frac{1}{\pi} \int_0^\infty d\omega$.
+
+    Evenly spaced in u of $\omega = s \sinh u$: even steps below the slowest mode, even ratios above, where the trapezoidal rule converges
+    faster than any power of the step (Trefethen & Weideman 2014, SIAM Rev. 56).
+    """
+    found = jax.tree.map(jax.lax.stop_gradient, theory.slopes)
+    jacobian = found.jacobian(jnp.zeros((), theory.state.dtype))
+    slowest = 1 / jnp.linalg.norm(jnp.linalg.inv(jacobian), 2)
+    highest = _BEYOND * jnp.abs(jnp.diagonal(jacobian)).max()
+    if isinstance(heard.filter, Hemodynamic):
+        highest = jnp.minimum(highest, _FASTEST_BLOOD)
+    count = _FREQUENCIES * (3 if found.late and heard.filter is None else 1)
+    scale = slowest / 2
+    step = jnp.arcsinh(highest / scale) / (count - 1)
+    u = jnp.arange(count) * step
+    omegas, shares = scale * jnp.sinh(u), scale * jnp.cosh(u) * step / jnp.pi
+    for late in found.late.values() if heard.filter is None else ():
+        # how far a late signal turns from one frequency to the next: where that is too far, leaving out is better than what goes wrong
+        turn = jnp.max(jnp.where(late.weights != 0, late.ms, 0)) * omegas * step
+        shares = shares * jnp.exp(-((turn / 1.5) ** 4))
+    return omegas, shares.at[0].mul(0.5)

@@ -1,0 +1,241 @@
+"""States in which a network stands still."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Bool, Float, Int
+
+from .._kinds import expect, random_key, reals, whole
+from .._types import State
+from ..labelled import LabelledArray, Names, check_same, known_names
+from ..network.network import Network
+from .slopes import check_simple
+from .stability import modes
+
+#: Steps of the search, of which a few dozen are usual, and the ms from which on they are Newton's.
+_MOST, _LONG = 300, 1e6
+#: Of a step of Newton's, at most.
+_HALVINGS = 12
+#: Points that differ by less, in units of their largest value, are one.
+_SAME = 1e-4
+
+
+class FixedPoints(eqx.Module):
+    """States in which a network stands still, those that most starts led to first. Made by `fixed_points`.
+
+    Attributes:
+        values: `(point, state, region)`.
+        rates: of each point the largest real part of its modes' rates, per ms; negative where it is stable.
+        found: how many of the starts led there.
+        lost: how many led nowhere.
+    """
+
+    values: Float[np.ndarray, "point state node"]
+    rates: Float[np.ndarray, " point"]
+    found: Int[np.ndarray, " point"]
+    lost: int = eqx.field(static=True)
+    states: Names = eqx.field(static=True)
+    regions: Names = eqx.field(static=True)
+
+    @property
+    def stable(self) -> Bool[np.ndarray, " point"]:
+        """Which of them a network comes back to."""
+        return self.rates < 0
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> LabelledArray:
+        """One of the states, `(state, region)`."""
+        return LabelledArray(self.values[index], (self.states, self.regions))
+
+    def to_xarray(self) -> xr.Dataset:
+        """All of it with labels."""
+        return xr.Dataset(
+            {
+                "value": (("point", "state", "region"), self.values),
+                "rate": ("point", self.rates, {"units": "1/ms"}),
+                "stable": ("point", self.stable),
+                "found": ("point", self.found),
+            },
+            coords={"state": list(self.states), "region": list(self.regions)},
+        )
+
+    def __repr__(self):
+        lines = [f"{len(self)} fixed point{'s' * (len(self) != 1)} of {len(self.regions)} regions"]
+        for values, rate, count in list(zip(self.values, self.rates, self.found, strict=True))[:8]:
+            means = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self.states, values.mean(1), strict=True))
+            lines.append(f"  {'stable' if rate < 0 else 'unstable'}, from {count} starts: mean {means}")
+        lines += ["  ..."] * (len(self) > 8) + [f"  {self.lost} starts led nowhere"] * (self.lost > 0)
+        return "\n".join(lines)
+
+
+def fixed_points(network: Network, starts: Any = 32, *, key: Any = None) -> FixedPoints:
+    """States in which a network stands still, and whether it comes back to them; noise is left out.
+
+    Delays do not move fixed points, but decide whether they are stable. Not all need be found: give more starts, or your own.
+
+    Args:
+        network: without a stimulus.
+        starts: from where they are looked for: states `(start, state, region)`; or how many to draw. One is where a run starts; of the
+            others, half lie around it alike in all regions, by up to ten times its size (or 1 where that is more), half differ by region.
+        key: of the draws; left out, key 0.
+
+    Raises:
+        ValueError: for a stimulus, states of another shape or other regions, or if no start led anywhere.
+
+    Example:
+        >>> import gyrax as gx
+        >>> net = gx.Network(gx.models.WongWang(w=1.0, I_o=0.3), gx.couplings.Linear(source="S", strength=0.0), np.ones((3, 3)))
+        >>> found = fixed_points(net, 64)
+        >>> found.stable.sum() > 1
+        True
+    """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    check_simple(network)
+    if isinstance(starts, int | np.integer) and not isinstance(starts, bool):
+        several = _drawn(network, whole("starts", starts), jax.random.key(0) if key is None else random_key("key", key))
+    else:
+        several = _given(network, starts)
+    found, settled = _rests(network, several)
+    found, settled = np.asarray(found, float), np.asarray(settled)
+    points: list[np.ndarray] = []
+    counts: list[int] = []
+    for state in found[settled]:
+        size = 1e-3 + np.abs(state).max(1, keepdims=True)
+        same = [i for i, other in enumerate(points) if (np.abs(state - other) < _SAME * size).all()]
+        if same:
+            counts[same[0]] += 1
+        else:
+            points.append(state)
+            counts.append(1)
+    if not points:
+        raise ValueError(
+            f"of {len(several)} starts none led to a state in which the network stands still: it may have none, as phase oscillators do; "
+            "or give starts nearer to one"
+        )
+    order = np.argsort([-count for count in counts], kind="stable")
+    values = np.stack(points)[order]
+    rates = np.array([modes(network, state, 1).rates[0].real for state in values])
+    return FixedPoints(
+        values, rates, np.array(counts)[order], int((~settled).sum()), network.model.states, network.labels
+    )
+
+
+def _drawn(network: Network, count: int, key: Any) -> Float[Array, "start state node"]:
+    start = network.start()
+    alike, apart = jax.random.split(key)
+    several = max(count - 1, 0)
+    shape = several, *start.shape
+    drawn = jnp.where(
+        (jnp.arange(several) % 2 == 0)[:, None, None],
+        jax.random.uniform(alike, (several, len(start), 1), start.dtype, -1.0, 1.0),
+        jax.random.uniform(apart, shape, start.dtype, -1.0, 1.0),
+    )
+    size = jnp.maximum(1.0, 10 * jnp.abs(start).max(1, keepdims=True))
+    return jnp.concatenate([start[None], jax.vmap(network.model.limit)(start + size * drawn)])
+
+
+def _given(network: Network, starts: Any) -> Float[Array, "start state node"]:
+    values, names = known_names(starts, "starts")
+    check_same(names[-1] if names else None, network.labels, "starts", "the network")
+    found = jnp.asarray(reals("starts", values), jnp.result_type(float))
+    wanted = (len(network.model.states), network.n_nodes)
+    if found.ndim != 3 or found.shape[1:] != wanted or not len(found):
+        raise ValueError(
+            f"starts have shape {found.shape}, expected (start, state, region) = (..., {wanted[0]}, {wanted[1]})"
+        )
+    return found
+
+
+@eqx.filter_jit
+def _rests(network: Network, starts: Array) -> tuple[Array, Array]:
+    """Where each start leads by the flow, and where by Newton's method, which finds what the flow leaves."""
+
+    def both(start):
+        return jax.tree.map(lambda *x: jnp.stack(x), rest(network, start), _newton(network, start))
+
+    found, settled = jax.lax.map(both, starts)
+    return found.reshape(-1, *starts.shape[1:]), settled.reshape(-1)
+
+
+def _newton(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
+    """The fixed point nearest to a start: Newton's steps, halved until the drift falls."""
+    shape = start.shape
+    weight = 1 / _sizes(network, start)
+
+    def flow(flat):
+        return network.drift(0.0, flat.reshape(shape)).reshape(-1)
+
+    def size(flat):
+        return jnp.linalg.norm(flow(flat) * weight)
+
+    def step(carry):
+        flat, _, count = carry
+        move = -jnp.linalg.solve(jax.jacfwd(flow)(flat), flow(flat))
+        shares = 0.5 ** jnp.arange(_HALVINGS)
+        sizes = jax.lax.map(lambda share: size(flat + share * move), shares)
+        share = shares[jnp.nanargmin(jnp.where(jnp.isnan(sizes), jnp.inf, sizes))]
+        moved = (jnp.abs(move.reshape(shape)).max(1) / (1e-3 + jnp.abs(flat.reshape(shape)).max(1))).max()
+        return flat + share * move, jnp.where(share < 1, jnp.inf, moved), count + 1
+
+    def going(carry):
+        return (carry[1] > _tolerance(start.dtype)) & (carry[2] < _MOST // 3)
+
+    flat, moved, _ = jax.lax.while_loop(going, step, (start.reshape(-1), jnp.asarray(jnp.inf, start.dtype), 0))
+    return flat.reshape(shape), moved <= _tolerance(start.dtype)
+
+
+def _sizes(network: Network, start: State) -> Float[Array, " flat"]:
+    """How large each row's drift is, so that rows of any unit count alike."""
+    slope = jnp.abs(
+        jax.jacfwd(lambda y: network.drift(0.0, y.reshape(start.shape)).reshape(-1))(start.reshape(-1))
+    ).sum(1)
+    rows = slope.reshape(start.shape).mean(1, keepdims=True) * (1 + jnp.abs(start).max(1, keepdims=True))
+    return jnp.broadcast_to(jnp.maximum(rows, 1e-12), start.shape).reshape(-1)
+
+
+def rest(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
+    """The fixed point that a start leads to, and whether the network stands still there.
+
+    Pseudo-transient continuation: implicit Euler steps that grow as the drift falls (Kelley & Keyes 1998, SIAM J. Numer. Anal. 35).
+    Short steps follow the flow where Newton's method would go astray; long ones are Newton's. Parameters have the derivative of
+    the implicit function.
+    """
+    shape, size = start.shape, start.size
+    fixed = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, network)
+
+    def flow(flat):
+        return fixed.drift(0.0, flat.reshape(shape)).reshape(-1)
+
+    slope = jax.jacfwd(flow)
+
+    def going(carry):
+        _, _, moved, _, count = carry
+        return (moved > _tolerance(start.dtype)) & (count < _MOST)
+
+    def step(carry):
+        flat, now, _, h, count = carry
+        move = jnp.linalg.solve(jnp.eye(size, dtype=flat.dtype) / h - slope(flat), now)
+        after = flow(flat + move)
+        moved = (jnp.abs(move.reshape(shape)).max(1) / (1e-3 + jnp.abs(flat.reshape(shape)).max(1))).max()
+        falls = jnp.clip(jnp.linalg.norm(now) / jnp.linalg.norm(after), 0.1, 10.0)
+        growth = jnp.where(moved < 0.05, 2.0, jnp.where(jnp.isnan(falls), 0.1, falls))
+        # a short step moves little wherever it is
+        moved = jnp.where(h < _LONG, jnp.inf, moved)
+        return flat + move, after, moved, jnp.minimum(h * growth, 1e3 * _LONG), count + 1
+
+    flat = jax.lax.stop_gradient(start.reshape(-1))
+    first = 0.1 / jnp.maximum(jnp.abs(jnp.diagonal(slope(flat))).max(), 1e-9)
+    carry = flat, flow(flat), jnp.asarray(jnp.inf, flat.dtype), first, 0
+    flat, _, moved, *_ = jax.lax.while_loop(going, step, carry)
+    newton = jnp.linalg.solve(slope(flat), network.drift(0.0, flat.reshape(shape)).reshape(-1))
+    return (flat - newton).reshape(shape), moved <= _tolerance(start.dtype)
+
+
+def _tolerance(dtype: Any) -> float:
+    return 1e-9 if dtype == jnp.float64 else 1e-5

@@ -1,0 +1,118 @@
+"""A network's drift to first order around a state: what acts at once, and what arrives late."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Features, Matrix, State
+from ..network.afferent import AbstractAfferent, prepared
+from ..network.network import Network
+
+
+class _Sums(AbstractAfferent):
+    """What delayed couplings bring, given; all else acts at once."""
+
+    sums: dict[str, Features]
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        return tuple(self.sums)
+
+    def delayed(self, name: str, t: Any) -> Features:
+        return self.sums[name]
+
+
+class Late(NamedTuple):
+    """A coupling that takes time: regions send, what is sent arrives after a while, and is felt."""
+
+    felt: Float[Array, "state feature node"]
+    weights: Any
+    ms: Matrix
+    sent: Float[Array, "feature state node"]
+
+
+class Slopes(eqx.Module):
+    r"""$\dot y = A\,y + \sum_{c,j} B_c W_{ij} C_c\, y_j(t - \tau_{ij}) + E \eta$, around a state that stands still.
+
+    Attributes:
+        at_once: A, with all couplings that act at once, `(state * node, state * node)`.
+        late: couplings that take time, by name.
+        memory: E, what each row of coloured noise adds to the derivatives, `(state, row, node)`.
+    """
+
+    at_once: Float[Array, "flat flat"]
+    late: dict[str, Late]
+    memory: Float[Array, "state row node"]
+
+    def jacobian(self, rate: Array | complex) -> Array:
+        r"""$J(\lambda)$ of $\dot y = J y$ for activity that grows as $e^{\lambda t}$, with $\lambda$ per ms."""
+        found = self.at_once
+        for late in self.late.values():
+            heard = late.weights * jnp.exp(-rate * late.ms)
+            found = found + jnp.einsum("sfi,ij,ftj->sitj", late.felt, heard, late.sent).reshape(found.shape)
+        return found
+
+    def slope(self, rate: Array | complex) -> Array:
+        r"""$dJ/d\lambda$."""
+        found = jnp.zeros_like(self.at_once)
+        for late in self.late.values():
+            heard = -late.ms * late.weights * jnp.exp(-rate * late.ms)
+            found = found + jnp.einsum("sfi,ij,ftj->sitj", late.felt, heard, late.sent).reshape(found.shape)
+        return found
+
+
+def slopes(network: Network, y: State) -> Slopes:
+    """How the drift of a network changes with its state, now and as long ago as connections take."""
+    delays, rows = network.delays, network.n_rows - len(network.model.states)
+    sums = {name: _sums(network, name, y) for name in delays}
+    instant = {
+        name: prepared(network.weights(coupling)) for name, coupling in network.couplings.items() if name not in delays
+    }
+    degree, ones = network.degree(), jnp.ones(y.shape[1:], y.dtype)
+
+    def flow(y, sums, memory):
+        return network.drift(0.0, y, _Sums(0.0, 1.0, instant, degree, (memory, memory), sums=sums))
+
+    quiet = jnp.zeros((rows, y.shape[1]), y.dtype)
+    flat = jax.jacfwd(lambda x: flow(x.reshape(y.shape), sums, quiet).reshape(-1))(y.reshape(-1))
+
+    def along(function, x):
+        """What a function of rows does with each row of its own node: `(out, row, node)`."""
+        units = jnp.eye(len(x), dtype=x.dtype)[:, :, None] * ones
+        return jax.vmap(lambda unit: jax.jvp(function, (x,), (unit,))[1], out_axes=1)(units)
+
+    late = {
+        name: Late(
+            along(lambda own, name=name: flow(y, sums | {name: own}, quiet), sums[name]),
+            network.weights(network.couplings[name]),
+            delay.times(network.wiring(network.couplings[name])),
+            along(lambda x, name=name: network.sent(network.couplings[name], x), y),
+        )
+        for name, delay in delays.items()
+    }
+    return Slopes(flat, late, along(lambda own: flow(y, sums, own), quiet))
+
+
+def _sums(network: Network, name: str, y: State) -> Features:
+    coupling = network.couplings[name]
+    return network.sent(coupling, y) @ prepared(network.weights(coupling))
+
+
+def check_simple(network: Network) -> None:
+    """Refuses what a theory of still states is not of.
+
+    Raises:
+        ValueError: for a stimulus, or delays on a surface.
+    """
+    if network.stimulus is not None:
+        raise ValueError(
+            "around a fixed point nothing changes with time, and this network has a stimulus: build it without one; a constant "
+            "drive is a parameter of most models"
+        )
+    if network.surface is not None and network.delays:
+        raise ValueError(
+            "delays between the regions of a surface have no linear theory here: build the network without a surface"
+        )

@@ -1,0 +1,230 @@
+"""How a network comes back to a fixed point, or leaves it: the modes of its linearisation, with delays too."""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Complex
+
+from .._kinds import expect, reals, whole
+from .._types import State
+from ..labelled import Names, check_same, known_names
+from ..network.network import Network
+from .slopes import Slopes, check_simple, slopes
+
+#: Points on the past from which sums are read; eigenvalues are Newton's after it, so it need only bring him near.
+_POINTS = 12
+_NEWTON = 12
+
+
+class Modes(eqx.Module):
+    r"""How a network moves near a fixed point: each mode is $v e^{\lambda t}$. Made by `modes`.
+
+    Attributes:
+        rates: $\lambda$ per ms, `(mode,)`, the one that dies last, or grows fastest, first.
+        shapes: v, `(mode, state, region)`.
+        states, regions: their names.
+    """
+
+    rates: Complex[np.ndarray, " mode"]
+    shapes: Complex[np.ndarray, "mode state node"]
+    states: Names = eqx.field(static=True)
+    regions: Names = eqx.field(static=True)
+
+    @property
+    def stable(self) -> bool:
+        """Whether all modes die out."""
+        return bool(self.rates[0].real < 0)
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Hz, `(mode,)`; 0 for what does not oscillate."""
+        return np.abs(np.imag(self.rates)) / (2 * np.pi) * 1000
+
+    @property
+    def lifetimes(self) -> np.ndarray:
+        """ms after which a mode is 1/e of what it was, `(mode,)`; negative for those that grow."""
+        with np.errstate(divide="ignore"):
+            return -1 / np.real(self.rates)
+
+    def to_xarray(self) -> xr.Dataset:
+        """All of it with labels; complex numbers as their real and imaginary parts along 'part'."""
+
+        def parts(x):
+            return np.stack([x.real, x.imag], -1)
+
+        return xr.Dataset(
+            {
+                "rate": (("mode", "part"), parts(self.rates), {"units": "1/ms"}),
+                "frequency": ("mode", self.frequencies, {"units": "Hz"}),
+                "lifetime": ("mode", self.lifetimes, {"units": "ms"}),
+                "shape": (("mode", "state", "region", "part"), parts(self.shapes)),
+            },
+            coords={"state": list(self.states), "region": list(self.regions), "part": ["real", "imaginary"]},
+        )
+
+    def __repr__(self):
+        lines = [f"{len(self.rates)} modes of {len(self.regions)} regions, {'stable' if self.stable else 'unstable'}"]
+        for rate, hz, ms in list(zip(self.rates, self.frequencies, self.lifetimes, strict=True))[:5]:
+            swings = f"{hz:.4g} Hz" if abs(rate.imag) > 1e-9 * abs(rate) else "no oscillation"
+            lines.append(f"  {swings}, {'dies' if ms > 0 else 'grows'} in {abs(ms):.4g} ms")
+        return "\n".join(lines + ["  ..."] * (len(self.rates) > 5))
+
+
+def modes(network: Network, state: Any, count: int = 10) -> Modes:
+    r"""The modes of a network around a fixed point that last longest, or grow fastest.
+
+    Without delays the eigenvalues of the Jacobian. With delays those of the characteristic equation
+    $\det(\lambda - J(\lambda)) = 0$: found by collocation of the past at Chebyshev points (Breda, Maset & Vermiglio 2005, SIAM J. Sci.
+    Comput. 27), then by Newton's method on the equation itself.
+
+    Args:
+        network: without a stimulus; noise does not matter.
+        state: where it rests, `(state, region)`, such as of `fixed_points`.
+        count: how many, at most.
+
+    Raises:
+        ValueError: for a state of another shape or other regions, or in which the network does not rest.
+
+    Example:
+        >>> import gyrax as gx
+        >>> ring = np.roll(np.eye(4), 1, axis=0)
+        >>> net = gx.Network(gx.models.Linear(gamma=-2.0), gx.couplings.Linear(source="x"), ring)
+        >>> modes(net, np.zeros((1, 4))).rates.round(6).real.tolist()
+        [-1.0, -2.0, -2.0, -3.0]
+    """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    check_simple(network)
+    y, count = checked_state(network, state), whole("count", count)
+    flow = np.asarray(network.drift(0.0, y))
+    found = _slopes(network, y)
+    scale = np.abs(np.diagonal(np.asarray(found.at_once))).max() * (1e-3 + np.abs(np.asarray(y)).max())
+    if not np.abs(flow).max() <= 1e-3 * scale:
+        s, i = np.unravel_index(np.abs(flow).argmax(), flow.shape)
+        raise ValueError(
+            f"the network does not rest in this state: {network.model.states[s]} of {network.labels[i]} changes by {flow[s, i]:.3g} a ms; "
+            "gx.analysis.fixed_points(network) finds where it does"
+        )
+    rates, shapes = eigen(found, count)
+    return Modes(rates, shapes.T.reshape(len(rates), *y.shape), network.model.states, network.labels)
+
+
+@eqx.filter_jit
+def _slopes(network: Network, y: State) -> Slopes:
+    return slopes(network, y)
+
+
+def checked_state(network: Network, state: Any, argument: str = "state") -> State:
+    """A state of a network, `(state, node)`, with its regions compared."""
+    values, names = known_names(state, argument)
+    check_same(names[-1] if names else None, network.labels, argument, "the network")
+    y = jnp.asarray(reals(argument, values), jnp.result_type(float))
+    wanted = (len(network.model.states), network.n_nodes)
+    if y.shape != wanted:
+        raise ValueError(f"{argument} has shape {y.shape}, expected (state, region) = {wanted}")
+    return y
+
+
+def eigen(found: Slopes, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rightmost eigenvalues and their vectors, in double precision."""
+    found = jax.tree.map(lambda x: np.asarray(x, float), found)
+    late = [one for one in found.late.values() if (one.weights != 0).any() and (one.ms[one.weights != 0] > 0).any()]
+    if not late:
+        rates, shapes = np.linalg.eig(np.asarray(found.jacobian(0.0), float))
+        order = np.argsort(-np.real(rates), kind="stable")[:count]
+        return rates[order].astype(complex), shapes[:, order].astype(complex)
+    rates, shapes = np.linalg.eig(_with_past(found))
+    order = np.argsort(-np.real(rates), kind="stable")
+    n, kept = len(found.at_once), []
+    for i in order[: 2 * count + 4]:
+        refined = _newton(found, complex(rates[i]), shapes[:n, i])
+        if refined is not None and all(abs(refined[0] - other) > 1e-8 * (abs(other) + 1e-6) for other, _ in kept):
+            kept.append(refined)
+    kept = sorted(kept, key=lambda pair: (round(-pair[0].real, 12), -pair[0].imag))[:count]
+    return np.array([rate for rate, _ in kept]), np.stack([shape for _, shape in kept], axis=1)
+
+
+def _with_past(found: Slopes) -> np.ndarray:
+    r"""A matrix whose eigenvalues are near those of the delayed network: the state, and what was sent, at Chebyshev points of the past.
+
+    What is sent travels into the past unchanged, $\partial_t z = \partial_\theta z$; now it is what the state sends.
+    """
+    n = len(found.at_once)
+    points, slopes_ = _chebyshev(_POINTS)
+    blocks, size = [], n
+    for late in found.late.values():
+        longest = float(late.ms[late.weights != 0].max(initial=0.0)) or 1.0
+        features, nodes = late.sent.shape[0], late.sent.shape[2]
+        send = np.einsum("ftj,jk->fjtk", late.sent, np.eye(nodes)).reshape(features * nodes, n)
+        feel = np.einsum("sfi,ik->sifk", late.felt, np.eye(nodes)).reshape(n, features * nodes)
+        blocks.append((late, longest, send, feel, size))
+        size += _POINTS * features * nodes
+    whole_ = np.zeros((size, size))
+    whole_[:n, :n] = found.at_once
+    for late, longest, send, feel, first in blocks:
+        width = len(send)
+        derivative = slopes_ * (2 / longest)
+        shares = _lagrange(points, 1 - 2 * np.minimum(late.ms, longest) / longest)  # (point, target, source)
+        features = late.sent.shape[0]
+        for m in range(_POINTS + 1):
+            heard = np.kron(np.eye(features), late.weights * shares[m])
+            block = feel @ heard
+            if m == 0:
+                whole_[:n, :n] += block @ send
+            else:
+                at = first + (m - 1) * width
+                whole_[:n, at : at + width] += block
+        for m in range(1, _POINTS + 1):
+            rows = slice(first + (m - 1) * width, first + m * width)
+            whole_[rows, :n] += derivative[m, 0] * send
+            for k in range(1, _POINTS + 1):
+                columns = slice(first + (k - 1) * width, first + k * width)
+                whole_[rows, columns] += derivative[m, k] * np.eye(width)
+    return whole_
+
+
+@functools.cache
+def _chebyshev(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points from 1 (now) to -1 (the longest delay ago), and the derivative there of the polynomial through them."""
+    points = np.cos(np.pi * np.arange(count + 1) / count)
+    c = np.r_[2.0, np.ones(count - 1), 2.0] * (-1.0) ** np.arange(count + 1)
+    apart = points[:, None] - points[None, :] + np.eye(count + 1)
+    found = np.outer(c, 1 / c) / apart
+    np.fill_diagonal(found, 0.0)
+    return points, found - np.diag(found.sum(1))
+
+
+def _lagrange(points: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Values at places of the polynomials that are 1 at one of the points and 0 at the others, `(point, *place)`."""
+    found = np.ones((len(points), *at.shape))
+    for m, own in enumerate(points):
+        for k, other in enumerate(points):
+            if k != m:
+                found[m] *= (at - other) / (own - other)
+    return found
+
+
+def _newton(found: Slopes, rate: complex, shape: np.ndarray) -> tuple[complex, np.ndarray] | None:
+    """A root of the characteristic equation near a guess, and its vector; None where there is none."""
+    if not np.linalg.norm(shape) > 0:
+        return None
+    shape = shape / np.linalg.norm(shape)
+    first, n = shape.conj(), len(shape)
+    for _ in range(_NEWTON):
+        matrix = np.eye(n) * rate - np.asarray(found.jacobian(rate))
+        bent = (np.eye(n) - np.asarray(found.slope(rate))) @ shape
+        whole_ = np.block([[matrix, bent[:, None]], [first[None], np.zeros((1, 1))]])
+        try:
+            move = np.linalg.solve(whole_, -np.r_[matrix @ shape, first @ shape - 1])
+        except np.linalg.LinAlgError:
+            return None
+        shape, rate = shape + move[:-1], complex(rate + move[-1])
+        if not np.isfinite(rate):
+            return None
+        if abs(move[-1]) < 1e-12 * (abs(rate) + 1e-6):
+            return rate, shape / np.linalg.norm(shape)
+    return None

@@ -1,0 +1,94 @@
+"""Lyapunov exponents against systems whose are published, or known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gyrax as gx
+
+
+class Lorenz(gx.AbstractModel):
+    states = ("x", "y", "z")
+
+    def drift(self, t, y, u):
+        x, y_, z = y
+        return jnp.stack([10 * (y_ - x), x * (28 - z) - y_, x * y_ - 8 / 3 * z])
+
+    def start(self, n):
+        return jnp.ones((3, n)) * jnp.array([[1.0], [2.0], [20.0]])
+
+
+def alone(model, n=1):
+    class Fed(type(model)):
+        inputs = ("c",)
+
+    return gx.Network(Fed(), gx.couplings.Linear(source=model.states[0]), np.zeros((n, n)))
+
+
+@pytest.mark.slow("float64", "float32")
+def test_lorenz():
+    found = gx.analysis.lyapunov_exponents(
+        alone(Lorenz()), 400.0, 0.01, count=3, warm_up=50.0, solver=gx.solvers.RungeKutta4()
+    )
+    # Sprott (2003), "Chaos and Time-Series Analysis": 0.9056, 0, -14.5723; their sum is -(10 + 1 + 8/3) whatever the run
+    np.testing.assert_allclose(found.values, [0.9056, 0.0, -14.5723], atol=0.05)
+    assert found.values.sum() == pytest.approx(-13.6667, abs=0.01)
+    assert found.chaotic and found.horizon == pytest.approx(1 / 0.9056, rel=0.06)
+
+
+def test_of_a_linear_network_they_are_the_real_parts_of_its_modes():
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(size=(4, 4)) * (1 - np.eye(4))
+    net = gx.Network(gx.models.Linear(gamma=-3.0), gx.couplings.Linear(source="x"), weights)
+    found = gx.analysis.lyapunov_exponents(net, 60.0, 0.02, count=4, warm_up=1.0, solver=gx.solvers.RungeKutta4())
+    expected = np.sort(np.linalg.eigvals(-3 * np.eye(4) + weights).real)[::-1]
+    np.testing.assert_allclose(found.values, expected, atol=0.02)
+    assert found.chaotic is False and found.horizon == np.inf
+
+
+@pytest.mark.parametrize("tau", [6.0, 30.0])
+def test_of_a_delayed_network_they_are_too(tau):
+    b = 0.04
+    connectome = gx.Connectome(np.array([[0.0, b], [b, 0.0]]), tau * (1 - np.eye(2)))
+    net = gx.Network(gx.models.Linear(gamma=-0.05), gx.couplings.Linear(source="x"), connectome, gx.Delay(speed=1.0))
+    found = gx.analysis.lyapunov_exponents(net, 4000.0, 0.5, count=2, warm_up=100.0)
+    modes = gx.analysis.modes(net, np.zeros((1, 2)), 3)
+    np.testing.assert_allclose(found.values, modes.rates.real[:2], rtol=0.03, atol=3e-4)
+
+
+@pytest.mark.slow
+def test_mackey_and_glass():
+    class Decay(gx.AbstractModel):
+        states, inputs = ("x",), ("c",)
+
+        def drift(self, t, y, u):
+            return -0.1 * y + u
+
+        def start(self, n):
+            return jnp.full((1, n), 0.9)
+
+    coupling = gx.couplings.Coupling(pre=lambda x: 0.2 * x / (1 + x**10), source="x")
+    connectome = gx.Connectome(np.ones((1, 1)), np.full((1, 1), 31.8))
+    net = gx.Network(Decay(), coupling, connectome, gx.Delay(speed=1.0))
+    found = gx.analysis.lyapunov_exponents(net, 20_000.0, 0.1, warm_up=2000.0)
+    # Wolf et al. (1985), Physica D 16, table 1: 6.3e-3 bits per unit of time
+    assert found.values[0] == pytest.approx(6.3e-3 * np.log(2), rel=0.1)
+
+
+def test_noise_is_that_of_the_run():
+    net = gx.Network(
+        gx.models.Linear(gamma=-0.5), gx.couplings.Linear(source="x"), np.zeros((2, 2)), noise=gx.noise.White(sigma=0.1)
+    )
+    found = gx.analysis.lyapunov_exponents(net, 100.0, 0.1, key=jax.random.key(0))
+    assert found.values[0] == pytest.approx(-0.5, abs=0.01)
+    with pytest.raises(ValueError, match="give simulate a key"):
+        gx.analysis.lyapunov_exponents(net, 100.0, 0.1)
+
+
+def test_what_cannot_be_is_said():
+    net = gx.Network(gx.models.Linear(gamma=-0.5), gx.couplings.Linear(source="x"), np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="count is 7, and a state with its past has 2 numbers"):
+        gx.analysis.lyapunov_exponents(net, 100.0, 0.1, count=7)
+    with pytest.raises(ValueError, match="5 steps: an exponent needs ten"):
+        gx.analysis.lyapunov_exponents(net, 0.5, 0.1)
