@@ -24,7 +24,7 @@ def pitchforks(n=2, strength=0.0):
 
 
 def test_all_fixed_points_of_two_pitchforks():
-    found = gx.analysis.fixed_points(pitchforks(), 64)
+    found = gx.analysis.fixed_points(pitchforks(), 160)
     size = np.sqrt(0.1)
     expected = {(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)}
     assert {tuple(np.round(x[0] / size).astype(int)) for x in found.values} == expected

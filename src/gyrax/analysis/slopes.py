@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Features, Matrix, State
@@ -51,17 +52,25 @@ class Slopes(eqx.Module):
         r"""$J(\lambda)$ of $\dot y = J y$ for activity that grows as $e^{\lambda t}$, with $\lambda$ per ms."""
         found = self.at_once
         for late in self.late.values():
-            heard = late.weights * jnp.exp(-rate * late.ms)
-            found = found + jnp.einsum("sfi,ij,ftj->sitj", late.felt, heard, late.sent).reshape(found.shape)
+            found = found + _between(late, late.weights * _numpy(late.ms).exp(-rate * late.ms), found.shape)
         return found
 
     def slope(self, rate: Array | complex) -> Array:
         r"""$dJ/d\lambda$."""
-        found = jnp.zeros_like(self.at_once)
+        found = 0 * self.at_once
         for late in self.late.values():
-            heard = -late.ms * late.weights * jnp.exp(-rate * late.ms)
-            found = found + jnp.einsum("sfi,ij,ftj->sitj", late.felt, heard, late.sent).reshape(found.shape)
+            found = found + _between(late, -late.ms * late.weights * _numpy(late.ms).exp(-rate * late.ms), found.shape)
         return found
+
+
+def _between(late: Late, heard: Array, shape: tuple[int, ...]) -> Array:
+    """What regions make of each other's states."""
+    return _numpy(heard).einsum("sfi,ij,ftj->sitj", late.felt, heard, late.sent, optimize=True).reshape(shape)
+
+
+def _numpy(x: Any) -> Any:
+    """NumPy of what is NumPy's, in its precision, for what is not traced; JAX of all else."""
+    return np if isinstance(x, np.ndarray) else jnp
 
 
 def slopes(network: Network, y: State) -> Slopes:
