@@ -107,6 +107,31 @@ def test_with_a_delay_covariances_are_the_closed_form(b, tau):
     np.testing.assert_allclose(found, expected, rtol=1e-4 if DOUBLE else 1e-3, atol=1e-4 if DOUBLE else 1e-3)
 
 
+def test_two_delayed_couplings_are_one_of_both_weights():
+    b, tau = 0.06, 12.0
+    connectome = gx.Connectome(np.array([[0.0, b], [b, 0.0]]), tau * (1 - np.eye(2)))
+    halves = {name: gx.couplings.Linear(source="x", strength=0.5) for name in ("one", "other")}
+    more = dict(delay=gx.Delay(speed=1.0), noise=gx.noise.White(sigma=1.0))
+    whole = gx.Network(gx.models.Linear(gamma=-0.1), gx.couplings.Linear(source="x"), connectome, **more)
+    both = gx.Network(gx.models.Linear(gamma=-0.1), halves, connectome, **more)
+    found, expected = (np.asarray(gx.analysis.linear_noise(net).covariance("x")) for net in (both, whole))
+    np.testing.assert_allclose(found, expected, rtol=1e-8 if DOUBLE else 1e-4)
+
+
+def test_what_swings_for_long_takes_more_frequencies():
+    # the Hopf model of slow BOLD: 0.05 Hz for 50 s
+    net = gx.Network(
+        gx.models.Hopf(a=-2e-5, omega=2 * np.pi * 5e-5),
+        gx.couplings.Difference(source=("x", "y"), strength=2e-5),
+        drawn(4),
+        noise=gx.noise.White(sigma=2e-5),
+    )
+    theory = gx.analysis.linear_noise(net)
+    # averages over a short while are the activity itself
+    found = theory.covariance(gx.monitors.TemporalAverage(source="x", period=100.0))
+    np.testing.assert_allclose(np.asarray(found), np.asarray(theory.covariance("x")), rtol=1e-3, atol=1e-9)
+
+
 def test_the_spectrum_is_that_of_an_ornstein_uhlenbeck_process():
     net = linear(np.zeros((2, 2)), -0.05, noise=gx.noise.White(sigma=0.3))
     hz = np.array([0.0, 1.0, 10.0, 50.0])

@@ -18,14 +18,13 @@ from ..monitors.sampling import Raw, Subsample
 from ..network.network import Network
 from ..noise import OrnsteinUhlenbeck
 from .equations import growing, lyapunov
+from .integrals import LEVELS, over_frequencies
 from .resting import rest
 from .slopes import Slopes, check_simple, slopes
 from .stability import checked_state
 
-#: Frequencies of an integral over all, and how many of them beyond the fastest mode there are to be in units of it.
-_FREQUENCIES, _BEYOND = 128, 1e4
-#: By how much the integral over half of them may differ: its error is then the square of this.
-_APART = 0.01
+#: Up to where frequencies count, in units of the fastest mode.
+_BEYOND = 1e4
 #: rad/ms beyond which blood does not follow.
 _FASTEST_BLOOD = 0.1
 #: By how much the direction of a determinant may turn from one to the next, for its turns to be counted.
@@ -267,36 +266,31 @@ def _covariance(theory: LinearNoise, heard: Heard) -> tuple[Float[Array, "channe
             return alone, stable, stable
     else:
         alone = jnp.full((), jnp.nan)
-    # Beyond all modes late signals still turn, and the integral is slow: there it is of the difference to what is not late, which falls
-    # faster, and whose covariance is known.
     known = jnp.isfinite(alone).all()
-    omegas, shares = _grid(theory, heard)
+    n = len(heard.rows) if heard.spatial is None else len(heard.spatial)
+    base = jnp.where(known, alone, 0) + jnp.zeros((n, n), theory.state.dtype)
+    delays = [jnp.max(jnp.where(x.weights != 0, x.ms, 0)) for x in theory.slopes.late.values()]
+    longest = jax.lax.stop_gradient(jnp.stack(delays).max()) if delays else 0.0
 
     @jax.checkpoint
-    def one(omega):
+    def density(omega, apart):
+        """Of all, or beside what is not late, where that is known; and the direction of the determinant, beside that of what is not."""
         fourier, turned = _fourier(theory, heard, omega, theory.slopes.jacobian(1j * omega))
-        density = (fourier @ fourier.conj().T).real
+        found = (fourier @ fourier.conj().T).real
         if not late:
-            return density, jnp.ones((), fourier.dtype)
+            return found, jnp.ones((), fourier.dtype)
         fourier, before = _fourier(theory, heard, omega, theory.slopes.at_once + 0j)
-        if heard.filter is None:
-            density = density - jnp.where(known, (fourier @ fourier.conj().T).real, 0)
-        return density, turned / before
+        rest = (fourier @ fourier.conj().T).real
+        # Beyond all modes late signals still turn from one frequency to the next. What they add falls faster than the rest, which is apart:
+        # where they turn too far, to leave them out is better than what goes wrong.
+        found = jnp.exp(-((longest * apart / 1.5) ** 4)) * (found - rest)
+        return found + jnp.where(known, 0, rest), turned / before
 
-    def add(carry, now):
-        whole, half = carry
-        omega, share, counts = now
-        density, turned = one(omega)
-        return (whole + share * density, half + jnp.where(counts, 2 * share, 0) * density), turned
-
-    n = len(heard.rows) if heard.spatial is None else len(heard.spatial)
-    nothing, counts = jnp.zeros((n, n), theory.state.dtype), jnp.arange(len(omegas)) % 2 == 0
-    (found, half), turned = jax.lax.scan(add, (nothing, nothing), (omegas, shares, counts))
-    count, followed = _roots_on_the_right(theory.slopes, turned)
-    apart = jnp.abs(found - half).max()
-    found = found + jnp.where(known, alone, 0)
-    resolved = followed & (apart < _APART * jnp.abs(found).max())
-    stable = (count == 0) | ~followed
+    scale, highest = _range(theory, heard)
+    blood = isinstance(heard.filter, Hemodynamic)
+    integral = over_frequencies(density, base, scale, highest, LEVELS - 1 if late and not blood else 1)
+    count, followed = _roots_on_the_right(theory.slopes, integral.beside)
+    found, resolved, stable = integral.value + base, followed & integral.settled, (count == 0) | ~followed
     return jnp.where(stable & resolved, found, jnp.nan), stable, resolved
 
 
@@ -340,25 +334,11 @@ def _of_activity(theory: LinearNoise, rows: Array) -> Float[Array, "node node"]:
     return rows @ lyapunov(flow, intensity)[:n, :n] @ rows.T
 
 
-def _grid(theory: LinearNoise, heard: Heard) -> tuple[Float[Array, " frequency"], Float[Array, " frequency"]]:
-    r"""Frequencies in rad/ms, and what each counts in $\frac{1}{\pi} \int_0^\infty d\omega$.
-
-    Evenly spaced in u of $\omega = s \sinh u$: even steps below the slowest mode, even ratios above, where the trapezoidal rule converges
-    faster than any power of the step (Trefethen & Weideman 2014, SIAM Rev. 56).
-    """
-    found = jax.tree.map(jax.lax.stop_gradient, theory.slopes)
-    jacobian = found.jacobian(jnp.zeros((), theory.state.dtype))
+def _range(theory: LinearNoise, heard: Heard) -> tuple[Array, Array]:
+    """From about where to where frequencies matter, rad/ms: below the slowest mode, and beyond the fastest that is heard."""
+    jacobian = jax.lax.stop_gradient(theory.slopes.jacobian(jnp.zeros((), theory.state.dtype)))
     slowest = 1 / jnp.linalg.norm(jnp.linalg.inv(jacobian), 2)
     highest = _BEYOND * jnp.abs(jnp.diagonal(jacobian)).max()
     if isinstance(heard.filter, Hemodynamic):
         highest = jnp.minimum(highest, _FASTEST_BLOOD)
-    count = _FREQUENCIES * (3 if found.late and heard.filter is None else 1)
-    scale = slowest / 2
-    step = jnp.arcsinh(highest / scale) / (count - 1)
-    u = jnp.arange(count) * step
-    omegas, shares = scale * jnp.sinh(u), scale * jnp.cosh(u) * step / jnp.pi
-    for late in found.late.values() if heard.filter is None else ():
-        # how far a late signal turns from one frequency to the next: where that is too far, leaving out is better than what goes wrong
-        turn = jnp.max(jnp.where(late.weights != 0, late.ms, 0)) * omegas * step
-        shares = shares * jnp.exp(-((turn / 1.5) ** 4))
-    return omegas, shares.at[0].mul(0.5)
+    return slowest / 2, highest
