@@ -119,11 +119,20 @@ def test_figures_without_a_number(pages):
 
 def test_the_page_of_scans_has_every_study_and_what_became_of_the_peer(scans):
     one = {"head": ["", "free"], "rows": [["explore", "2"]], "verdict": ["It adds nothing."], "stages": []}
+    one["stages"] = [
+        {"name": n, "n_free": 2, "seconds": 20.0, "unseen": {"r": r}} for n, r in (("explore", 0.1), ("regional", 0.6))
+    ]
     record = {"date": "2026-11-30", "cpu": "a CPU", "cores": 2, "gyrax": "0.1.0", "jax": "0.10.2"}
-    record |= {"studies": {"Group": one}, "dynamics": {"people": [0.1, 0.2]}}
+    record |= {"studies": {"Group: FC": one}, "dynamics": {"people": [0.1, 0.2]}}
     stage = {"name": "three numbers", "n_free": 3, "seconds": 180.4, "simulations": 60, "train": {"r": 0.2184}}
+    stage |= {"times": [50.0, 105.4, 180.4], "best_r": [0.2, 0.2243, 0.2243]}
     record["cubnm"] = {"versions": {"cubnm": "0.1.0"}, "stages": [stage], "failed": "maps: no memory"}
     text = scans.page(record)
+    assert "| 0.224 | 105 |" in text
+    assert (
+        "The highest r of them all, 0.224, is passed by our stage 'regional' (2 numbers), on unseen noise, 40 s after"
+        in text
+    )
     for part in ("## Group", "| explore | 2 |", "It adds nothing.", "| three numbers | 3 | 180 | 60 | 0.218 |  |"):
         assert part in text
     assert "It stopped: maps: no memory" in text and "people [0.1, 0.2]" in text

@@ -8,6 +8,8 @@ import pytest
 
 import gyrax as gx
 
+pytestmark = pytest.mark.once
+
 
 class Line(eqx.Module):
     slope: jax.Array

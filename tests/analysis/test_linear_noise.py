@@ -72,6 +72,7 @@ def test_coloured_noise_adds_its_own_rows():
     np.testing.assert_allclose(np.asarray(found), 0.01 * share * np.eye(2), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.once
 def test_coloured_noise_may_enter_by_inputs():
     noise = {"inputs": gx.noise.OrnsteinUhlenbeck(sigma=0.02, tau=5.0, inputs="c")}
     net = wong_wang(noise=noise)
@@ -107,6 +108,7 @@ def test_with_a_delay_covariances_are_the_closed_form(b, tau):
     np.testing.assert_allclose(found, expected, rtol=1e-4 if DOUBLE else 1e-3, atol=1e-4 if DOUBLE else 1e-3)
 
 
+@pytest.mark.once
 def test_two_delayed_couplings_are_one_of_both_weights():
     b, tau = 0.06, 12.0
     connectome = gx.Connectome(np.array([[0.0, b], [b, 0.0]]), tau * (1 - np.eye(2)))
@@ -118,6 +120,7 @@ def test_two_delayed_couplings_are_one_of_both_weights():
     np.testing.assert_allclose(found, expected, rtol=1e-8 if DOUBLE else 1e-4)
 
 
+@pytest.mark.once
 def test_what_swings_for_long_takes_more_frequencies():
     # the Hopf model of slow BOLD: 0.05 Hz for 50 s
     net = gx.Network(
@@ -145,7 +148,7 @@ def test_the_spectrum_is_that_of_an_ornstein_uhlenbeck_process():
     assert found == pytest.approx(0.09 / 0.1, rel=1e-5)
 
 
-@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("delayed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_bold_is_the_activity_through_its_kernel(delayed):
     net = wong_wang(delay=gx.Delay(speed=2.0) if delayed else None)
     theory = gx.analysis.linear_noise(net)
@@ -160,6 +163,7 @@ def test_bold_is_the_activity_through_its_kernel(delayed):
     np.testing.assert_allclose(found, expected, rtol=1e-5 if DOUBLE else 2e-3)
 
 
+@pytest.mark.once
 def test_the_balloon_answers_small_swings_as_its_equations_do():
     balloon = gx.monitors.Balloon(source="x", period=100.0)
     level, hz, size = 0.3, 0.1, 1e-3
@@ -184,6 +188,7 @@ def test_the_balloon_answers_small_swings_as_its_equations_do():
     assert amplitude / size == pytest.approx(float(jnp.abs(response[0, 0])), rel=0.01)
 
 
+@pytest.mark.once
 def test_sensors_hear_through_their_lead_field():
     theory = gx.analysis.linear_noise(wong_wang())
     gain = np.random.default_rng(0).normal(size=(3, 6))
@@ -222,7 +227,7 @@ def test_small_noise_makes_of_a_long_run_what_theory_says(delayed):
 
 
 @pytest.mark.skipif(not DOUBLE, reason="differences need double precision")
-@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("delayed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradients_are_differences(delayed):
     delay = gx.Delay(speed=2.0, interpolation="linear", bounds=(1.0, 100.0)) if delayed else None
     net, bold = wong_wang(delay=delay), gx.monitors.HRFBold(source="S", period=1000.0, length=16_000.0)
@@ -249,12 +254,14 @@ def test_gradients_are_differences(delayed):
         assert found == pytest.approx((values[0] - values[1]) / (2 * h), rel=2e-4, abs=2e-6)
 
 
+@pytest.mark.once
 def test_labels_travel():
     theory = gx.analysis.linear_noise(wong_wang())
     assert theory.fc("S").labels == tuple(f"region {i}" for i in range(6))
     np.testing.assert_allclose(np.diag(np.asarray(theory.fc("S"))), 1.0)
 
 
+@pytest.mark.once
 def test_what_is_unstable_is_said():
     class Pitchfork(gx.AbstractModel):
         states, inputs = ("x",), ("c",)
@@ -299,6 +306,7 @@ def test_what_only_delays_make_unstable_is_said():
     )
 
 
+@pytest.mark.once
 def test_what_has_no_theory_is_refused():
     with pytest.raises(ValueError, match="nothing drives this network"):
         gx.analysis.linear_noise(linear(ring(), noise=None))
@@ -307,6 +315,7 @@ def test_what_has_no_theory_is_refused():
         gx.analysis.linear_noise(wong_wang(stimulus=stimulus))
 
 
+@pytest.mark.once
 def test_wrong_listeners_are_refused():
     theory = gx.analysis.linear_noise(wong_wang())
     with pytest.raises(ValueError, match="frequencies are Hz"):
