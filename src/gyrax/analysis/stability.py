@@ -144,7 +144,7 @@ def eigen(found: Slopes, count: int) -> tuple[np.ndarray, np.ndarray]:
         refined = _newton(found, complex(rates[i]), shapes[:n, i])
         if refined is not None and all(abs(refined[0] - other) > 1e-8 * (abs(other) + 1e-6) for other, _ in kept):
             kept.append(refined)
-    if not kept or kept[0][0].real < rates[order[0]].real - 0.1 * (abs(rates[order[0]]) + 1e-6):
+    if not kept or kept[0][0].real < complex(rates[order[0]]).real - 0.1 * (abs(rates[order[0]]) + 1e-6):
         raise ValueError(
             f"the mode that lasts longest, near {complex(rates[order[0]]):.4g} per ms, could not be found exactly: are delays much longer "
             "than all else in the network?"
