@@ -125,7 +125,9 @@ def page(record):
 
 def passed(stages, others):
     """After how long our stages are above all that the peer found."""
-    highest, seconds = max((x["best_r"][-1] for x in others), default=0.0), 0.0
+    if not others:  # it failed: there is nothing to pass
+        return ""
+    highest, seconds = max(x["best_r"][-1] for x in others), 0.0
     for x in stages:
         seconds += x["seconds"]
         if x["unseen"]["r"] > highest:

@@ -136,4 +136,5 @@ def test_the_page_of_scans_has_every_study_and_what_became_of_the_peer(scans):
     for part in ("## Group", "| explore | 2 |", "It adds nothing.", "| three numbers | 3 | 180 | 60 | 0.218 |  |"):
         assert part in text
     assert "It stopped: maps: no memory" in text and "people [0.1, 0.2]" in text
-    assert "cubnm" in scans.page(record | {"cubnm": {}})
+    without = scans.page(record | {"cubnm": {}})
+    assert "cubnm" in without and "highest r of them all" not in without

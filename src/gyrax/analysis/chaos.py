@@ -10,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._kinds import expect, number, random_key, whole
+from .._kinds import expect, number, whole
 from .._steps import whole_steps
 from ..monitors.sampling import Subsample
 from ..network.network import Network
@@ -106,7 +106,7 @@ def lyapunov_exponents(
     size = ravel_pytree((before.final.y, before.final.history))[0].size
     if count > size:
         raise ValueError(f"count is {count}, and a state with its past has {size} numbers")
-    drawn = jax.random.normal(random_key("key", 0), (size, count), before.final.y.dtype)
+    drawn = jax.random.normal(jax.random.key(0), (size, count), before.final.y.dtype)
     grown = np.asarray(_stretches(network, before.final, drawn, steps // each, each, dt, solver), float)
     if not np.isfinite(grown).all():
         raise ValueError("the run does not stay finite, or what grows does not: take a smaller dt")
