@@ -46,6 +46,7 @@ ROOMS = [
     "features",
     "losses",
     "fitting",
+    "search",
     "analysis",
     "plot",
     "io",

@@ -21,6 +21,7 @@ from gyrax._formats.fields import WrongKindError
 from gyrax.analysis import fluctuations, identifying, resting, stability
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.parameters import parameters
+from gyrax.search import fronts, walking
 from test_public_names import namespaces, public
 
 SOURCE = str(Path(gx.__file__).parent)
@@ -43,6 +44,10 @@ SCAN = gx.study.Scan("rest1", FC)
 
 def loss(model, key):
     return jnp.mean(model.model.a)
+
+
+def squares(model, key):
+    return jnp.mean(model.model.a**2), {"a": jnp.mean(model.model.a), "residuals": model.model.a}
 
 
 #: What is handed over for every argument of this name, unless OWN says otherwise.
@@ -147,6 +152,8 @@ OWN: dict[str, dict[str, Any]] = {
         "out": Path("nowhere"),
     },
     "gx.study.critical": {"path": "coupling.strength", "highest": 1.0, "values": {"model.a": [-1.0]}},
+    "gx.search.least_squares": {"loss": squares},
+    "gx.search.front": {"loss": squares, "terms": {"loss": "min", "a": "max"}},
     "gx.analysis.linear_noise": {
         "network": eqx.tree_at(lambda n: n.noise, NETWORK, gx.noise.White(), is_leaf=lambda x: x is None)
     },
@@ -179,6 +186,7 @@ RESULTS = (
     "Weighted",
     "StudyInterrupted",
     "FixedPoints",
+    "Front",
     "LinearNoise",
     "Modes",
     "Exponents",
@@ -214,6 +222,8 @@ def uncompiled(monkeypatch):
         (fluctuations, "_around"),
         (stability, "_slopes"),
         (identifying, "_slopes"),
+        (walking, "_begin"),
+        (fronts, "_terms"),
     ):
         monkeypatch.setattr(module, name, reached)
 

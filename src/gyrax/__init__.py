@@ -57,7 +57,7 @@ from .recordings import Final, History, Recording, Run
 from .simulation import simulate
 
 if TYPE_CHECKING:
-    from . import analysis, study
+    from . import analysis, search, study
 
 __all__ = [
     "EIB",
@@ -116,6 +116,7 @@ __all__ = [
     "parameter",
     "per_region",
     "plot",
+    "search",
     "select",
     "simulate",
     "solvers",
@@ -133,11 +134,11 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 #: Rooms that are read when they are first asked for: most sessions do without.
-_LATER = ("analysis", "study")
+_LATER = ("analysis", "search", "study")
 
 
 def __getattr__(name: str) -> Any:
-    """`gx.analysis` and `gx.study`, when they are first asked for."""
+    """`gx.analysis` and its like, when they are first asked for."""
     if name not in _LATER:
         raise AttributeError(f"module 'gyrax' has no attribute {name!r}")
     from importlib import import_module

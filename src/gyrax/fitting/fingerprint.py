@@ -13,7 +13,8 @@ from jaxtyping import PyTree
 
 from .._digests import digest
 from ..parameters.splitting import Fixed
-from .descent import Carry, Descent
+from .descent import Carry, Descent, Held
+from .objective import Objective
 
 #: By name what each part is: as it reads, or after a '#' what it is a digest of and the digest.
 Fingerprint = dict[str, str]
@@ -28,25 +29,44 @@ _MOST = 6
 
 def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
     """Of a fit before its first step: objective, optimiser, keys, what is free and from where, what is frozen at what."""
-    objective, held = descent.objective, descent.held
-    fixed, free = objective.fixed, jax.tree.leaves(carry.free)
-    parts = surroundings() | {
-        "what is free": ", ".join(
-            f"{fixed.names[r.index]}{_shape(x, descent.starts)}" for r, x in zip(fixed.rules, free, strict=True)
-        ),
-        "the number of starts": str(descent.starts or 1),
-        "the loss": traced(objective.loss, model, descent.key),
+    method = {
         "the optimiser": _optimiser(descent, carry),
-        "the key": as_read(descent.key),
-        "realisations": str(descent.realisations),
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
-        "validation": "none" if held is None else f"{len(held.keys)} keys every {descent.every} steps",
+    }
+    held = None if descent.held is None else (descent.held, descent.every)
+    return of_objective(
+        descent.objective, carry.free, held, model, descent.key, descent.realisations, descent.starts, method
+    )
+
+
+def of_objective(
+    objective: Objective,
+    free: PyTree,
+    held: tuple[Held, int] | None,
+    model: Any,
+    key: Any,
+    realisations: int,
+    starts: int | None,
+    method: Fingerprint,
+) -> Fingerprint:
+    """Of whatever looks for free leaves: the objective, the noise, where it starts, and what the method says of itself."""
+    fixed, leaves = objective.fixed, jax.tree.leaves(free)
+    parts = surroundings() | {
+        "what is free": ", ".join(
+            f"{fixed.names[r.index]}{_shape(x, starts)}" for r, x in zip(fixed.rules, leaves, strict=True)
+        ),
+        "the number of starts": str(starts or 1),
+        "the loss": traced(objective.loss, model, key),
+        **method,
+        "the key": as_read(key),
+        "realisations": str(realisations),
+        "validation": "none" if held is None else f"{len(held[0].keys)} keys every {held[1]} steps",
     }
     if held is not None:
-        parts["the validation noise"] = as_read(held.keys)
-        parts["the validation loss"] = traced(held.objective.loss, model, descent.key)
-    return parts | _leaves(fixed, carry.free) | statics(model)
+        parts["the validation noise"] = as_read(held[0].keys)
+        parts["the validation loss"] = traced(held[0].objective.loss, model, key)
+    return parts | _leaves(fixed, free) | statics(model)
 
 
 def surroundings() -> Fingerprint:

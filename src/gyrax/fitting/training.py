@@ -168,7 +168,7 @@ def fit(
     began, loss, key = time.perf_counter(), as_now(loss), random_key("key", 0 if key is None else key)
     free, fixed = _begun(model, spec, starts)
     names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
-    held, every = _held(validation, noisy, steps, Objective(loss, fixed), model, key)
+    held, every = held_out(validation, noisy, steps, Objective(loss, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
     descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
@@ -201,7 +201,7 @@ def fit(
         for c, r in _each_start(carry, record, count)
     ]
     best = results[int(np.argmin([r.best_loss for r in results]))]
-    _warn(results)
+    warn_of(results)
     return best if count is None else dataclasses.replace(best, starts=results)
 
 
@@ -213,7 +213,7 @@ def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
     return names
 
 
-def _held(
+def held_out(
     validation: Validation | Literal["auto"] | None, noisy: bool, steps: int, objective: Objective, model: Any, key: Any
 ) -> tuple[Held | None, int]:
     """What the fit is judged on while it runs, checked, and the steps from one look to the next."""
@@ -402,7 +402,8 @@ def _result(
     return dataclasses.replace(found, gain=gained, learnt=learnt)
 
 
-def _warn(results: list[FitResult]) -> None:
+def warn_of(results: list[FitResult]) -> None:
+    """Says what a user would rather not overlook: steps not taken, nothing learnt."""
     for i, result in enumerate(results):
         which = f"starts[{i}]: " if len(results) > 1 else ""
         if result.skipped:

@@ -2,6 +2,7 @@
 
 from .brain import brain
 from .fits import loss_history, regional
+from .fronts import front
 from .matrices import fc_fit, matrix
 from .phase_plane import phase_plane
 from .recordings import recording
@@ -12,6 +13,7 @@ from .topography import topography
 __all__ = [
     "brain",
     "fc_fit",
+    "front",
     "loss_history",
     "matrix",
     "phase_plane",

@@ -1,0 +1,99 @@
+"""Quasi-Newton methods."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optimistix as optx
+from jaxtyping import PyTree
+
+from .._kinds import choice
+from ..fitting.descent import Validation
+from ..fitting.training import FitResult
+from .newton import STRETCH, Values
+from .squares import check_start, tolerance_of
+from .walking import Carry, task, walked
+
+#: Free numbers up to which the curvature of all pairs is kept; beyond, that of the last steps.
+_ALL_PAIRS = 300
+
+
+def minimise(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    spec: PyTree,
+    *,
+    steps: int = 100,
+    method: Literal["auto", "bfgs", "l-bfgs"] = "auto",
+    key: Any = None,
+    realisations: int = 1,
+    validation: Validation | Literal["auto"] | None = "auto",
+    tolerance: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | str = True,
+) -> FitResult:
+    """Minimises a loss over the free leaves of a model by a quasi-Newton method, on the real line of their domains.
+
+    Gradients of the way so far tell the curvature (Broyden, Fletcher, Goldfarb and Shanno's; optimistix's solvers), and each step is shortened
+    until the loss falls. There is no learning rate. A step into nonsense (NaN, infinite, or a gradient that is) is shortened as
+    well. All steps hear the same noise; where noise must be new at every step, use `gx.fit`.
+
+    Args:
+        model: a Network, any other Module, or a tuple or dict of them.
+        loss: `loss(model, key)`, a scalar, or a scalar and a dict of named scalars for the history.
+        spec: which leaves are free: `gx.select(model, ...)`.
+        steps: most of them; a trial that is not taken counts.
+        method: 'bfgs' keeps a matrix of all pairs of free numbers, 'l-bfgs' the last ten steps. 'auto' takes the first up to 300 free
+            numbers.
+        key: `jax.random.key(...)`, or a whole number as its seed.
+        realisations: the loss and its gradient are means over so many keys, computed side by side.
+        validation: noise never trained on, by which the best model is kept, as in `gx.fit`; looked at after every step if left out.
+        tolerance: relative change of parameters and loss below which nothing is left to gain; 1e-10 in float64 and 1e-6 in
+            float32 if left out.
+        checkpoint: a file to keep the state in. If it exists, the search goes on from there.
+        progress: show a bar; a text is its title.
+
+    Returns:
+        A `gx.FitResult`, whose history has 'loss', 'gradient' (its norm), the loss's terms, and 'validation'. It was stopped by
+        'steps', 'converged', 'stuck' (no step was short enough to lead down, as at the lowest point that the precision can tell), or 'interrupted'.
+
+    Raises:
+        ValueError: for a start outside of its domain, a spec that frees nothing, or arguments out of range.
+        FloatingPointError: if the loss or its gradient is not finite at the start.
+        TypeError: for what is of another kind.
+
+    Example:
+        >>> import gyrax as gx
+        >>> model = gx.models.Linear(gamma=-0.5)
+        >>> found = gx.search.minimise(model, lambda m, key: (m.gamma + 1.0) ** 2, gx.select(model, "gamma"), progress=False)
+        >>> round(float(found.model.gamma), 4), found.stopped
+        (-1.0, 'converged')
+    """
+    choice("method", method, ("auto", "bfgs", "l-bfgs"))
+    tol = tolerance_of(tolerance)
+    what = task(model, loss, spec, key, realisations, progress)
+    count = sum(np.size(x) for x in jax.tree.leaves(what.free))
+    full = method == "bfgs" or (method == "auto" and count <= _ALL_PAIRS)
+    absolute = tol * STRETCH
+    solver = optx.BFGS(tol, absolute) if full else optx.LBFGS(tol, absolute, history_length=10)
+    made = Values(objective=what.objective, key=what.key, solver=solver, realisations=realisations)
+
+    def look(record: dict[str, np.ndarray], carry: Carry) -> None:
+        check_start(record["loss"] + record["gradient"], "the loss or its gradient")
+
+    return walked(
+        what,
+        made,
+        ["gradient"],
+        steps=steps,
+        validation=validation,
+        checkpoint=checkpoint,
+        look=look,
+        ends=("converged", "stuck"),
+        title="minimise",
+        unit="step",
+        progress=progress,
+        each_step=True,
+    )

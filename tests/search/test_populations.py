@@ -1,0 +1,78 @@
+"""Populations on losses without gradients, with noise, and with holes."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from valleys import LOWEST, POINT, at, find, holed, noisy
+
+import gyrax as gx
+
+evolve = gx.search.evolve
+
+
+def bowl(m, key):
+    """Stairs: the gradient is zero everywhere."""
+    off = at_jax(m) - jnp.asarray(LOWEST)
+    return jnp.ceil(200 * (off**2).sum()) / 200, {"a": m.a}
+
+
+def at_jax(m):
+    return jnp.concatenate([jnp.stack([m.a, m.b]), m.x])
+
+
+@pytest.mark.parametrize("method", ["cma", "sep-cma"])
+def test_finds_the_lowest_stair(method):
+    found = find(evolve, bowl, method=method, generations=80)
+    np.testing.assert_allclose(at(found.model), LOWEST, atol=0.15)
+    assert found.best_loss == np.min(found.history["lowest"]) <= 0.01
+    assert found.model.frozen is POINT.frozen and found.history["spread"][-1] < found.history["spread"][0]
+    np.testing.assert_allclose(found.history["a"][0], POINT.a)  # of the mean, which the start is
+
+
+def test_candidates_that_break_rank_last():
+    found = find(evolve, holed, generations=150)
+    np.testing.assert_allclose(at(found.model)[:2], LOWEST[:2], atol=0.1)
+    assert np.isfinite(found.history["lowest"]).all()
+
+
+def test_under_noise_it_is_the_mean_that_is_found_and_not_the_luckiest():
+    found = find(evolve, noisy, generations=60, population=16)
+    keys = gx.Validation().drawn(jax.random.key(0))
+    wanted = np.mean([noisy(found.model, key)[0] for key in keys])
+    assert found.best_loss == pytest.approx(wanted, rel=1e-4)
+    assert found.best_loss > found.history["lowest"].min() and found.learnt
+    alone = find(evolve, noisy, generations=10, population=16, validation=None)
+    np.testing.assert_array_equal(at(alone.model), at(alone.last))
+
+
+@pytest.mark.filterwarnings("ignore:nothing was learnt")  # in so few generations
+def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
+    whole = find(evolve, noisy, generations=10, population=16)
+    find(evolve, noisy, generations=5, population=16, checkpoint=tmp_path / "fit.npz")
+    again = find(evolve, noisy, generations=10, population=16, checkpoint=tmp_path / "fit.npz")
+    for name in whole.history:
+        np.testing.assert_array_equal(whole.history[name], again.history[name])
+    np.testing.assert_array_equal(at(whole.model), at(again.model))
+    with pytest.raises(ValueError, match="the method differs"):
+        find(evolve, noisy, generations=10, population=16, sd=0.5, checkpoint=tmp_path / "fit.npz")
+
+
+@pytest.mark.once
+def test_says_what_is_wrong():
+    with pytest.raises(FloatingPointError, match="no candidate's loss was finite"):
+        find(evolve, lambda m, key: m.a * jnp.nan, generations=20)
+    with pytest.raises(ValueError, match="sd, how far the first candidates scatter"):
+        find(evolve, bowl, sd=0.0)
+    with pytest.raises(ValueError, match="population"):
+        find(evolve, bowl, population=2)
+
+
+@pytest.mark.once
+def test_a_package_that_is_missing_is_named_with_what_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "evosax", None)
+    monkeypatch.setitem(sys.modules, "evosax.algorithms", None)
+    with pytest.raises(ImportError, match=r"pip install 'gyrax\[search\]'"):
+        find(evolve, bowl, population=23)
