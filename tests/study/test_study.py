@@ -221,10 +221,19 @@ def test_the_stages_hear_noise_of_their_own(whole):
     assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
 
 
+def held_out_of(whole, stage="refine"):
+    kwargs, _ = whole.ear.fits[stage]
+    return {tuple(np.asarray(jax.random.key_data(k)).tolist()) for k in kwargs["validation"].drawn(kwargs["key"])}
+
+
 def test_two_parameters_are_refined_on_common_noise_and_regional_ones_on_new(whole):
     """A realisation is heard once a step, so from so many keys one can tell."""
-    refined, regional = whole.ear.keys("refine"), whole.ear.keys("regional")
+    held = held_out_of(whole)
+    refined, regional = [k for k in whole.ear.keys("refine") if k not in held], whole.ear.keys("regional")
     assert len(refined) == STEPS // 4 * REALISATIONS and len(set(refined)) == REALISATIONS
+    assert held and held <= set(
+        whole.ear.keys("refine")
+    )  # it is judged, from where it began on, by noise that it does not hear
     assert len(regional) == len(set(regional)) == STEPS * REALISATIONS
 
 
@@ -245,7 +254,8 @@ def test_another_seed_hears_other_noise_in_every_stage_and_judgement(data, whole
     other = done(data, tmp_path, settings)
     ours, theirs = ({key for keys in x.ear.heard.values() for key, _ in keys} for x in (whole, other))
     assert not ours & theirs
-    assert len(other.ear.keys("refine")) == len(other.ear.keys("regional")) == REALISATIONS  # a step each, at least
+    heard = [key for key in other.ear.keys("refine") if key not in held_out_of(other)]
+    assert len(heard) == len(other.ear.keys("regional")) == REALISATIONS  # a step each, at least
 
 
 def test_a_stage_begins_where_the_one_before_ended(whole):
@@ -255,7 +265,9 @@ def test_a_stage_begins_where_the_one_before_ended(whole):
     begun = whole.ear.fits["refine"][1].history
     with listening():
         start = gx.best(grid, whole.study.network)[0]
-        keys = jax.random.wrap_key_data(jnp.array(sorted(set(whole.ear.keys("refine"))), jnp.uint32))
+        keys = jax.random.wrap_key_data(
+            jnp.array(sorted(set(whole.ear.keys("refine")) - held_out_of(whole)), jnp.uint32)
+        )
         terms = gx.evaluate(start, whole.study.loss(TIMES["duration"]).terms, keys).mean
         assert float(start.model.w) == pytest.approx(float(args[2]["model.w"][at]))
         assert float(start.coupling.strength) == pytest.approx(float(args[2]["coupling.strength"][at]))
