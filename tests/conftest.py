@@ -68,7 +68,8 @@ def pytest_collection_modifyitems(config, items):
             continue
         # What is slow in both precisions repeats itself in float32 if all is asked for, or if it says so.
         again = DOUBLE or any("float32" in mark.args for mark in item.iter_markers("slow"))
-        wanted = _slow(item) and again if config.option.slow else every or not _slow(item)
+        long = item.get_closest_marker("long") is not None
+        wanted = _slow(item) and again and not long if config.option.slow else every or not (_slow(item) or long)
         (kept if wanted else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = kept

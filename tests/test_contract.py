@@ -30,7 +30,7 @@ SERIES = ("values", "pattern")
 every = pytest.mark.parametrize("name", CASES, scope="module")
 #: The same where more than one program is compiled; the gradient of this one takes as long as those of twenty others.
 HEAVY = ("models.ZerlautAdaptationSecondOrder",)
-many = [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in CASES]
+many = [pytest.param(name, marks=[pytest.mark.long] * (name in HEAVY)) for name in CASES]
 compiled = pytest.mark.parametrize("name", many, scope="module")
 #: Of models some: the others' programs are compiled by the other tests.
 SOME = ("models.Hopf", "models.JansenRit", "models.WongWang", "models.Epileptor", "models.ALN")

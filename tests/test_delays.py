@@ -58,9 +58,16 @@ def test_a_delay_for_every_connection(small_connectome, key, rounding):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("interpolation", ["linear", pytest.param("cubic", marks=SLOW)])
 @pytest.mark.parametrize(
-    "leaf", ["delay.speed", *(pytest.param(f, marks=SLOW) for f in ("connectome.lengths", "delay.ms"))]
+    ("leaf", "interpolation"),
+    [
+        ("delay.speed", "linear"),
+        ("delay.speed", "cubic"),
+        ("connectome.lengths", "linear"),
+        ("delay.ms", "linear"),
+        pytest.param("connectome.lengths", "cubic", marks=pytest.mark.long),
+        pytest.param("delay.ms", "cubic", marks=pytest.mark.long),
+    ],
 )
 def test_gradients_of_delays_equal_finite_differences(leaf, interpolation, small_connectome, key):
     lengths = np.asarray(small_connectome.lengths)

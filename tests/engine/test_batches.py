@@ -176,7 +176,7 @@ def test_gradients_of_an_ensemble_of_ensembles():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("interpolation", ["nearest", pytest.param("linear", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("interpolation", ["nearest", pytest.param("linear", marks=pytest.mark.long)])
 def test_every_member_may_have_delays_of_its_own(interpolation):
     delay = gx.Delay(3.0, bounds=(0.05, 25.0), interpolation=interpolation)
     net = network(interpolation, delay)

@@ -63,9 +63,18 @@ def test_parameters_and_defaults_are_the_virtual_brains(name):
     assert different == pytest.approx(peer.departs)
 
 
+#: The network of this one takes as long to compile as those of ten others.
+HEAVY = ("ZerlautAdaptationSecondOrder",)
+COUPLED = [
+    pytest.param(name, marks=[pytest.mark.long] * (name in HEAVY))
+    for name, peer in PEERS.items()
+    if peer.coupling is not None
+]
+
+
 @pytest.mark.slow
 @pytest.mark.once
-@pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.coupling is not None])
+@pytest.mark.parametrize("name", COUPLED)
 def test_network_goes_as_the_virtual_brains(name):
     """dk84 with delays, 200 ms of Heun steps with the coupling once a step, of 0.1 ms unless that is too coarse."""
     peer = PEERS[name]

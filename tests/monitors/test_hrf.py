@@ -59,7 +59,7 @@ def test_the_stream_is_the_convolution_with_the_volterra_kernel(constants):
 @pytest.mark.parametrize(
     "kernel", [Gamma(), DoubleExponential(), MixtureOfGammas(a_2=10.0, c=0.5)], ids=lambda k: type(k).__name__
 )
-@pytest.mark.parametrize("period", [720, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("period", [720, pytest.param(2000, marks=pytest.mark.long)])
 def test_the_stream_is_the_convolution(kernel, period):
     found = seen(HRFBold(source="S", period=float(period), kernel=kernel), 14.4 if period == 720 else 14)
     plain = jax.jit(lambda t: kernel(t))
