@@ -255,7 +255,9 @@ class _Backward:
 
     def _passes(self, before: Any, after: Any) -> Any:
         """Whether no multiple of the horizon lies behind one step and not behind a later one."""
-        return jnp.maximum(before, 0) // self.engine.horizon == after // self.engine.horizon
+        horizon = self.engine.horizon
+        assert horizon is not None
+        return jnp.maximum(before, 0) // horizon == after // horizon
 
     def _within(self, bars: Any, before: Any, after: Any) -> Any:
         """Cotangents on their way from one step to one before it: zero if a horizon lies between."""
@@ -369,8 +371,8 @@ class _Backward:
 
         # Long window before long window, the last first.
         blank = {name: engine.zeros(name, tick) for name in engine.features}
-        *going, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
-        return _Going(*going), heard
+        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
+        return _Going(*rest), heard
 
     def _pull_step(self, began: "_Began", n: Any) -> Callable:
         """The n-th step, transposed: from the cotangent of the state after it to those of the parameters and of what it began with."""

@@ -2,6 +2,7 @@
 
 from .descent import Validation
 from .evaluation import Ceiling, Evaluation, ceiling, evaluate
+from .evolution import Evolution
 from .grids import best, sweep
 from .rules import EIB, FIC, AbstractRule
 from .training import FitResult, fit
@@ -13,6 +14,7 @@ __all__ = [
     "AbstractRule",
     "Ceiling",
     "Evaluation",
+    "Evolution",
     "FitResult",
     "TuneResult",
     "Validation",

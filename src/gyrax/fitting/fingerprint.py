@@ -41,6 +41,7 @@ def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
         "realisations": str(descent.realisations),
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
+        "the gradient": str(descent.evolution or "exact"),
         "validation": "none" if held is None else f"{len(held.keys)} keys every {descent.every} steps",
     }
     if held is not None:

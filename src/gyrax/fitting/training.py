@@ -22,6 +22,7 @@ from .captured import as_now
 from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
 from .estimates import WINDOW, Estimate, gain, over_steps, smoothed, window
+from .evolution import Evolution, checked_gradient, explain
 from .fingerprint import of_fit
 from .objective import Objective, check_objective, described
 
@@ -108,6 +109,7 @@ def fit(
     key: Any = None,
     realisations: int = 1,
     noise: Literal["new", "common"] = "new",
+    gradient: Evolution | Literal["exact"] = "exact",
     clip: float | None = None,
     validation: Validation | Literal["auto"] | None = "auto",
     starts: Sequence[Any] | None = None,
@@ -133,6 +135,8 @@ def fit(
         key: `jax.random.key(...)`, or a whole number as its seed; every step gets keys made from it and the step's number.
         realisations: the loss and its gradient are means over so many keys, computed side by side.
         noise: 'new' keys at every step, or 'common' ones at all.
+        gradient: 'exact', by autodiff, or `gx.Evolution(pairs, sd)`: estimated from values of the loss alone, where exact gradients
+            explode or there are none.
         clip: gradients longer than this (over all free leaves, on the real line) are shortened to it.
         validation: noise never trained on, by which the best model is kept. Left out, it is `gx.Validation()`, four realisations
             every fifth step, if the loss hears noise: about a fifth more time. None on purpose: the last model, or with 'common'
@@ -165,23 +169,21 @@ def fit(
     """
     _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
+    evolution = checked_gradient(gradient)
     began, loss, key = time.perf_counter(), as_now(loss), random_key("key", 0 if key is None else key)
     free, fixed = _begun(model, spec, starts)
     names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
     held, every = _held(validation, noisy, steps, Objective(loss, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
+    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
 
     def spent() -> float:
         return earlier + time.perf_counter() - began
 
     def block(carry: Carry, most_steps: int):
-        taken, later, new = advance(
-            descent, carry, *(jnp.asarray(n, jnp.int32) for n in (most_steps, patience or steps))
-        )
-        return int(taken), later, new
+        return _advanced(descent, carry, most_steps, patience or steps)
 
     def look(carry: Carry, record: dict[str, np.ndarray], done: int) -> str | None:
         kept.save(carry, record, spent())
@@ -203,6 +205,16 @@ def fit(
     best = results[int(np.argmin([r.best_loss for r in results]))]
     _warn(results)
     return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _advanced(descent: Descent, carry: Carry, most_steps: int, patience: int) -> tuple[int, Carry, dict[str, Any]]:
+    """How many steps were taken, the carry after them, and what happened."""
+    try:
+        taken, later, new = advance(descent, carry, *(jnp.asarray(n, jnp.int32) for n in (most_steps, patience)))
+    except (TypeError, ValueError) as error:
+        explain(error)
+        raise
+    return int(taken), later, new
 
 
 def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
