@@ -23,6 +23,7 @@ from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
 from .estimates import WINDOW, Estimate, gain, over_steps, smoothed, window
 from .evolution import Evolution, checked_gradient, explain
+from .explosions import WAY_OUT, exploded, warn_of
 from .fingerprint import of_fit
 from .objective import Objective, check_objective, described
 
@@ -203,7 +204,7 @@ def fit(
         for c, r in _each_start(carry, record, count)
     ]
     best = results[int(np.argmin([r.best_loss for r in results]))]
-    _warn(results)
+    _warn(results, exact=evolution is None)
     return best if count is None else dataclasses.replace(best, starts=results)
 
 
@@ -357,6 +358,12 @@ def _stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:
     return jax.tree.map(lambda *x: jnp.stack(x), *frees)
 
 
+def _exploded(result: FitResult) -> np.ndarray:
+    loss, bad = result.history["loss"], np.zeros(len(result.history["loss"]), bool)
+    bad[np.concatenate([np.zeros(0, int), *result.skipped.values()])] = True
+    return exploded(loss, result.history["gradient"], bad)
+
+
 def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: Carry, policy: str) -> None:
     loss, bad = record["loss"].reshape(len(record["loss"]), -1), record["nonfinite"]
     bad = bad.reshape(*loss.shape, len(names))
@@ -370,6 +377,7 @@ def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: Carry,
             f"at step {at} the loss{which} is {loss[at, start]:.4g}"
             f"{gradient}. "
             "Look at a simulation there (run.failure says when and where a state breaks), or take a smaller learning rate"
+            + (f"; {WAY_OUT}" if np.isfinite(loss[at, start]) else "")
         )
 
 
@@ -414,7 +422,10 @@ def _result(
     return dataclasses.replace(found, gain=gained, learnt=learnt)
 
 
-def _warn(results: list[FitResult]) -> None:
+def _warn(results: list[FitResult], exact: bool) -> None:
+    if exact:
+        worst = max((_exploded(result) for result in results), key=np.sum)
+        warn_of(worst)
     for i, result in enumerate(results):
         which = f"starts[{i}]: " if len(results) > 1 else ""
         if result.skipped:
