@@ -162,6 +162,24 @@ def test_a_horizon_changes_the_gradient_and_not_a_bit_of_the_run():
 
 
 @pytest.mark.slow
+@pytest.mark.once
+def test_what_a_run_leaves_of_before_its_last_ticks_is_cut_too():
+    """The last 9 of 521 steps are a segment of their own, shorter than the past that is left, and a horizon lies in them."""
+
+    def left(autodiff):
+        def loss(values):
+            net = eqx.tree_at(lambda n: (n.model.w, n.coupling.strength), NET, (values["w"], values["strength"]))
+            final = gx.simulate(net, 521.0, 1.0, autodiff=autodiff, monitors={}, gradient_horizon=103.0).final
+            return sum(jnp.sum(jnp.cos(jnp.arange(x.size)) * x.reshape(-1)) for x in final.history.values())
+
+        return jax.jit(jax.grad(loss))({name: VALUES[name] for name in ("w", "strength")})
+
+    found, expected = left("reverse"), left("forward")
+    for name, slope in expected.items():
+        np.testing.assert_allclose(found[name], slope, rtol=0, atol=CLOSE * np.abs(slope).max(), err_msg=name)
+
+
+@pytest.mark.slow
 def test_monitors_and_what_a_run_leaves_are_seen_as_plain_autodiff_sees_them():
     """The horizon lies within ticks, windows, periods and delays; monitors are not cut."""
     for horizon in (4.0, 13.0):
