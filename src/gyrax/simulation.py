@@ -73,9 +73,10 @@ def simulate(
             its steps anew, within its tolerances); a state `(state, node)`, which then has also been the state at all
             times before; a `gx.History`, or a recording of all states, which says what has; left out, the model's own start.
         autodiff: "reverse" for `jax.grad`; "forward" for `jax.jvp` and `jax.jacfwd` too, with slower gradients.
-        gradient_horizon: ms over which gradients look back: at its multiples the network's state, what it has sent and what
-            it hears just then count as given, which tames them where the activity is chaotic. Monitors are not cut. Left
-            out, gradients look back to the start.
+        gradient_horizon: ms over which gradients look back at most: at its multiples the network's state, what it has sent and
+            what it hears just then count as given, which tames them where the activity is chaotic (truncated backpropagation
+            through time, Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490). The run is the same, to the bit. Monitors are not
+            cut. Left out, gradients look back to the start.
 
     Raises:
         ValueError: if duration or a period is no multiple of dt, a key is missing, names do not exist, shapes do not match,
@@ -114,6 +115,8 @@ def simulate(
     _check_samples(setup, start, steps)
     _check_late(network, start, steps, dt)
     horizon = None if gradient_horizon is None else whole_steps(gradient_horizon, dt, "gradient_horizon")
+    if horizon is not None and horizon >= steps:
+        horizon = None  # nothing to cut
     key = _key(setup, start, key)
     found = _run(setup, begin(setup, start, key), key, steps, autodiff, horizon)
     if not is_traced(found.failed_at) and not found.finite:

@@ -34,7 +34,31 @@ def test_lorenz():
     # Sprott (2003), "Chaos and Time-Series Analysis": 0.9056, 0, -14.5723; their sum is -(10 + 1 + 8/3) whatever the run
     np.testing.assert_allclose(found.values, [0.9056, 0.0, -14.5723], atol=0.05)
     assert found.values.sum() == pytest.approx(-13.6667, abs=0.01)
-    assert found.chaotic and found.horizon == pytest.approx(1 / 0.9056, rel=0.06)
+    assert found.chaotic and found.e_folding == pytest.approx(1 / 0.9056, rel=0.06)
+    assert 0.1 < found.gradient_horizon() < np.log(10) * found.e_folding
+    assert "beyond what float32 holds in" in repr(found)
+
+
+def growing(each, values):
+    """Exponents of a run whose differences grew so much in its stretches of so many ms."""
+    values = np.asarray(values, float)
+    return gx.analysis.Exponents(np.array([values.mean() / each]), np.array([1e-4]), each * len(values), values)
+
+
+def test_a_gradient_may_look_back_until_it_has_grown_tenfold():
+    assert growing(2.0, np.full(2000, 0.01)).gradient_horizon() == 2.0 * int(np.log(10) / 0.01)
+    # beyond half of the run, by the exponent
+    assert growing(2.0, np.full(100, 0.01)).gradient_horizon() == 2.0 * int(np.log(10) / 0.01)
+    assert growing(2.0, np.full(100, -0.01)).gradient_horizon() == np.inf
+    assert growing(2.0, np.full(100, 5.0)).gradient_horizon() == 2.0
+    # growth that comes and goes: by a plain loop, less than the mean alone would say
+    values = np.random.default_rng(0).normal(0.01, 0.3, 2000)
+    found = growing(1.0, values).gradient_horizon(3.0)
+    rms = [np.sqrt(np.mean([np.exp(2 * values[i : i + n].sum()) for i in range(2001 - n)])) for n in range(1, 40)]
+    assert found == np.argmax(np.array(rms) > 3.0) < np.log(3) / 0.01
+    for growth in (1.0, 0.5, np.inf, np.nan):
+        with pytest.raises(ValueError, match="growth is a number above 1"):
+            growing(1.0, values).gradient_horizon(growth)
 
 
 def test_of_a_linear_network_they_are_the_real_parts_of_its_modes():
@@ -44,7 +68,7 @@ def test_of_a_linear_network_they_are_the_real_parts_of_its_modes():
     found = gx.analysis.lyapunov_exponents(net, 60.0, 0.02, count=4, warm_up=1.0, solver=gx.solvers.RungeKutta4())
     expected = np.sort(np.linalg.eigvals(-3 * np.eye(4) + weights).real)[::-1]
     np.testing.assert_allclose(found.values, expected, atol=0.02)
-    assert found.chaotic is False and found.horizon == np.inf
+    assert found.chaotic is False and found.e_folding == np.inf
 
 
 @pytest.mark.parametrize("tau", [6.0, 30.0])

@@ -125,11 +125,62 @@ def test_members_of_an_ensemble_are_cut_as_they_are_alone():
         closely({name: x[i] for name, x in together.items()}, expected)
 
 
+MONITORS = {
+    "mean": gx.monitors.TemporalAverage(source="S", period=6.0),
+    "heard": gx.monitors.AfferentCoupling(period=5.0),
+}
+
+
+def recorded(values, horizon, autodiff="reverse"):
+    """Averages, what is heard, and where the run ends, its past included: all that a horizon could change."""
+    where = lambda n: (n.model.w, n.coupling.strength, n.connectome.weights)  # noqa: E731
+    net = eqx.tree_at(where, NET, (values["w"], values["strength"], values["weights"]))
+    run = gx.simulate(
+        net, 31.0, 1.0, start=values["start"], autodiff=autodiff, monitors=MONITORS, gradient_horizon=horizon
+    )
+    return [run["mean"].values, run["heard"].values, run.final.y, run.final.history]
+
+
+def of_recorded(horizon, autodiff="reverse"):
+    def loss(values):
+        found = jax.tree.leaves(recorded(values, horizon, autodiff))
+        return sum(jnp.vdot(jnp.cos(jnp.arange(x.size)), x.reshape(-1)) for x in found), found
+
+    return jax.jit(jax.grad(loss, has_aux=True))
+
+
+def test_a_horizon_changes_the_gradient_and_not_a_bit_of_the_run():
+    whole, run = of_recorded(None)(VALUES)
+    cut, same = of_recorded(7.0)(VALUES)
+    far, again = of_recorded(31.0)(VALUES)
+    for a, b, c in zip(run, same, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+    for name in VALUES:
+        np.testing.assert_array_equal(whole[name], far[name])
+        assert np.abs(whole[name] - cut[name]).max() > 1e-3 * np.abs(whole[name]).max(), name
+
+
 @pytest.mark.slow
 @pytest.mark.once
-def test_a_horizon_changes_the_gradient_and_not_the_run():
-    value, whole = jax.jit(slopes(engine, None))(VALUES)
-    cut_value, cut = jax.jit(slopes(engine, 4))(VALUES)
-    assert value == pytest.approx(float(cut_value), rel=1e-13)
-    for name in VALUES:
-        assert np.abs(whole[name] - cut[name]).max() > 1e-3 * np.abs(whole[name]).max(), name
+def test_what_a_run_leaves_of_before_its_last_ticks_is_cut_too():
+    """The last 9 of 521 steps are a segment of their own, shorter than the past that is left, and a horizon lies in them."""
+
+    def left(autodiff):
+        def loss(values):
+            net = eqx.tree_at(lambda n: (n.model.w, n.coupling.strength), NET, (values["w"], values["strength"]))
+            final = gx.simulate(net, 521.0, 1.0, autodiff=autodiff, monitors={}, gradient_horizon=103.0).final
+            return sum(jnp.sum(jnp.cos(jnp.arange(x.size)) * x.reshape(-1)) for x in final.history.values())
+
+        return jax.jit(jax.grad(loss))({name: VALUES[name] for name in ("w", "strength")})
+
+    found, expected = left("reverse"), left("forward")
+    for name, slope in expected.items():
+        np.testing.assert_allclose(found[name], slope, rtol=0, atol=CLOSE * np.abs(slope).max(), err_msg=name)
+
+
+@pytest.mark.slow
+def test_monitors_and_what_a_run_leaves_are_seen_as_plain_autodiff_sees_them():
+    """The horizon lies within ticks, windows, periods and delays; monitors are not cut."""
+    for horizon in (4.0, 13.0):
+        closely(of_recorded(horizon)(VALUES)[0], of_recorded(horizon, "forward")(VALUES)[0])

@@ -288,3 +288,39 @@ def test_a_budget_of_time_ends_a_fit(monkeypatch):
 def test_what_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} is a positive number, got 0"):
         fit(**{name: 0.0})
+
+
+# Explosions
+
+
+@jax.custom_jvp
+def cliff(x):
+    """The identity, whose gradient now and then is far from one, as that of a chaotic run is."""
+    return x
+
+
+@cliff.defjvp
+def _(primals, tangents):
+    x = primals[0]
+    return x, tangents[0] * jnp.where(jnp.abs(jnp.sin(1e5 * x)) > 0.95, 1e8, 1.0)
+
+
+def test_gradients_that_explode_are_told_once():
+    with pytest.warns(
+        RuntimeWarning, match=r"steps \(first \d+\) the loss was finite .*gradient_horizon\(\)"
+    ) as caught:
+        result = fit(lambda m, key: cliff(bowl(m, key)), steps=40, starts=STARTS)
+    assert sum("gradient_horizon" in str(w.message) for w in caught) == 1 and np.isfinite(result.best_loss)
+    with pytest.warns(RuntimeWarning, match="the loss was finite and its gradient was not"):
+        fit(lambda m, key: bowl(m, key) + jnp.where(m.a > 0.6, jnp.sqrt(jnp.maximum(m.a - 9, 0.0)), 0.0), steps=5)
+    with pytest.raises(FloatingPointError, match=r"not finite for: a\. .*gradient_horizon"):
+        fit(lambda m, key: bowl(m, key) + jnp.sqrt(jnp.maximum(m.a - 9, 0.0)), steps=20)
+
+
+def test_a_descent_that_converges_or_meets_one_cliff_is_no_explosion(recwarn):
+    fit(optimiser=optax.sgd(0.3), steps=60)
+    exploded = importlib.import_module("gyrax.fitting.explosions").exploded
+    falling = 10.0 ** -np.arange(60.0)
+    assert not exploded(falling, falling, np.zeros(60, bool)).any()
+    falling[30] *= 1e9
+    assert not exploded(falling, falling, np.zeros(60, bool)).any() and not recwarn.list

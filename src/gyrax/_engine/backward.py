@@ -22,6 +22,9 @@ from at + k on: what was sent after step i is heard after step i + k.
 
 A step is taken again from its state, which is known, and pulled back through at once: what it says about the parameters is added
 up as it goes. Delayed weights get their share of a whole tick.
+
+Where gradients have a horizon, what is heard after one of its multiples says nothing of what was sent before it, nor a step
+that begins there of its state. The run itself knows nothing of that, and so is the same to the bit.
 """
 
 import dataclasses
@@ -135,6 +138,7 @@ def _forward(
     engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, save: str | None = None, histories: bool = False
 ) -> Any:
     """All chunks; `save` what the way back needs: the 'path' of all, or where 'chunks' began."""
+    engine = _uncut(engine)
     reads = engine.reads(parts)
 
     # Chunk after chunk: each begins where the last ended.
@@ -145,6 +149,11 @@ def _forward(
 
     carry, (found, saved) = jax.lax.scan(chunk, carry, None, length=chunks)
     return (dataclasses.replace(carry, step=None), found), saved
+
+
+def _uncut(engine: Engine) -> Engine:
+    """Of a run that this file differentiates, only the way back knows a horizon."""
+    return dataclasses.replace(engine, horizon=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +201,7 @@ class _Backward:
             step = self.first.step + number * size * engine.segment.tick
             if not self.keep:
                 carry = dataclasses.replace(kept, step=step)
-                _, (_, kept) = engine.chunk(self.parts, reads, carry, self.key, True, self._weigh)
+                _, (_, kept) = _uncut(engine).chunk(self.parts, reads, carry, self.key, True, self._weigh)
 
             # Tick before tick, the last first.
             def tick(state, x):
@@ -202,7 +211,8 @@ class _Backward:
             return jax.lax.scan(tick, state, (steps, found, kept), reverse=True)
 
         state, _ = jax.lax.scan(chunk, state, (jnp.arange(chunks), found, saved), reverse=True)
-        history = self._before(back, state.to_come, state.direct)
+        to_come = self._within(state.to_come, self.first.step - 1, self.first.step)
+        history = self._before(back, to_come, state.direct)
         heard = {name: rows[None] for name, rows in state.pending.items()}
         none: Any = None  # numbers of steps have no cotangents
         first = Carry(state.y, history, heard, state.monitors, none, none)
@@ -230,21 +240,38 @@ class _Backward:
         pending = {n: h + seen.arrived[n][-1] if seen.arrived else h for n, h in state.pending.items()}
         after = jnp.concatenate([saved.path[1:], saved.end[None]])
         direct, sent = self._given(state.direct)
+        sent = sent and {name: self._rows_within(rows, step, step + tick - 1) for name, rows in sent.items()}
         going = _Going(state.y + seen.end, pending, gradient.shared, state.to_come)
         began = _Began(step, saved.path, saved.heard, noise)
-        y, pending, shared, to_come = self._steps(back, began, after, _Given(seen.path, seen.arrived, sent), going)
+        going, heard = self._steps(back, began, after, _Given(seen.path, seen.arrived, sent), going)
         weights = gradient.weights
         if self._weigh:
-            weights = _add(weights, self._taps(saved, after, to_come))
-        to_come = {name: self._earlier(name, x) for name, x in to_come.items()}
-        if engine.horizon is not None:
-            cut = (step % engine.horizon == 0) & (step > 0)
+            weights = _add(weights, self._taps(saved, after, heard))
+        to_come = {name: self._earlier(name, x) for name, x in going.to_come.items()}
+        direct = self._within(direct, step - 1, step + tick - 1)
+        return _State(going.y, going.pending, to_come, direct, seen.monitors, _Gradient(going.shared, weights))
 
-            def keep(x):
-                return jnp.where(cut, jnp.zeros_like(x), x)
+    # Horizons
 
-            y, pending, to_come, direct = jax.tree.map(keep, (y, pending, to_come, direct))
-        return _State(y, pending, to_come, direct, seen.monitors, _Gradient(shared, weights))
+    def _passes(self, before: Any, after: Any) -> Any:
+        """Whether no multiple of the horizon lies behind one step and not behind a later one."""
+        horizon = self.engine.horizon
+        assert horizon is not None
+        return jnp.maximum(before, 0) // horizon == after // horizon
+
+    def _within(self, bars: Any, before: Any, after: Any) -> Any:
+        """Cotangents on their way from one step to one before it: zero if a horizon lies between."""
+        if self.engine.horizon is None:
+            return bars
+        none = jax.tree.map(jnp.zeros_like, bars)
+        return jax.lax.cond(self._passes(before, after), lambda: bars, lambda: none)
+
+    def _rows_within(self, rows: Array, first: Any, after: Any) -> Array:
+        """The same of rows that belong to a step each, from the first on."""
+        if self.engine.horizon is None:
+            return rows
+        passes = self._passes(first + jnp.arange(len(rows)), after)
+        return jnp.where(passes.reshape(-1, *(1,) * (rows.ndim - 1)), rows, 0)
 
     def _observe(self, saved: Saved, step: Any, bar: Any, found: Any) -> "_Seen":
         """Back through the monitors of a tick, from cotangents of their states after it and of their samples."""
@@ -278,7 +305,9 @@ class _Backward:
         apart = columns.reshape(columns.shape[0], -1, self.engine.features[name], *self.engine.tail)
         return jnp.moveaxis(apart, 0, 2)
 
-    def _steps(self, back: dict[str, Reads], began: "_Began", after: Any, given: "_Given", going: "_Going") -> "_Going":
+    def _steps(
+        self, back: dict[str, Reads], began: "_Began", after: Any, given: "_Given", going: "_Going"
+    ) -> tuple["_Going", dict[str, Any]]:
         """Back through the steps of a tick, the last first.
 
         Args:
@@ -289,9 +318,9 @@ class _Backward:
             going: where the way back stands after the last step.
 
         Returns:
-            Where it stands before the first.
+            Where it stands before the first, and the cotangents of what was heard after each.
         """
-        engine, tick = self.engine, self.engine.segment.tick
+        engine, tick, first = self.engine, self.engine.segment.tick, began.first
         long, short = engine.segment.window, engine.short_window
 
         def one_step(n, y, pending, shared, sent):
@@ -300,6 +329,8 @@ class _Backward:
             y, shared = y + bar, _add(shared, more)
             more, y, before, now = self._pull_step(began, n)(y)
             heard = {name: pending[name] + now[name] for name in pending}
+            if engine.horizon is not None:
+                y, before = jax.tree.map(lambda x: jnp.where(self._passes(first + n - 1, first + n), x, 0), (y, before))
             if given.arrived:
                 before = {name: h + take(given.arrived[name], n) for name, h in before.items()}
             return y + take(given.path, n), before, _add(shared, more), heard
@@ -308,8 +339,8 @@ class _Backward:
             y, pending, shared, to_come, heard, sent = state
             for name, sums in back.items():
                 if sums.short is not None:
-                    rows = take(sent[name], at, short) + sums.short.read(to_come[name], at)
-                    sent = sent | {name: put(sent[name], rows, at)}
+                    read = self._rows_within(sums.short.read(to_come[name], at), first + at, first + at + short)
+                    sent = sent | {name: put(sent[name], take(sent[name], at, short) + read, at)}
 
             # Step before step, the last first.
             def body(i, state):
@@ -318,7 +349,10 @@ class _Backward:
                 return y, pending, shared, {name: put(heard[name], rows[None], n) for name, rows in now.items()}
 
             y, pending, shared, heard = jax.lax.fori_loop(0, short, body, (y, pending, shared, heard))
-            to_come = {name: engine.write(x, take(heard[name], at, short), at) for name, x in to_come.items()}
+            to_come = self._within(to_come, first + at, first + at + short)
+            for name in to_come:
+                rows = self._rows_within(take(heard[name], at, short), first + at, first + at)
+                to_come = to_come | {name: engine.write(to_come[name], rows, at)}
             return y, pending, shared, to_come, heard, sent
 
         def all_of_long(w, state):
@@ -326,8 +360,8 @@ class _Backward:
             at = tick - (w + 1) * long
             for name, sums in back.items():
                 if sums.long is not None:
-                    rows = take(sent[name], at, long) + sums.long.read(to_come[name], at)
-                    sent = sent | {name: put(sent[name], rows, at)}
+                    read = self._rows_within(sums.long.read(to_come[name], at), first + at, first + at + long)
+                    sent = sent | {name: put(sent[name], take(sent[name], at, long) + read, at)}
 
             # Short window before short window, the last first.
             def body(q, state):
@@ -337,8 +371,8 @@ class _Backward:
 
         # Long window before long window, the last first.
         blank = {name: engine.zeros(name, tick) for name in engine.features}
-        y, pending, shared, to_come, *_ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
-        return _Going(y, pending, shared, to_come)
+        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
+        return _Going(*rest), heard
 
     def _pull_step(self, began: "_Began", n: Any) -> Callable:
         """The n-th step, transposed: from the cotangent of the state after it to those of the parameters and of what it began with."""
@@ -358,7 +392,7 @@ class _Backward:
         send = engine.each(engine.send, "parts", -1)
         return jax.vjp(lambda shared, y: send(self._with(shared), y), self._shared, y)[1]
 
-    def _taps(self, saved: Saved, after: Any, to_come: Any) -> Any:
+    def _taps(self, saved: Saved, after: Any, heard: dict[str, Any]) -> Any:
         """What a tick says about every weight: what it carried, times what its target wanted."""
         engine, found = self.engine, {}
         sent = engine.over_time(lambda y: engine.each(engine.send, "parts", -1)(self.parts, y))(after)
@@ -368,8 +402,7 @@ class _Backward:
             past = saved.history[name]
             slack = jnp.zeros((len(past), SLACK * features, *past.shape[2:]), past.dtype)
             buffer = jnp.concatenate([past, engine.columns(sent[name]), slack], 1)
-            heard = self._rows(name, to_come[name][:, : engine.segment.tick * features])
-            found[name] = tuple(None if s is None else s.correlate(buffer, heard) for s in sums)
+            found[name] = tuple(None if s is None else s.correlate(buffer, heard[name]) for s in sums)
         return found
 
     # Buffers

@@ -310,10 +310,8 @@ class Engine:
     ) -> tuple[Carry, dict[str, Array], Saved]:
         """One tick: its steps, then what every monitor makes of them."""
         tick = self.segment.tick
-        if self.horizon is not None:
-            carry = self.cut(carry)
         noise = self.draw(parts, key, carry.step, tick)
-        done = self.steps(parts, reads, carry, noise)
+        done = self.steps(parts, reads, carry, noise) if self.horizon is None else self._cut(parts, reads, carry, noise)
         step = carry.step + tick
         failed_at = self._failures(carry.failed_at, parts.origin + carry.step, done.y, done.path)
         observe = self.each(self.observe, "parts", -1, -1, -1, -1, None, "key")
@@ -323,8 +321,11 @@ class Engine:
         now = {name: rows[tick:] for name, rows in done.heard.items()}
         return Carry(done.y, done.history, now, monitors, failed_at, step), found, saved
 
-    def cut(self, carry: Carry) -> Carry:
-        """Stops gradients where the horizon lies."""
+    def _cut(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
+        """The steps of a tick for plain autodiff, which stops where the tick begins at a multiple of the horizon.
+
+        Monitors are not cut: they see the state and what is heard there as they were.
+        """
         assert self.horizon is not None
         now = (carry.step % self.horizon == 0) & (carry.step > 0)
 
@@ -332,7 +333,9 @@ class Engine:
             return jnp.where(now, jax.lax.stop_gradient(x), x)
 
         y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
-        return dataclasses.replace(carry, y=y, history=history, heard=heard)
+        done = self.steps(parts, reads, dataclasses.replace(carry, y=y, history=history, heard=heard), noise)
+        path = put(done.path, carry.y[None], 0)
+        return done._replace(path=path, heard={name: put(done.heard[name], x, 0) for name, x in carry.heard.items()})
 
     def steps(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
         """The steps of a tick.

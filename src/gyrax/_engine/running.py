@@ -45,7 +45,9 @@ def run(
     lags, first, now = setup.lags(), dict(start.phases), dict(start.phases)
     longest = windows(*stacked(lags)) if lags else _CHUNK
     before = setup.sampling(first, first)
-    segments = plan(steps, [before.limits(name) for name in setup.ears], longest, horizon)
+    by_hand = autodiff == "reverse" and setup.controller is None
+    # plain autodiff cuts where ticks begin; the adjoint of a run does so anywhere, and leaves the run as it is
+    segments = plan(steps, [before.limits(name) for name in setup.ears], longest, None if by_hand else horizon)
     parts = assemble(setup, start.step)
     adjoint = None
     if setup.controller is not None:
@@ -57,7 +59,7 @@ def run(
         sampling = setup.sampling(first, now)
         engine = _engine(setup, segment, sampling, lags)
         engine = dataclasses.replace(engine, horizon=horizon, diffrax_adjoint=adjoint, known=setup.known)
-        carry, found = _segment(engine, parts, carry, key, autodiff)
+        carry, found = _segment(engine, parts, carry, key, by_hand)
         for name, values in found.items():
             samples[name].append(values[sampling.due(name, segment)])
         now = {name: (passed + segment.steps) % setup.ears[name].period for name, passed in now.items()}
@@ -94,7 +96,7 @@ def _rows_sent(setup: Setup, name: str) -> int:
     return jax.eval_shape(lambda: network.sent(network.couplings[name], network.start())).shape[0]
 
 
-def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, autodiff: str) -> tuple[Carry, dict[str, Array]]:
+def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, by_hand: bool) -> tuple[Carry, dict[str, Array]]:
     """All ticks: chunks of equal length, then the ticks that are left; samples by tick."""
     segment = engine.segment
     per_chunk = min(engine.per_chunk, segment.ticks)
@@ -103,7 +105,6 @@ def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, autodiff: str
         per_chunk = fitting
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
     rows = sum(engine.features.values()) + engine.shape[0]
-    by_hand = autodiff == "reverse" and engine.diffrax_adjoint is None
     rows *= 1 if by_hand else _RESIDUALS
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     through = run_segment if by_hand else plain_segment

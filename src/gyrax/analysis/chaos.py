@@ -21,6 +21,8 @@ from ..simulation import simulate
 _STRETCHES, _TURNING = 2000, 0.2
 #: Groups of stretches by which the error is told.
 _GROUPS = 20
+#: Of a sum of logarithms.
+_ROUNDING = 1e-9
 
 
 class Exponents(eqx.Module):
@@ -30,11 +32,13 @@ class Exponents(eqx.Module):
         values: per ms, `(exponent,)`.
         errors: standard errors, from how parts of the run differ.
         duration: ms of the run that they are of.
+        growth: by how much the logarithm of the fastest growing difference grew in each stretch of the run, `(stretch,)`.
     """
 
     values: Float[np.ndarray, " exponent"]
     errors: Float[np.ndarray, " exponent"]
     duration: float = eqx.field(static=True)
+    growth: Float[np.ndarray, " stretch"]
 
     @property
     def chaotic(self) -> bool | None:
@@ -43,14 +47,48 @@ class Exponents(eqx.Module):
         return None if abs(largest) <= error else bool(largest > 0)
 
     @property
-    def horizon(self) -> float:
+    def e_folding(self) -> float:
         """ms in which a small difference, and a gradient with it, grows e-fold; infinite unless the largest is above zero."""
         return float(1 / self.values[0]) if self.values[0] > 0 else np.inf
+
+    def gradient_horizon(self, growth: float = 10.0) -> float:
+        """ms over which a gradient may look back: `gradient_horizon=` of `simulate`.
+
+        The longest time in which a difference grew by no more than so many times: in the root mean square over where in the run it
+        begins, as the variance of gradients has it. Where growth comes and goes that is less than the exponent alone would say.
+
+        Args:
+            growth: what counts as too much. Gradients that grew far more say more of the noise than of the parameters.
+
+        Returns:
+            A whole number of the run's stretches, one at least; infinite where nothing grows so much.
+
+        Raises:
+            ValueError: for a growth that is not above 1.
+
+        Example:
+            >>> Exponents(np.array([0.01]), np.array([1e-4]), 4000.0, np.full(2000, 0.02)).gradient_horizon(np.e)
+            100.0
+        """
+        growth = number("growth", growth, "10.0")
+        if not (np.isfinite(growth) and growth > 1):
+            raise ValueError(f"growth is a number above 1, got {growth}")
+        each, total = self.duration / len(self.growth), np.concatenate([[0.0], np.cumsum(self.growth)])
+        for length in range(1, len(self.growth) // 2 + 1):
+            grown = 2 * (total[length:] - total[:-length])
+            if (np.logaddexp.reduce(grown) - np.log(len(grown))) / 2 > np.log(growth) + _ROUNDING:
+                return each * max(length - 1, 1)
+        if self.values[0] <= 0:
+            return np.inf
+        return each * max(1, int(np.log(growth) * self.e_folding / each + _ROUNDING))
 
     def __repr__(self):
         said = {True: "chaotic", False: "not chaotic", None: "not told from zero"}[self.chaotic]
         each = ", ".join(f"{x:.4g} +- {e:.1g}" for x, e in list(zip(self.values, self.errors, strict=True))[:6])
-        more = f"; differences and gradients grow e-fold in {self.horizon:.4g} ms" if self.chaotic else ""
+        more = f"; differences and gradients grow e-fold in {self.e_folding:.4g} ms" if self.chaotic else ""
+        if self.chaotic:
+            single, double = (self.e_folding * np.log(np.finfo(kind).max) for kind in (np.float32, np.float64))
+            more += f", beyond what float32 holds in {single:.3g} ms and float64 in {double:.3g} ms"
         return f"Exponents({each}{', ...' * (len(self.values) > 6)} per ms over {self.duration:g} ms: {said}{more})"
 
 
@@ -115,7 +153,7 @@ def lyapunov_exponents(
     values = kept.mean(0) / (each * dt)
     order = np.argsort(-values, kind="stable")
     errors = groups.std(0, ddof=1) / np.sqrt(len(groups))
-    return Exponents(values[order], errors[order], len(kept) * each * dt)
+    return Exponents(values[order], errors[order], len(kept) * each * dt, kept[:, order[0]])
 
 
 @eqx.filter_jit

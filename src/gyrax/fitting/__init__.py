@@ -2,9 +2,11 @@
 
 from .descent import Validation
 from .evaluation import Ceiling, Evaluation, ceiling, evaluate
+from .evolution import Evolution
 from .grids import best, sweep
+from .results import FitResult
 from .rules import EIB, FIC, AbstractRule
-from .training import FitResult, fit
+from .training import fit
 from .tuning import TuneResult, tune
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "AbstractRule",
     "Ceiling",
     "Evaluation",
+    "Evolution",
     "FitResult",
     "TuneResult",
     "Validation",

@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 from .._kinds import expect_function, whole
 from ..parameters.addresses import leaf_names
 from .blocks import compiled_steps
+from .evolution import Evolution, perturbing, smoothed
 from .objective import Objective
 
 #: Steps that one call into XLA may take.
@@ -106,6 +107,7 @@ class Descent(eqx.Module):
         realisations: keys a step.
         common: whether all steps have the same.
         starts: how many there are side by side; None for one, without an axis of its own.
+        evolution: how gradients are estimated; None for exact ones.
     """
 
     objective: Objective
@@ -117,6 +119,7 @@ class Descent(eqx.Module):
     realisations: int = eqx.field(static=True)
     common: bool = eqx.field(static=True)
     starts: int | None = eqx.field(static=True)
+    evolution: Evolution | None = eqx.field(static=True)
 
     def begin(self, free: PyTree) -> Carry:
         """Before the first step. Of several starts, `free` has them stacked."""
@@ -151,12 +154,19 @@ class Descent(eqx.Module):
         base = self.key if self.common else jax.random.fold_in(self.key, step)
         return base[None] if self.realisations == 1 else jax.random.split(base, self.realisations)
 
+    def means(self, keys: Array, step: Array, starts: int | None) -> Callable[[PyTree], tuple[Array, dict[str, Array]]]:
+        """Value and terms of so many starts on these keys, as a function of the free leaves that is differentiated."""
+        if self.evolution is not None:
+            return smoothed(self.objective, self.evolution, keys, starts, perturbing(self.key, step))
+        return lambda free: self.objective.means(free, keys, starts)
+
     def step(self, carry: Carry) -> tuple[Carry, dict[str, Array]]:
         """One step of all starts, and what happened."""
         keys = self.keys(carry.step)
+        means = self.means(keys, carry.step, self.starts)
 
         def total(free: PyTree):  # starts do not know of each other: the gradient of the sum has the gradient of each
-            value, terms = self.objective.means(free, keys, self.starts)
+            value, terms = means(free)
             return value.sum(), (value, terms)
 
         (_, (value, terms)), gradient = jax.value_and_grad(total, has_aux=True)(carry.free)
@@ -189,8 +199,10 @@ class Descent(eqx.Module):
         if self.clip is not None:
             gradient = jax.tree.map(lambda g: g * jnp.minimum(1, self.clip / norm).astype(g.dtype), gradient)
 
+        means = self.means(keys, carry.step, None)
+
         def value_fn(free: PyTree):
-            return self.objective.mean(free, keys)[0]
+            return means(free)[0]
 
         updates, state = self.transform(carry.free).update(
             gradient, carry.optimiser, carry.free, value=value, grad=gradient, value_fn=value_fn

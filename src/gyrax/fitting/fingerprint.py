@@ -33,6 +33,7 @@ def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
         "the optimiser": _optimiser(descent, carry),
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
+        "the gradient": str(descent.evolution or "exact"),
     }
     held = None if descent.held is None else (descent.held, descent.every)
     return of_objective(

@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,87 +14,17 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._kinds import choice, expect, number, random_key, refused, whole
-from .._pictures import draw
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
 from .captured import as_now
 from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
-from .estimates import WINDOW, Estimate, gain, over_steps, smoothed, window
+from .estimates import gain, over_steps, window
+from .evolution import Evolution, checked_gradient, explain
+from .explosions import WAY_OUT
 from .fingerprint import of_fit
 from .objective import Objective, check_objective, described
-
-
-@dataclasses.dataclass
-class FitResult:
-    """What `fit` found.
-
-    Attributes:
-        model: what was found: the model with the lowest loss on validation noise. Without validation, the one with the lowest
-            loss of all steps if all had the same noise (or none), and the last one if each had its own: the lowest would be luck.
-        last: the model after the last step.
-        best_step, best_loss: where that was, and its loss; without validation and with new noise the mean of the last steps.
-        gain: how much lower the loss of `model` is than that of the start, on the same validation noise, with its standard error.
-        history: by name, one value a step: 'loss', 'gradient' (its norm, before clipping), 'validation' (NaN where it was not
-            looked at), and the named terms that the loss returns.
-        skipped: for each free leaf, the steps whose gradient was not finite there, and which were not taken; under 'loss'
-            those at which only the loss was not finite.
-        seconds: wall time, that of interrupted earlier runs included.
-        stopped: why it ended: 'steps', 'patience', 'seconds' or 'interrupted'.
-        starts: of several starts, what each one found, in their order; what stands here is the best of them.
-        learnt: False if that is no more than noise; True where nothing tells.
-    """
-
-    model: Any
-    last: Any
-    best_step: int
-    best_loss: float
-    history: dict[str, np.ndarray]
-    skipped: dict[str, np.ndarray]
-    seconds: float
-    stopped: str
-    starts: list["FitResult"] = dataclasses.field(default_factory=list)
-    gain: Estimate | None = None
-    learnt: bool = True
-
-    def plot(self, ax: Any = None) -> Any:
-        """The loss over steps, and on validation noise, the one chosen marked; returns the matplotlib axes."""
-        loss = self.history["loss"]
-        shown = {"loss": loss} | ({f"mean of {WINDOW} steps": smoothed(loss)} if len(loss) > 2 * WINDOW else {})
-        if "validation" in self.history:
-            return draw(
-                "fits.loss_history", {"validation": self.history["validation"]} | shown, best=self.best_step, ax=ax
-            )
-        best = self.best_step if self.best_step < len(loss) else None
-        return draw("fits.loss_history", shown if len(shown) > 1 else loss, best=best, ax=ax)
-
-    def __repr__(self):
-        loss, skipped = self.history["loss"], sum(map(len, self.skipped.values()))
-        if "validation" in self.history:
-            text = (
-                f"validation loss {_first(self.history['validation']):.4g} -> {self.best_loss:.4g}"
-                if len(loss)
-                else "no loss of 0 steps"
-            )
-            text += f" at step {self.best_step} of {len(loss)}"
-            if not self.learnt and self.gain is not None:
-                text += f": nothing learnt, {self.gain.mean:.2g} less with a standard error of {self.gain.scatter:.1g}"
-        elif self.best_step < len(loss):
-            text = f"loss {loss[0]:.4g} -> {self.best_loss:.4g} at step {self.best_step} of {len(loss)}"
-        else:
-            text = (
-                f"loss {over_steps(loss[: window(len(loss))])} -> {over_steps(loss[-window(len(loss)) :])} in {len(loss)} steps"
-                if len(loss)
-                else "no loss of 0 steps"
-            )
-        text += f", {self.seconds:.1f} s" + (f", stopped by {self.stopped}" if self.stopped != "steps" else "")
-        text += f", best of {len(self.starts)} starts" if self.starts else ""
-        return f"FitResult({text}" + (f", {skipped} gradients not finite" if skipped else "") + ")"
-
-
-def _first(losses: np.ndarray) -> float:
-    """The first that there is: a fit that went on after a change has none of before."""
-    return next(iter(losses[np.isfinite(losses)]), float("nan"))
+from .results import FitResult, say_of
 
 
 def fit(
@@ -108,6 +37,7 @@ def fit(
     key: Any = None,
     realisations: int = 1,
     noise: Literal["new", "common"] = "new",
+    gradient: Evolution | Literal["exact"] = "exact",
     clip: float | None = None,
     validation: Validation | Literal["auto"] | None = "auto",
     starts: Sequence[Any] | None = None,
@@ -133,6 +63,8 @@ def fit(
         key: `jax.random.key(...)`, or a whole number as its seed; every step gets keys made from it and the step's number.
         realisations: the loss and its gradient are means over so many keys, computed side by side.
         noise: 'new' keys at every step, or 'common' ones at all.
+        gradient: 'exact', by autodiff, or `gx.Evolution(pairs, sd)`: estimated from values of the loss alone, where exact gradients
+            explode or there are none.
         clip: gradients longer than this (over all free leaves, on the real line) are shortened to it.
         validation: noise never trained on, by which the best model is kept. Left out, it is `gx.Validation()`, four realisations
             every fifth step, if the loss hears noise: about a fifth more time. None on purpose: the last model, or with 'common'
@@ -165,23 +97,21 @@ def fit(
     """
     _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
+    evolution = checked_gradient(gradient)
     began, loss, key = time.perf_counter(), as_now(loss), random_key("key", 0 if key is None else key)
     free, fixed = _begun(model, spec, starts)
     names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
     held, every = held_out(validation, noisy, steps, Objective(loss, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count)
+    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
 
     def spent() -> float:
         return earlier + time.perf_counter() - began
 
     def block(carry: Carry, most_steps: int):
-        taken, later, new = advance(
-            descent, carry, *(jnp.asarray(n, jnp.int32) for n in (most_steps, patience or steps))
-        )
-        return int(taken), later, new
+        return _advanced(descent, carry, most_steps, patience or steps)
 
     def look(carry: Carry, record: dict[str, np.ndarray], done: int) -> str | None:
         kept.save(carry, record, spent())
@@ -201,8 +131,18 @@ def fit(
         for c, r in _each_start(carry, record, count)
     ]
     best = results[int(np.argmin([r.best_loss for r in results]))]
-    warn_of(results)
+    say_of(results, exact=evolution is None)
     return best if count is None else dataclasses.replace(best, starts=results)
+
+
+def _advanced(descent: Descent, carry: Carry, most_steps: int, patience: int) -> tuple[int, Carry, dict[str, Any]]:
+    """How many steps were taken, the carry after them, and what happened."""
+    try:
+        taken, later, new = advance(descent, carry, *(jnp.asarray(n, jnp.int32) for n in (most_steps, patience)))
+    except (TypeError, ValueError) as error:
+        explain(error)
+        raise
+    return int(taken), later, new
 
 
 def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
@@ -358,6 +298,7 @@ def _check_finite(record: dict[str, np.ndarray], names: list[str], carry: Carry,
             f"at step {at} the loss{which} is {loss[at, start]:.4g}"
             f"{gradient}. "
             "Look at a simulation there (run.failure says when and where a state breaks), or take a smaller learning rate"
+            + (f"; {WAY_OUT}" if np.isfinite(loss[at, start]) else "")
         )
 
 
@@ -400,29 +341,3 @@ def _result(
         return found
     gained, learnt = gain(each[looks[0]], each[step])
     return dataclasses.replace(found, gain=gained, learnt=learnt)
-
-
-def warn_of(results: list[FitResult]) -> None:
-    """Says what a user would rather not overlook: steps not taken, nothing learnt."""
-    for i, result in enumerate(results):
-        which = f"starts[{i}]: " if len(results) > 1 else ""
-        if result.skipped:
-            text = ", ".join(f"{name} at {len(at)} steps (first {at[0]})" for name, at in result.skipped.items())
-            warnings.warn(
-                f"{which}losses or gradients that were not finite, steps not taken: {text}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        if "validation" in result.history and len(result.history["loss"]) and not np.isfinite(result.best_loss):
-            warnings.warn(
-                f"{which}the loss was never finite on validation noise: model= is the start",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        elif not result.learnt and result.gain is not None:
-            warnings.warn(
-                f"{which}nothing was learnt: on validation noise the loss became {result.gain.mean:.2g} lower, with a standard error of "
-                f"{result.gain.scatter:.1g}, which chance alone may do or is next to nothing beside the scatter of the loss; take more steps, a larger learning rate, more realisations, or longer recordings",
-                RuntimeWarning,
-                stacklevel=3,
-            )

@@ -15,6 +15,7 @@ from ..couplings import AbstractCoupling
 from ..delays import AbstractDelay, NoDelay
 from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
+from ..parameters.declaring import Parametric
 
 if TYPE_CHECKING:
     from .network import Network
@@ -142,19 +143,29 @@ def _check_shapes(net: "Network") -> None:
     for where, part in parts.items():
         n = net.width(where)
         k = len(net.rows(part)) if where.split(".")[0] == "noise" else 0
+        foreign = {id(leaf) for module in _foreign(part) for leaf in jax.tree.leaves(module)}
         for name, leaf in named_leaves(part).items():
             if not eqx.is_inexact_array(leaf):
                 continue
             allowed = ((), (n,)) if not k else ((), (n,), (k, 1), (k, n))
             first = name.split(".")[0]
             own = first in ("weights", "delay", "mixing") or (where.startswith("model") and leaf.ndim > 1)
-            if leaf.shape not in allowed and not own:
+            if leaf.shape not in allowed and not (own or id(leaf) in foreign):
                 raise ValueError(
                     f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
                     + (f", or ({k}, 1) for one a noisy state" if k else "")
                 )
             if not is_traced(leaf) and not np.isfinite(leaf).all():
                 raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
+
+
+def _foreign(part: Any) -> list[eqx.Module]:
+    """Modules within one that are not gyrax's, such as a neural network in a drift: their arrays have shapes of their own."""
+
+    def outside(x: Any) -> bool:
+        return isinstance(x, eqx.Module) and not isinstance(x, Parametric)
+
+    return [x for x in jax.tree.leaves(part, is_leaf=outside) if outside(x)]
 
 
 def _check_functions(net: "Network") -> None:

@@ -151,9 +151,17 @@ class Parametric(eqx.Module, metaclass=_Called):
             value, unit = getattr(self, field.name, None), field.metadata.get("unit", "")
             if value is None:
                 continue
-            text = summary(value) if eqx.is_array(value) else repr(value)
+            text = summary(value) if eqx.is_array(value) else _foreign(value) or repr(value)
             shown.append(f"{field.name}={text}" + (f" {unit}" if unit else ""))
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _foreign(value: Any) -> str:
+    """A Module that is not gyrax's, such as a neural network, in a few words; nothing for anything else."""
+    if not isinstance(value, eqx.Module) or type(value).__repr__ is not eqx.Module.__repr__:
+        return ""
+    count = sum(leaf.size for leaf in jax.tree.leaves(value) if has_shape(leaf))
+    return f"{type(value).__name__}({count} numbers)"
 
 
 def check_domains(module: Any, how: Literal["contains", "admits"]) -> None:

@@ -16,7 +16,7 @@ from .._extras import need
 from .._kinds import choice, number, whole
 from ..fitting.descent import HOPELESS, Validation
 from ..fitting.objective import Objective
-from ..fitting.training import FitResult
+from ..fitting.results import FitResult
 from .walking import AbstractMethod, Carry, Moved, task, walked
 
 #: Of evosax. The first learns how all pairs of numbers go together, the second each number's own size.

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from .._kinds import choice
 from ..fitting.descent import Validation
-from ..fitting.training import FitResult
+from ..fitting.results import FitResult
 from .newton import STRETCH, Values
 from .squares import check_start, tolerance_of
 from .walking import Carry, task, walked

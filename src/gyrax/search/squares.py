@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from .._kinds import choice, number
 from ..fitting.descent import Validation
-from ..fitting.training import FitResult
+from ..fitting.results import FitResult
 from .newton import Squares
 from .slopes import choose
 from .walking import Carry, Task, task, walked

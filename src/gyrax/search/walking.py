@@ -21,7 +21,8 @@ from ..fitting.descent import VALIDATION_EACH, Held, Validation
 from ..fitting.estimates import gain
 from ..fitting.fingerprint import Fingerprint, of_objective
 from ..fitting.objective import Objective, check_objective, described
-from ..fitting.training import FitResult, held_out, warn_of
+from ..fitting.results import FitResult, say_of
+from ..fitting.training import held_out
 from ..parameters.splitting import Fixed, join, split
 
 #: Moves that one call into XLA may take.
@@ -286,5 +287,5 @@ def _result(
     if each is not None and len(looks) and np.isfinite(loss):
         gained, learnt = gain(each[looks[0]], each[step])
         found = dataclasses.replace(found, gain=gained, learnt=learnt)
-    warn_of([found])
+    say_of([found], exact=False)
     return found

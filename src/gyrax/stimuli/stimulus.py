@@ -80,12 +80,17 @@ class AbstractStimulus(Parametric):
 class Stimulus(AbstractStimulus):
     """A waveform times a weight a region, into one input.
 
+    A waveform may have one value for each region that the pattern names, in their order, such as `gx.stimuli.Recorded` with a column
+    each: with its values free, a stimulus that is looked for (optimal control).
+
     Args:
         waveform: the time course, or a number for a constant one.
         pattern: an array of weights `(node,)`, a dict of them by label, one label or several for a weight of 1 there, or
             None for 1 everywhere. Regions that are not named get 0.
         target: the input of the model that is fed.
         labels: names of the regions that an array has weights of; left out, those of the network.
+        columns: names of the regions that a waveform has values of, if it has one a region; left out, those of the pattern if they are
+            as many, or those of the network.
 
     Raises:
         TypeError: for a waveform or pattern of another kind.
@@ -98,20 +103,37 @@ class Stimulus(AbstractStimulus):
         ('c',)
         >>> Stimulus(0.5, {"V1": 1.0, "V3": 2.0}).resolved(("V1", "V2", "V3"))(0.0)["c"].tolist()
         [0.5, 0.0, 1.0]
+        >>> two = gx.stimuli.Recorded([[1.0, 2.0], [3.0, 4.0]], period=10.0, outside="hold")
+        >>> Stimulus(two, ["V3", "V1"]).resolved(("V1", "V2", "V3"))(0.0)["c"].tolist()
+        [2.0, 0.0, 1.0]
     """
 
     waveform: AbstractWaveform
     pattern: Parameter = parameter(None, domain=Real(), doc="weight of each region")
     target: str = eqx.field(default="c", static=True)
     labels: tuple[str, ...] | None = eqx.field(default=None, static=True)
+    columns: tuple[str, ...] | None = eqx.field(default=None, static=True)
 
-    def __init__(self, waveform: Any, pattern: Any = None, target: str = "c", labels: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        waveform: Any,
+        pattern: Any = None,
+        target: str = "c",
+        labels: tuple[str, ...] | None = None,
+        columns: tuple[str, ...] | None = None,
+    ):
         found = as_waveform(waveform)
         if found is None:
             raise refused("waveform", waveform, "a waveform of gx.stimuli or a number", "gx.stimuli.Pulse()")
         expect("target", target, str, "the name of one input (add stimuli for several)", "'c'")
         self.waveform, self.target = found, target
         self.labels, self.pattern = _weights(pattern, labels)
+        self.columns = columns if columns is None else _names_once(columns)
+        for label in self.columns or ():
+            if self.labels is not None and label not in self.labels:
+                raise ValueError(
+                    f"columns has {label!r}, which the pattern does not name: {closest(label, self.labels)}"
+                )
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -124,6 +146,9 @@ class Stimulus(AbstractStimulus):
     @takes_pairs
     def __call__(self, t: Any) -> dict[str, Float[Array, "..."]]:
         value = at(self.waveform, t)
+        if self.columns is not None and self.labels is not None:
+            places = np.array([self.labels.index(label) for label in self.columns])
+            value = jnp.zeros(len(self.labels), value.dtype).at[places].set(value)
         return {self.target: value if self.pattern is None else value * self.pattern}
 
     def resolved(self, labels: tuple[str, ...]) -> "Stimulus":
@@ -132,23 +157,28 @@ class Stimulus(AbstractStimulus):
         Raises:
             ValueError: for a region that is not there (the closest is suggested), or another number of weights or values.
         """
-        n, pattern = len(labels), self.pattern
+        n, pattern, columns = len(labels), self.pattern, self.columns
+        shape = jax.eval_shape(self.waveform, jnp.zeros(())).shape
+        if columns is None and self.labels is not None and shape == (len(self.labels),) and self.labels != labels:
+            columns = self.labels
+        for label in (*((self.labels or ()) if pattern is not None else ()), *(columns or ())):
+            if label not in labels:
+                raise ValueError(f"the stimulus is for region {label!r}: {closest(label, labels)}")
         if pattern is not None and self.labels is not None and self.labels != labels:
-            for label in self.labels:
-                if label not in labels:
-                    raise ValueError(f"the stimulus is for region {label!r}: {closest(label, labels)}")
             places = np.array([labels.index(label) for label in self.labels])
             pattern = jnp.zeros(n, pattern.dtype).at[places].set(pattern)
         shapes = {
             "pattern": () if pattern is None else pattern.shape,
-            "waveform": jax.eval_shape(self.waveform, jnp.zeros(())).shape,
+            "waveform": shape,
         }
         for what, shape in shapes.items():
-            if shape not in ((), (n,)):
+            named = columns if what == "waveform" else None
+            if shape not in ([(len(named),)] if named is not None else [(), (n,)]):
+                of = f"({n},)" if named is None else f"that it names, ({len(named)},)"
                 raise ValueError(
-                    f"the stimulus of '{self.target}' has a {what} of shape {shape}: expected one value a region ({n},)"
+                    f"the stimulus of '{self.target}' has a {what} of shape {shape}: expected one value a region {of}"
                 )
-        return Stimulus(self.waveform, pattern, self.target, labels)
+        return Stimulus(self.waveform, pattern, self.target, labels, columns)
 
     def __mul__(self, other: Any) -> "Stimulus":
         if as_waveform(other) is None:
@@ -229,6 +259,15 @@ def _parts(stimulus: AbstractStimulus) -> tuple[AbstractStimulus, ...]:
     return stimulus.parts if isinstance(stimulus, Stimuli) else (stimulus,)
 
 
+def _names_once(labels: Any) -> tuple[str, ...]:
+    """Labels of regions, each once."""
+    if isinstance(labels, str) or not isinstance(labels, list | tuple) or not all(isinstance(x, str) for x in labels):
+        raise TypeError(f"a pattern names regions by their labels, and columns= too: a list of them, got {labels!r}")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"a pattern names every region once, and columns= too, got {labels!r}")
+    return tuple(labels)
+
+
 def _weights(pattern: Any, labels: tuple[str, ...] | None) -> tuple[tuple[str, ...] | None, Array | None]:
     """The labels that a pattern names, and its weights."""
     if pattern is None:
@@ -244,10 +283,7 @@ def _weights(pattern: Any, labels: tuple[str, ...] | None) -> tuple[tuple[str, .
         labels, weights = tuple(pattern), jnp.ones(len(pattern))
     else:
         weights = _numbers(pattern)
-    if labels is not None and not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"a pattern names regions by their labels, got {labels!r}")
-    if labels is not None and len(set(labels)) < len(labels):
-        raise ValueError(f"a pattern names every region once, got {labels!r}")
+    labels = labels if labels is None else _names_once(labels)
     if weights.ndim != 1 or not weights.size or (labels is not None and len(labels) != weights.size):
         raise ValueError(f"a pattern has one number a region (node,), got shape {weights.shape}; None means everywhere")
     if not is_traced(weights) and not np.isfinite(weights).all():

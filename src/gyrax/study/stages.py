@@ -18,8 +18,9 @@ from jaxtyping import Array
 from .._formats.npz import write_npz
 from .._formats.writing import replacing
 from ..fitting.grids import best, sweep
+from ..fitting.results import FitResult
 from ..fitting.rules import EIB, FIC
-from ..fitting.training import FitResult, Validation, fit
+from ..fitting.training import Validation, fit
 from ..fitting.tuning import tune
 from ..network.network import Network
 from ..parameters.addresses import get, replace

@@ -18,7 +18,7 @@ from .._formats.writing import clear
 from .._kinds import expect, flag
 from ..anatomy.connectome import Connectome
 from ..fitting.evaluation import Ceiling, ceiling, evaluate
-from ..fitting.training import FitResult
+from ..fitting.results import FitResult
 from ..io.maps import read_maps
 from ..network.network import Network
 from ..parameters.addresses import get
