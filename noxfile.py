@@ -246,9 +246,16 @@ def _peer(session: nox.Session, name: str, interpreter: str = "3.11") -> Path:
 
 @nox.session(default=False, python="3.11")
 def studies(session: nox.Session) -> None:
-    """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look."""
+    """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look.
+
+    `-- analysis`: gx.analysis beside tvboptim, minutes.
+    """
     session.install("-e", ".[notebooks]", "nbconvert", "uv")
     named = [argument for argument in session.posargs if not argument.startswith("-")]
+    if "analysis" in named:
+        others = [argument for argument in session.posargs if argument != "analysis"]
+        session.run("python", "benchmarks/analysis.py", f"--tvboptim={_peer(session, 'tvboptim')}", *others)
+        return
     if "scans" in named or not set(named) & {"fmri", "meg", "connectivity"}:
         others = [argument for argument in session.posargs if argument != "scans"]
         session.run("python", "benchmarks/scans.py", f"--cubnm={_peer(session, 'cubnm')}", *others)

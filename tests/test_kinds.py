@@ -18,7 +18,7 @@ import gyrax as gx
 from conftest import DOUBLE
 from gyrax import simulation
 from gyrax._formats.fields import WrongKindError
-from gyrax.analysis import fluctuations, identifying, resting, stability
+from gyrax.analysis import branching, fluctuations, identifying, resting, stability
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.parameters import parameters
 from gyrax.search import fronts, walking
@@ -158,6 +158,8 @@ OWN: dict[str, dict[str, Any]] = {
         "network": eqx.tree_at(lambda n: n.noise, NETWORK, gx.noise.White(), is_leaf=lambda x: x is None)
     },
     "gx.analysis.identifiability": {"predict": loss, "sd": 1.0},
+    "gx.analysis.adiabatic_scan": {"parameter": "model.a", "values": [-0.5, -0.4]},
+    "gx.analysis.continuation": {"parameter": "model.a", "between": (-1.0, 0.0)},
     "gx.analysis.modes": {"state": np.zeros((2, 3))},
     "gx.study.linear": {"there": np.ones(3, bool)},
     "gx.study.prepare": {"settings": gx.study.Settings(), "out": Path("nowhere")},
@@ -191,6 +193,8 @@ RESULTS = (
     "Modes",
     "Exponents",
     "Identifiability",
+    "AdiabaticScan",
+    "Branch",
 )
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.
@@ -220,6 +224,8 @@ def uncompiled(monkeypatch):
         (tuning, "_piece"),
         (resting, "_rests"),
         (fluctuations, "_around"),
+        (branching, "_come_to_rest"),
+        (branching, "_refined"),
         (stability, "_slopes"),
         (identifying, "_slopes"),
         (walking, "_begin"),

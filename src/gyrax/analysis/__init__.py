@@ -1,19 +1,26 @@
-"""What is known of a network beside its runs: where it rests, how it comes back, what noise makes of it, how fast runs part,
-and what data can tell of it.
+"""What is known of a network beside its runs: where it rests, how it comes back, what becomes of that while a parameter moves,
+what noise makes of it, how fast runs part, and what data can tell of it.
 """
 
+from .branches import Branch
+from .branching import continuation
 from .chaos import Exponents, lyapunov_exponents
 from .fluctuations import LinearNoise, linear_noise
+from .hysteresis import AdiabaticScan, adiabatic_scan
 from .identifying import Identifiability, identifiability
 from .resting import FixedPoints, fixed_points
 from .stability import Modes, modes
 
 __all__ = [
+    "AdiabaticScan",
+    "Branch",
     "Exponents",
     "FixedPoints",
     "Identifiability",
     "LinearNoise",
     "Modes",
+    "adiabatic_scan",
+    "continuation",
     "fixed_points",
     "identifiability",
     "linear_noise",

@@ -13,7 +13,7 @@ from .._kinds import expect, random_key, reals, whole
 from .._types import State
 from ..labelled import LabelledArray, Names, check_same, known_names
 from ..network.network import Network
-from .slopes import check_simple
+from .slopes import check_simple, flow
 from .stability import modes
 
 #: Steps of the search, of which a few dozen are usual, and the ms from which on they are Newton's.
@@ -157,26 +157,26 @@ def _rests(network: Network, starts: Array) -> tuple[Array, Array]:
     """Where each start leads by the flow, and where by Newton's method, which finds what the flow leaves."""
 
     def both(start):
-        return jax.tree.map(lambda *x: jnp.stack(x), rest(network, start), _newton(network, start))
+        return jax.tree.map(lambda *x: jnp.stack(x), rest(network, start), newton(network, start))
 
     found, settled = jax.lax.map(both, starts)
     return found.reshape(-1, *starts.shape[1:]), settled.reshape(-1)
 
 
-def _newton(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
+def newton(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
     """The fixed point nearest to a start: Newton's steps, halved until the drift falls."""
     shape = start.shape
     weight = 1 / _sizes(network, start)
 
-    def flow(flat):
-        return network.drift(0.0, flat.reshape(shape)).reshape(-1)
+    def drift(flat):
+        return flow(network, flat.reshape(shape)).reshape(-1)
 
     def size(flat):
-        return jnp.linalg.norm(flow(flat) * weight)
+        return jnp.linalg.norm(drift(flat) * weight)
 
     def step(carry):
         flat, _, count = carry
-        move = -jnp.linalg.solve(jax.jacfwd(flow)(flat), flow(flat))
+        move = -jnp.linalg.solve(jax.jacfwd(drift)(flat), drift(flat))
         shares = 0.5 ** jnp.arange(_HALVINGS)
         sizes = jax.lax.map(lambda share: size(flat + share * move), shares)
         share = shares[jnp.nanargmin(jnp.where(jnp.isnan(sizes), jnp.inf, sizes))]
@@ -184,17 +184,15 @@ def _newton(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
         return flat + share * move, jnp.where(share < 1, jnp.inf, moved), count + 1
 
     def going(carry):
-        return (carry[1] > _tolerance(start.dtype)) & (carry[2] < _MOST // 3)
+        return (carry[1] > tolerance(start.dtype)) & (carry[2] < _MOST // 3)
 
     flat, moved, _ = jax.lax.while_loop(going, step, (start.reshape(-1), jnp.asarray(jnp.inf, start.dtype), 0))
-    return flat.reshape(shape), moved <= _tolerance(start.dtype)
+    return flat.reshape(shape), moved <= tolerance(start.dtype)
 
 
 def _sizes(network: Network, start: State) -> Float[Array, " flat"]:
     """How large each row's drift is, so that rows of any unit count alike."""
-    slope = jnp.abs(
-        jax.jacfwd(lambda y: network.drift(0.0, y.reshape(start.shape)).reshape(-1))(start.reshape(-1))
-    ).sum(1)
+    slope = jnp.abs(jax.jacfwd(lambda y: flow(network, y.reshape(start.shape)).reshape(-1))(start.reshape(-1))).sum(1)
     rows = slope.reshape(start.shape).mean(1, keepdims=True) * (1 + jnp.abs(start).max(1, keepdims=True))
     return jnp.broadcast_to(jnp.maximum(rows, 1e-12), start.shape).reshape(-1)
 
@@ -209,19 +207,19 @@ def rest(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
     shape, size = start.shape, start.size
     fixed = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, network)
 
-    def flow(flat):
-        return fixed.drift(0.0, flat.reshape(shape)).reshape(-1)
+    def drift(flat):
+        return flow(fixed, flat.reshape(shape)).reshape(-1)
 
-    slope = jax.jacfwd(flow)
+    slope = jax.jacfwd(drift)
 
     def going(carry):
         _, _, moved, _, count = carry
-        return (moved > _tolerance(start.dtype)) & (count < _MOST)
+        return (moved > tolerance(start.dtype)) & (count < _MOST)
 
     def step(carry):
         flat, now, _, h, count = carry
         move = jnp.linalg.solve(jnp.eye(size, dtype=flat.dtype) / h - slope(flat), now)
-        after = flow(flat + move)
+        after = drift(flat + move)
         moved = (jnp.abs(move.reshape(shape)).max(1) / (1e-3 + jnp.abs(flat.reshape(shape)).max(1))).max()
         falls = jnp.clip(jnp.linalg.norm(now) / jnp.linalg.norm(after), 0.1, 10.0)
         growth = jnp.where(moved < 0.05, 2.0, jnp.where(jnp.isnan(falls), 0.1, falls))
@@ -231,11 +229,12 @@ def rest(network: Network, start: State) -> tuple[State, Bool[Array, ""]]:
 
     flat = jax.lax.stop_gradient(start.reshape(-1))
     first = 0.1 / jnp.maximum(jnp.abs(jnp.diagonal(slope(flat))).max(), 1e-9)
-    carry = flat, flow(flat), jnp.asarray(jnp.inf, flat.dtype), first, 0
+    carry = flat, drift(flat), jnp.asarray(jnp.inf, flat.dtype), first, 0
     flat, _, moved, *_ = jax.lax.while_loop(going, step, carry)
-    newton = jnp.linalg.solve(slope(flat), network.drift(0.0, flat.reshape(shape)).reshape(-1))
-    return (flat - newton).reshape(shape), moved <= _tolerance(start.dtype)
+    newton = jnp.linalg.solve(slope(flat), flow(network, flat.reshape(shape)).reshape(-1))
+    return (flat - newton).reshape(shape), moved <= tolerance(start.dtype)
 
 
-def _tolerance(dtype: Any) -> float:
+def tolerance(dtype: Any) -> float:
+    """By how much of its size a state moves in the last of Newton's steps."""
     return 1e-9 if dtype == jnp.float64 else 1e-5

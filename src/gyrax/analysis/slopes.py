@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._types import Features, Matrix, State
+from ..models.groups import Groups
 from ..network.afferent import AbstractAfferent, prepared
 from ..network.network import Network
 
@@ -48,22 +49,22 @@ class Slopes(eqx.Module):
     late: dict[str, Late]
     memory: Float[Array, "state row node"]
 
-    def jacobian(self, rate: Array | complex) -> Array:
+    def jacobian(self, rate: Array | complex) -> Any:
         r"""$J(\lambda)$ of $\dot y = J y$ for activity that grows as $e^{\lambda t}$, with $\lambda$ per ms."""
         found = self.at_once
         for late in self.late.values():
-            found = found + _between(late, late.weights * _numpy(late.ms).exp(-rate * late.ms), found.shape)
+            found = found + between(late, late.weights * _numpy(late.ms).exp(-rate * late.ms), found.shape)
         return found
 
-    def slope(self, rate: Array | complex) -> Array:
+    def slope(self, rate: Array | complex) -> Any:
         r"""$dJ/d\lambda$."""
         found = 0 * self.at_once
         for late in self.late.values():
-            found = found + _between(late, -late.ms * late.weights * _numpy(late.ms).exp(-rate * late.ms), found.shape)
+            found = found + between(late, -late.ms * late.weights * _numpy(late.ms).exp(-rate * late.ms), found.shape)
         return found
 
 
-def _between(late: Late, heard: Array, shape: tuple[int, ...]) -> Array:
+def between(late: Late, heard: Any, shape: tuple[int, ...]) -> Any:
     """What regions make of each other's states."""
     return _numpy(heard).einsum("sfi,ij,ftj->sitj", late.felt, heard, late.sent, optimize=True).reshape(shape)
 
@@ -71,6 +72,19 @@ def _between(late: Late, heard: Array, shape: tuple[int, ...]) -> Array:
 def _numpy(x: Any) -> Any:
     """NumPy of what is NumPy's, in its precision, for what is not traced; JAX of all else."""
     return np if isinstance(x, np.ndarray) else jnp
+
+
+def absent(network: Network) -> Bool[np.ndarray, "state node"]:
+    """Which states a node does not have, as it is of another group."""
+    if isinstance(network.model, Groups):
+        return network.model.missing(network.model.states)
+    return np.zeros((len(network.model.states), network.n_nodes), bool)
+
+
+def flow(network: Network, y: State, afferent: AbstractAfferent | None = None) -> State:
+    """The drift; what a node does not have goes to zero, where it would stay wherever it is and leave no slope to solve by."""
+    found, gone = network.drift(0.0, y, afferent), absent(network)
+    return jnp.where(gone, -y, found) if gone.any() else found
 
 
 def slopes(network: Network, y: State) -> Slopes:
@@ -82,11 +96,11 @@ def slopes(network: Network, y: State) -> Slopes:
     }
     degree, ones = network.degree(), jnp.ones(y.shape[1:], y.dtype)
 
-    def flow(y, sums, memory):
-        return network.drift(0.0, y, _Sums(0.0, 1.0, instant, degree, (memory, memory), sums=sums))
+    def fed(y, sums, memory):
+        return flow(network, y, _Sums(0.0, 1.0, instant, degree, (memory, memory), sums=sums))
 
     quiet = jnp.zeros((rows, y.shape[1]), y.dtype)
-    flat = jax.jacfwd(lambda x: flow(x.reshape(y.shape), sums, quiet).reshape(-1))(y.reshape(-1))
+    flat = jax.jacfwd(lambda x: fed(x.reshape(y.shape), sums, quiet).reshape(-1))(y.reshape(-1))
 
     def along(function, x):
         """What a function of rows does with each row of its own node: `(out, row, node)`."""
@@ -95,14 +109,14 @@ def slopes(network: Network, y: State) -> Slopes:
 
     late = {
         name: Late(
-            along(lambda own, name=name: flow(y, sums | {name: own}, quiet), sums[name]),
+            along(lambda own, name=name: fed(y, sums | {name: own}, quiet), sums[name]),
             network.weights(network.couplings[name]),
             delay.times(network.wiring(network.couplings[name])),
             along(lambda x, name=name: network.sent(network.couplings[name], x), y),
         )
         for name, delay in delays.items()
     }
-    return Slopes(flat, late, along(lambda own: flow(y, sums, own), quiet))
+    return Slopes(flat, late, along(lambda own: fed(y, sums, own), quiet))
 
 
 def _sums(network: Network, name: str, y: State) -> Features:

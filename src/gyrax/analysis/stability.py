@@ -1,6 +1,8 @@
 """How a network comes back to a fixed point, or leaves it: the modes of its linearisation, with delays too."""
 
 import functools
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -8,17 +10,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Complex
+from jaxtyping import Bool, Complex
 
 from .._kinds import expect, reals, whole
 from .._types import State
 from ..labelled import Names, check_same, known_names
 from ..network.network import Network
-from .slopes import Slopes, check_simple, slopes
+from .slopes import Slopes, absent, between, check_simple, slopes
 
-#: Points on the past from which sums are read; eigenvalues are Newton's after it, so it need only bring him near.
-_POINTS = 12
+#: Points on the past from which sums are read, at least beside half the angle by which a mode turns over the longest delay, and at most;
+#: eigenvalues are Newton's after it, so it need only bring him near.
+_FEWEST, _POINTS = 5, 12
 _NEWTON = 12
+#: Steps towards the largest eigenvalue of a matrix without negative entries.
+_POWERS = 20
+#: By how much of the longest delay's inverse growths count as one.
+_NEAR = 0.1
 
 
 class Modes(eqx.Module):
@@ -109,7 +116,7 @@ def modes(network: Network, state: Any, count: int = 10) -> Modes:
             f"the network does not rest in this state: {network.model.states[s]} of {network.labels[i]} changes by {flow[s, i]:.3g} a ms; "
             "gx.analysis.fixed_points(network) finds where it does"
         )
-    rates, shapes = eigen(found, count)
+    rates, shapes = eigen(found, count, absent(network))
     return Modes(rates, shapes.T.reshape(len(rates), *y.shape), network.model.states, network.labels)
 
 
@@ -129,37 +136,103 @@ def checked_state(network: Network, state: Any, argument: str = "state") -> Stat
     return y
 
 
-def eigen(found: Slopes, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rightmost eigenvalues and their vectors, in double precision."""
+def eigen(found: Slopes, count: int, gone: Bool[np.ndarray, "state node"]) -> tuple[np.ndarray, np.ndarray]:
+    """The rightmost eigenvalues and their vectors, in double precision, without those of what there is not (`absent`)."""
     found = jax.tree.map(lambda x: np.asarray(x, float), found)
     late = [one for one in found.late.values() if (one.weights != 0).any() and (one.ms[one.weights != 0] > 0).any()]
     if not late:
-        rates, shapes = np.linalg.eig(np.asarray(found.jacobian(0.0), float))
-        order = np.argsort(-np.real(rates), kind="stable")[:count]
-        return rates[order].astype(complex), shapes[:, order].astype(complex)
-    rates, shapes = np.linalg.eig(_with_past(found))
-    order = np.argsort(-np.real(rates), kind="stable")
-    n, kept = len(found.at_once), []
-    for i in order[: 2 * count + 4]:
+        rates, shapes = _eigen(np.asarray(found.jacobian(0.0), float), gone)
+        return rates[:count], shapes[:, :count]
+    n, points, kept = len(found.at_once), _points(found, gone, 0.0), []
+    while True:
+        rates, shapes = _eigen(_with_past(found, points), gone)
+        likely = list(itertools.islice(_likely(found, gone, rates), 2 * count + 4))
+        enough = _points(found, gone, rates[likely[: count + 1][-1]].real)
+        if enough <= points:
+            break
+        points = enough
+    for i in likely:
         refined = _newton(found, complex(rates[i]), shapes[:n, i])
         if refined is not None and all(abs(refined[0] - other) > 1e-8 * (abs(other) + 1e-6) for other, _ in kept):
             kept.append(refined)
-    if not kept or kept[0][0].real < complex(rates[order[0]]).real - 0.1 * (abs(rates[order[0]]) + 1e-6):
+    first = complex(rates[likely[0]])
+    if not kept or max(rate.real for rate, _ in kept) < first.real - 0.1 * (abs(first) + 1e-6):
         raise ValueError(
-            f"the mode that lasts longest, near {complex(rates[order[0]]):.4g} per ms, could not be found exactly: are delays much longer "
+            f"the mode that lasts longest, near {first:.4g} per ms, could not be found exactly: are delays much longer "
             "than all else in the network?"
         )
     kept = sorted(kept, key=lambda pair: (round(-pair[0].real, 12), -pair[0].imag))[:count]
     return np.array([rate for rate, _ in kept]), np.stack([shape for _, shape in kept], axis=1)
 
 
-def _with_past(found: Slopes) -> np.ndarray:
+def _eigen(matrix: np.ndarray, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, the rightmost first, and vectors of a matrix without rows and columns of what there is not."""
+    there = np.setdiff1d(np.arange(len(matrix)), np.flatnonzero(gone))
+    rates, within = np.linalg.eig(matrix[np.ix_(there, there)])
+    order = np.argsort(-np.real(rates), kind="stable")
+    shapes = np.zeros((len(matrix), len(rates)), complex)
+    shapes[there] = within[:, order]
+    return rates[order].astype(complex), shapes
+
+
+def _sizes(found: Slopes, gone: np.ndarray, growth: float) -> np.ndarray:
+    r"""$|A| + \sum |B| e^{-s \tau}$ for a growth s, of what there is."""
+    most, there = np.abs(found.at_once), np.flatnonzero(~gone.reshape(-1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for late in found.late.values():
+            heard = np.where(late.weights != 0, np.abs(late.weights) * np.exp(-growth * late.ms), 0)
+            sizes: Any = jax.tree.map(np.abs, late)
+            most = most + between(sizes, heard, most.shape)
+    return most[np.ix_(there, there)]
+
+
+def _radius(matrix: np.ndarray) -> float:
+    """What the spectral radius of a matrix without negative entries does not exceed, by Collatz's and Wielandt's quotients."""
+    way = np.ones(len(matrix))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(_POWERS):
+            way = matrix @ way / np.linalg.norm(way) + 1e-9
+        return 1.01 * float((matrix @ way / way).max())
+
+
+def _likely(found: Slopes, gone: np.ndarray, rates: np.ndarray) -> Iterator[int]:
+    r"""Those of a collocation's eigenvalues that may be rates of modes: it has some of its own, which may look as if they lasted longest.
+
+    Of $(\lambda - A) v = B(\lambda) v$ follows that no rate of a mode has $\rho(|\lambda - \mathrm{diag} A|^{-1} M) < 1$, with M as `_sizes`
+    without the diagonal of A.
+    """
+    diagonal = np.diagonal(found.at_once)[~gone.reshape(-1)]
+    longest = _longest(found)
+
+    @functools.cache
+    def others(place: int) -> np.ndarray:
+        matrix = _sizes(found, gone, place * _NEAR / longest)
+        return matrix - np.diag(np.abs(diagonal))
+
+    for i, rate in enumerate(rates):
+        away = np.maximum(np.abs(rate - diagonal), 1e-300)
+        if not _radius(others(int(np.floor(rate.real * longest / _NEAR))) / away[:, None]) < 1:
+            yield i
+
+
+def _longest(found: Slopes) -> float:
+    """The longest delay, ms."""
+    return max(float(late.ms[late.weights != 0].max(initial=0.0)) for late in found.late.values())
+
+
+def _points(found: Slopes, gone: np.ndarray, growth: float) -> int:
+    """Points on the past that tell a mode of this growth or more: it swings no faster than the largest rate."""
+    enough = _FEWEST + _radius(_sizes(found, gone, growth)) * _longest(found) / 2
+    return int(np.ceil(enough)) if enough < _POINTS else _POINTS
+
+
+def _with_past(found: Slopes, count: int) -> np.ndarray:
     r"""A matrix whose eigenvalues are near those of the delayed network: the state, and what was sent, at Chebyshev points of the past.
 
     What is sent travels into the past unchanged, $\partial_t z = \partial_\theta z$; now it is what the state sends.
     """
     n = len(found.at_once)
-    points, slopes_ = _chebyshev(_POINTS)
+    points, slopes_ = _chebyshev(count)
     blocks, size = [], n
     for late in found.late.values():
         longest = float(late.ms[late.weights != 0].max(initial=0.0)) or 1.0
@@ -167,7 +240,7 @@ def _with_past(found: Slopes) -> np.ndarray:
         send = np.einsum("ftj,jk->fjtk", late.sent, np.eye(nodes)).reshape(features * nodes, n)
         feel = np.einsum("sfi,ik->sifk", late.felt, np.eye(nodes)).reshape(n, features * nodes)
         blocks.append((late, longest, send, feel, size))
-        size += _POINTS * features * nodes
+        size += count * features * nodes
     whole_ = np.zeros((size, size))
     whole_[:n, :n] = found.at_once
     for late, longest, send, feel, first in blocks:
@@ -175,7 +248,7 @@ def _with_past(found: Slopes) -> np.ndarray:
         derivative = slopes_ * (2 / longest)
         shares = _lagrange(points, 1 - 2 * np.minimum(late.ms, longest) / longest)  # (point, target, source)
         features = late.sent.shape[0]
-        for m in range(_POINTS + 1):
+        for m in range(count + 1):
             heard = np.kron(np.eye(features), late.weights * shares[m])
             block = feel @ heard
             if m == 0:
@@ -183,10 +256,10 @@ def _with_past(found: Slopes) -> np.ndarray:
             else:
                 at = first + (m - 1) * width
                 whole_[:n, at : at + width] += block
-        for m in range(1, _POINTS + 1):
+        for m in range(1, count + 1):
             rows = slice(first + (m - 1) * width, first + m * width)
             whole_[rows, :n] += derivative[m, 0] * send
-            for k in range(1, _POINTS + 1):
+            for k in range(1, count + 1):
                 columns = slice(first + (k - 1) * width, first + k * width)
                 whole_[rows, columns] += derivative[m, k] * np.eye(width)
     return whole_
@@ -219,6 +292,8 @@ def _newton(found: Slopes, rate: complex, shape: np.ndarray) -> tuple[complex, n
         return None
     shape = shape / np.linalg.norm(shape)
     first, n = shape.conj(), len(shape)
+    # a rate of zero, as where stability is lost, is exact to rounding beside the others alone
+    size = np.abs(np.asarray(found.jacobian(0.0))).max()
     for _ in range(_NEWTON):
         matrix = np.eye(n) * rate - np.asarray(found.jacobian(rate))
         bent = (np.eye(n) - np.asarray(found.slope(rate))) @ shape
@@ -230,6 +305,6 @@ def _newton(found: Slopes, rate: complex, shape: np.ndarray) -> tuple[complex, n
         shape, rate = shape + move[:-1], complex(rate + move[-1])
         if not np.isfinite(rate):
             return None
-        if abs(move[-1]) < 1e-12 * (abs(rate) + 1e-6):
+        if abs(move[-1]) < 1e-12 * (abs(rate) + size):
             return rate, shape / np.linalg.norm(shape)
     return None
