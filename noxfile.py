@@ -38,6 +38,7 @@ OF_VERSIONS = [
     "tests/formats",
     "tests/io",
     "tests/plot/test_plot.py",
+    "tests/search",
     "tests/study/test_cli_options.py",
 ]
 COMPILED = [

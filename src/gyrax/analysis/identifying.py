@@ -75,7 +75,7 @@ class Identifiability(eqx.Module):
         lines += [f"  told best: {self.named(0)}"] if told else []
         for i in np.flatnonzero(self.sloppy)[::-1][:5]:
             several = (np.abs(self.directions[i]) >= _LARGE).sum() > 1
-            lines.append(f"  not told: {self.named(i)}" + (", which trade against each other" if several else ""))
+            lines.append(f"  not told: {self.named(int(i))}" + (", which trade against each other" if several else ""))
         lines += ["  ..."] * bool(self.sloppy.sum() > 5)
         return "\n".join(lines)
 
