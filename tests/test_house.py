@@ -49,6 +49,7 @@ ROOMS = [
     "analysis",
     "plot",
     "io",
+    "inference",
     "study",
     "cli",
 ]

@@ -57,7 +57,7 @@ from .recordings import Final, History, Recording, Run
 from .simulation import simulate
 
 if TYPE_CHECKING:
-    from . import analysis, study
+    from . import analysis, inference, study
 
 __all__ = [
     "EIB",
@@ -107,6 +107,7 @@ __all__ = [
     "evaluate",
     "features",
     "fit",
+    "inference",
     "io",
     "join",
     "losses",
@@ -133,11 +134,11 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 #: Rooms that are read when they are first asked for: most sessions do without.
-_LATER = ("analysis", "study")
+_LATER = ("analysis", "inference", "study")
 
 
 def __getattr__(name: str) -> Any:
-    """`gx.analysis` and `gx.study`, when they are first asked for."""
+    """`gx.analysis`, `gx.inference` and `gx.study`, when they are first asked for."""
     if name not in _LATER:
         raise AttributeError(f"module 'gyrax' has no attribute {name!r}")
     from importlib import import_module

@@ -1,0 +1,166 @@
+"""A normal distribution on the real line in place of the posterior: at its mode (Laplace), or the nearest one."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix
+from jaxtyping import Array, Float, PyTree
+
+from .._kinds import random_key, whole
+from .density import LogDensity, log_density
+from .diagnostics import pareto_k, share_that_counts
+from .posterior import Posterior, told
+from .space import vector_of
+
+#: Draws that are compared with the density itself.
+_COMPARED = 400
+#: Evaluations of a density side by side.
+_SIDE_BY_SIDE = 64
+#: Parts of a direction from which on they are named.
+_LARGE, _NAMED = 0.3, 4
+
+
+def laplace(
+    model: PyTree,
+    loss: Callable[[Any, Any], Any],
+    spec: PyTree,
+    *,
+    priors: Mapping[Any, Any] | None = None,
+    draws: int = 1000,
+    steps: int = 500,
+    noise: Literal["fixed"] | None = None,
+    realisations: int = 1,
+    key: Any = None,
+) -> Posterior:
+    r"""The posterior as a normal distribution on the real line, around its mode and as narrow as the density is there.
+
+    The mode by BFGS from where the model is, the covariance from the second derivatives. `figures` has the logarithm of the evidence
+    (Laplace's approximation of $\int p(\mathrm{data}|\theta) \pi(\theta) d\theta$; MacKay 2003, "Information Theory, Inference, and Learning
+    Algorithms", chapter 27), and how well the normal distribution stands for the posterior: Pareto's k of importance ratios, best below 0.7,
+    and the share of draws that would count, were they weighted by them.
+
+    Args:
+        model: a Network, any other Module, or a tuple or dict of them; from where the mode is looked for.
+        loss: `loss(model, key)`, minus a log-likelihood in nats, as `log_density` has it.
+        spec: which leaves are free: `gx.select(model, ...)`.
+        priors: as in `log_density`.
+        draws: from the normal distribution.
+        steps: of BFGS at most.
+        noise, realisations: of a loss that hears its key, as in `log_density`.
+        key: of draws and noise; key 0 if left out.
+
+    Raises:
+        ValueError: as `log_density`; if BFGS finds no mode; or if the density does not fall off in every direction there, naming
+            the direction.
+
+    Example:
+        >>> import gyrax as gx, numpyro.distributions as d
+        >>> model = gx.models.Linear(gamma=-0.5)
+        >>> loss = lambda m, key: -gx.losses.gaussian_log_likelihood(m.gamma[None], jnp.array([-1.0]), sd=0.1)
+        >>> found = laplace(model, loss, gx.select(model, "gamma"), priors={"gamma": d.TruncatedNormal(-1.0, 1.0, high=0.0)})
+        >>> round(float(found.samples["gamma"].mean()), 1), round(float(found.samples["gamma"].std()), 1)
+        (-1.0, 0.1)
+    """
+    draws, steps = whole("draws", draws, 2), whole("steps", steps)
+    key = random_key("key", 0 if key is None else key)
+    density = log_density(model, loss, spec, priors=priors, noise=noise, realisations=realisations, key=key)
+    mode = mode_of(density, steps)
+    root, log_volume = _fall_off(density, mode)
+    real = mode + jax.random.normal(jax.random.fold_in(key, 1), (draws, mode.size)) @ root.T
+    height = float(_each(density, mode[None])[0])
+    evidence = height + log_volume + 0.5 * mode.size * np.log(2 * np.pi)
+    return of_normal(density, real, mode, root, "Laplace's method", {"log evidence": float(evidence)})
+
+
+def of_normal(
+    density: LogDensity, real: Array, mean: Array, root: Array, method: str, figures: dict[str, float]
+) -> Posterior:
+    """A posterior of draws from a normal distribution, and how well it stands for the density."""
+    compared = real[:_COMPARED]
+    target = np.asarray(_each(density, compared), float)
+    away = jax.scipy.linalg.solve_triangular(root, (compared - mean).T, lower=True)
+    ratios = target + 0.5 * np.asarray((away**2).sum(0), float)
+    figures = figures | {"pareto k": pareto_k(ratios), "share that counts": share_that_counts(ratios)}
+    return told(Posterior(density.model, density.space, np.asarray(real)[None], {}, method, figures))
+
+
+@eqx.filter_jit
+def _each(density: LogDensity, vectors: Float[Array, "draw number"]) -> Float[Array, " draw"]:
+    """The log-density of every vector."""
+    return jax.lax.map(density.at, vectors, batch_size=min(_SIDE_BY_SIDE, len(vectors)))
+
+
+def mode_of(density: LogDensity, steps: int) -> Float[Array, " number"]:
+    """Where the density is highest, on the real line.
+
+    Raises:
+        ValueError: if it is not found in so many steps.
+    """
+    start = vector_of(density.start)
+    mode, slope, curvature = _climb(density, start, steps)
+    # A step of Newton's from there would change the density by this many nats.
+    left = 0.5 * np.abs(np.asarray(slope) @ np.linalg.lstsq(np.asarray(curvature), np.asarray(slope), rcond=None)[0])
+    if not np.isfinite(left) or left > 0.01:
+        worst = density.space.names[int(np.nanargmax(np.abs(np.asarray(slope))))]
+        raise ValueError(
+            f"no mode was found in {steps} steps: the density still rises by about {left:.2g} nats, steepest along {worst}; start from a "
+            "fit, gx.fit(...).model, give steps=, or priors that hold what the data do not tell"
+        )
+    return mode
+
+
+@eqx.filter_jit
+def _climb(density: LogDensity, start: Array, steps: int) -> tuple[Array, Array, Array]:
+    def down(vector: Array, density: LogDensity) -> Array:
+        return -density.at(vector)
+
+    small = float(np.sqrt(np.finfo(start.dtype).eps))
+    found = optimistix.minimise(down, optimistix.BFGS(small, small), start, density, max_steps=steps, throw=False)
+    mode = found.value
+
+    def newton(
+        _: int, mode: Array
+    ) -> Array:  # BFGS stops where values differ by little: two steps more bring the digits
+        slope, curvature = jax.grad(density.at)(mode), jax.hessian(density.at)(mode)
+        new = mode - jnp.linalg.solve(curvature, slope)
+        return jnp.where(density.at(new) >= density.at(mode), new, mode)
+
+    mode = jax.lax.fori_loop(0, 2, newton, mode)
+    return mode, jax.grad(density.at)(mode), jax.hessian(density.at)(mode)
+
+
+@eqx.filter_jit
+def _curvature(density: LogDensity, mode: Array) -> Array:
+    return -jax.hessian(density.at)(mode)
+
+
+def _fall_off(density: LogDensity, mode: Array) -> tuple[Array, float]:
+    """The Cholesky factor of the covariance at the mode, and the logarithm of its determinant.
+
+    Raises:
+        ValueError: naming a direction in which the density does not fall off.
+    """
+    hessian = np.asarray(_curvature(density, mode), float)
+    hessian = (hessian + hessian.T) / 2
+    if not np.isfinite(hessian).all():
+        raise ValueError("the second derivatives of the density are not finite at its mode")
+    values, directions = np.linalg.eigh(hessian)
+    if values[0] <= np.finfo(np.asarray(mode).dtype).eps * hessian.shape[0] * abs(values[-1]):
+        raise ValueError(
+            f"at its mode the density does not fall off along {_named(directions[:, 0], density.space.names)} (curvature {values[0]:.3g}): "
+            "the data do not tell it; give a narrower prior, or free less"
+        )
+    root = np.linalg.cholesky((directions / values) @ directions.T)
+    return jnp.asarray(root, mode.dtype), float(np.log(np.diag(root)).sum())
+
+
+def _named(direction: np.ndarray, names: tuple[str, ...]) -> str:
+    """The largest parts of a direction, in words."""
+    largest = [i for i in np.argsort(-np.abs(direction))[:_NAMED] if np.abs(direction[i]) >= _LARGE]
+    largest = largest or [int(np.argmax(np.abs(direction)))]
+    sign = np.sign(direction[largest[0]])
+    return ", ".join(f"{names[i]} {sign * direction[i]:+.2f}" for i in largest)
