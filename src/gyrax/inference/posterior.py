@@ -1,7 +1,6 @@
 """What any of the methods finds: draws of the free leaves, with names, and models made of them."""
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from .._extras import need
 from .._kinds import expect_function, random_key, whole
 from .._pictures import draw
+from .._ranges import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
 from ..io.saving import load, save
@@ -27,6 +27,8 @@ from .space import Space
 AGREE, FITS = 1.01, 0.7
 #: The least share of draws that importance ratios should leave.
 _SHARE = 0.1
+#: Nats: by how much a bound may still rise at the end, and estimates of a log-likelihood scatter.
+_RISE, _SCATTER = 0.3, 3.0
 #: Models that `predictive` runs side by side.
 _SIDE_BY_SIDE = 64
 
@@ -105,6 +107,17 @@ class Posterior(eqx.Module):
             found.append(
                 f"the posterior is not as the normal distribution that stands for it (Pareto k {k:.2f}, at best below {FITS}; "
                 f"{share:.0%} of draws count, at best more than {_SHARE:.0%}): take gx.inference.nuts"
+            )
+        rise = self.figures.get("still rising by", 0.0)
+        if rise > _RISE:
+            found.append(
+                f"the evidence lower bound still rises, by {rise:.2g} nats in the last tenth of the steps: give more steps="
+            )
+        scatter = self.figures.get("sd of the log-likelihood", 0.0)
+        if not scatter <= _SCATTER:
+            found.append(
+                f"estimates of the log-likelihood scatter by {scatter:.2g} nats, at best by less than {_SCATTER:g}: chains get stuck at "
+                "lucky ones; give more realisations="
             )
         return found
 
@@ -204,7 +217,7 @@ class Posterior(eqx.Module):
 def told(posterior: Posterior) -> Posterior:
     """The posterior, with a warning of what speaks against it."""
     for doubt in posterior.doubts():
-        warnings.warn(doubt, SamplingWarning, stacklevel=3)
+        warn(doubt, SamplingWarning)
     return posterior
 
 
