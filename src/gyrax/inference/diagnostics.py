@@ -7,6 +7,8 @@ from jaxtyping import Float
 from scipy import stats
 
 Draws = Float[np.ndarray, "chain draw"]
+#: Logarithms of ratios that differ by less are alike.
+_ALIKE = 1e-6
 
 
 def _halves(draws: Draws) -> Draws:
@@ -77,7 +79,7 @@ def pareto_k(log_ratios: Float[np.ndarray, " draw"]) -> float:
 
     The shape of the generalised Pareto distribution of the largest ratios (Vehtari et al. 2024, "Pareto smoothed importance
     sampling", JMLR 25; Yao et al. 2018, "Yes, but did it work?", ICML), fitted as Zhang and Stephens (2009, Technometrics 51)
-    do. Infinite where a ratio is not a number.
+    do. Infinite where a ratio is not a number or few count at all, zero where all are alike.
 
     Example:
         >>> exact = pareto_k(np.random.default_rng(0).normal(size=1000) * 0.01)
@@ -88,13 +90,13 @@ def pareto_k(log_ratios: Float[np.ndarray, " draw"]) -> float:
     if np.isnan(x).any() or (x == np.inf).any():
         return np.inf
     x = x - x.max()
+    if np.ptp(x) < _ALIKE:
+        return 0.0
     count = int(min(np.ceil(len(x) / 5), np.ceil(3 * np.sqrt(len(x)))))
     ordered = np.sort(x)
     threshold = max(ordered[-count - 1], np.log(np.finfo(float).tiny))
     tail = np.exp(ordered[ordered > threshold]) - np.exp(threshold)
-    if len(tail) < 5:
-        return np.nan if np.ptp(x) else -np.inf
-    return _shape_of_tail(tail)
+    return _shape_of_tail(tail) if len(tail) >= 5 and tail[0] > 0 else np.inf
 
 
 def share_that_counts(log_ratios: Float[np.ndarray, " draw"]) -> float:

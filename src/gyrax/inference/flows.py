@@ -191,9 +191,8 @@ def learn_posterior(
         raise ValueError(
             f"{names[int(same.argmax())]} is the same in all simulations: leave it out, as gx.features.off_diagonal does with the diagonal"
         )
-    flow, loss = _learnt(
-        trained, *((x - middle[n]) / spread[n] for n, x in (("parameters", real), ("features", flat))), progress
-    )
+    scaled = [(x - middle[n]) / spread[n] for n, x in (("parameters", real), ("features", flat))]
+    flow, loss = _learnt(trained, scaled[0], scaled[1], progress)
     return Learnt(model, space, flow, middle, spread, names, tuple(shapes.items()), flat, int((~fine).sum()), loss)
 
 

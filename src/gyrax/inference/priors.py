@@ -76,9 +76,10 @@ def described_prior(prior: Any) -> str:
             arguments.append(f"{name}={known.item():.3g}" if known.size == 1 else f"{name} of shape {known.shape}")
     text = f"{type(prior).__name__}({', '.join(arguments)})"
     for t in () if arguments else getattr(prior, "transforms", ()):  # as the defaults are, a distance from an end
-        if np.size(getattr(t, "loc", None)) == np.size(getattr(t, "scale", None)) == 1:
-            size, sign = f"{abs(float(t.scale)):g} " if abs(t.scale) != 1 else "", "-" if t.scale < 0 else "+"
-            text = f"{float(t.loc):g} {sign} {size}{described_prior(prior.base_dist)}"
+        loc, scale = (np.asarray(getattr(t, name, np.nan), float) for name in ("loc", "scale"))
+        if loc.size == scale.size == 1 and np.isfinite(loc * scale):
+            size = f"{abs(scale.item()):g} " if abs(scale) != 1 else ""
+            text = f"{loc.item():g} {'-' if scale < 0 else '+'} {size}{described_prior(prior.base_dist)}"
     return text
 
 

@@ -46,8 +46,8 @@ def fisher_z_log_likelihood(fc: Any, target: Any, *, samples: Any, where: Any = 
         raise ValueError(f"expected a square matrix, got shape {one.shape}")
     shape, known = one.shape, {}
     for x, which in ((fc, "fc"), (target, "target")):
-        known[which] = labelled(x).names
-        check_same(*known[which], f"the rows of {which}", "its columns")
+        rows, columns = known[which] = labelled(x).names
+        check_same(rows, columns, f"the rows of {which}", "its columns")
     counts = entries_that_count(where, shape, known)
     kept = np.triu(counts & counts.T, 1)
     if not kept.any():
