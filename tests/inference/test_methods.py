@@ -1,5 +1,6 @@
 """Every method against posteriors that are known: a line by algebra, a linear network by sums over a grid."""
 
+import dataclasses
 import warnings
 
 import jax
@@ -66,6 +67,8 @@ def test_nuts_of_a_line(nuts):
     assert not nuts.statistics["diverging"].any() and nuts.doubts() == []
 
 
+@pytest.mark.once
+@pytest.mark.slow
 def test_of_a_linear_network_all_agree_with_a_grid():
     reference, evidence = network_posterior()
     nuts = gx.inference.nuts(*ON_NETWORK, priors=NETWORK_PRIORS, progress=False, key=2)
@@ -156,28 +159,36 @@ def test_what_is_not_normal_is_told():
     with pytest.warns(gx.inference.SamplingWarning, match="of draws count"):
         found = gx.inference.laplace(Line(0.0, 0.0), banana, LINE_SPEC, priors=flat)
     assert "! the posterior is not as the normal distribution" in repr(found)
-    with pytest.warns(gx.inference.SamplingWarning):
-        found = gx.inference.nuts(Line(0.0, 0.0), banana, LINE_SPEC, priors=flat, warmup=20, draws=20, progress=False)
-    assert any("chains disagree" in doubt for doubt in found.doubts())
+
+
+@pytest.mark.once
+def test_chains_that_disagree_and_draws_that_diverge_are_told(nuts):
+    apart = nuts.real + np.array([0.0, 0.5, 0.0, 0.0])[:, None, None] * [0.0, 1.0]
+    diverging = nuts.statistics | {"diverging": np.arange(2000).reshape(4, 500) < 3}
+    found = dataclasses.replace(nuts, real=apart, statistics=diverging)
+    told = found.doubts()
+    assert told[0].startswith("3 of 2000 draws diverged") and "disagree, most on offset" in told[1]
+    assert all(f"! {doubt}" in repr(found) for doubt in told)
 
 
 @pytest.mark.once
 def test_interrupted_it_keeps_what_there_is(monkeypatch):
-    original, calls = hamiltonian._advance, []
+    original, calls, most = hamiltonian._advance, [], [3]
 
     def advance(*arguments):
         calls.append(1)
-        if len(calls) > 3:
+        if len(calls) > most[0]:
             raise KeyboardInterrupt
         return original(*arguments)
 
     monkeypatch.setattr(hamiltonian, "_advance", advance)
+    with pytest.raises(KeyboardInterrupt, match="before there was a draw"):
+        gx.inference.nuts(*ON_LINE, priors=LINE_PRIORS, progress=False)
+    calls.clear()
+    most[0] = 11  # calls of up to 64 steps: beyond the warm-up
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gx.inference.SamplingWarning)
-        with pytest.raises(KeyboardInterrupt, match="before there was a draw"):
-            gx.inference.nuts(*ON_LINE, priors=LINE_PRIORS, progress=False)
-        calls.clear()
-        found = gx.inference.nuts(*ON_LINE, priors=LINE_PRIORS, progress=False, warmup=20)
+        found = gx.inference.nuts(*ON_LINE, priors=LINE_PRIORS, progress=False)
     assert 4 <= found.real.shape[1] < 500
 
 

@@ -74,6 +74,8 @@ def hidden(model, key):
     return -gx.losses.gaussian_log_likelihood(jnp.stack([slope, model.offset]), jnp.array([1.0, 0.5]), sd=0.5)
 
 
+@pytest.mark.once
+@pytest.mark.slow
 def test_pseudo_marginal_draws_are_of_the_exact_posterior():
     """Even of one realisation a step, where fixed noise is far off."""
     with warnings.catch_warnings():
@@ -114,7 +116,8 @@ def learnt():
     )
 
 
-@pytest.mark.slow("float64")
+@pytest.mark.once
+@pytest.mark.slow
 def test_a_flow_learns_the_posterior(learnt):
     errors = []
     for k in range(20):  # data from the prior, for each its posterior by algebra
@@ -132,7 +135,8 @@ def test_a_flow_learns_the_posterior(learnt):
     assert np.abs(np.log(errors[:, 2:])).mean() < 0.25, errors
 
 
-@pytest.mark.slow("float64")
+@pytest.mark.once
+@pytest.mark.slow
 def test_a_flow_refuses_what_it_has_not_seen(learnt):
     assert "Learnt from 3000 simulations of 7 features: 2 free numbers" in repr(learnt)
     with pytest.raises(ValueError, match=r"observed value\[2\] is 99.*simulations reach from"):
@@ -204,7 +208,8 @@ def test_calibration_passes_on_what_went_wrong():
         )
 
 
-@pytest.mark.slow("float64")
+@pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["nuts", "svi", "learnt"])
 def test_intervals_hold_the_truth_as_often_as_they_say(method, learnt):
     kinds = {

@@ -161,9 +161,10 @@ def log_density(
         True
     """
     check_objective(model, loss, "loss", "lambda model, key: -gx.losses.gaussian_log_likelihood(...)")
+    space = space_of(model, spec)  # first: a spec of another model is no fault of the loss
     loss, key = as_now(loss), random_key("key", 0 if key is None else key)
     keys = _keys(described(loss, model, key).noisy, noise, whole("realisations", realisations), key)
-    density = density_of(model, loss, spec, priors, keys)
+    density = density_of(model, loss, space, priors, keys)
     found = np.asarray(_value(density))
     if not np.isfinite(found):
         raise ValueError(
@@ -173,9 +174,8 @@ def log_density(
     return density
 
 
-def density_of(model: PyTree, loss: Callable[..., Any], spec: PyTree, priors: Any, keys: Array | None) -> LogDensity:
+def density_of(model: PyTree, loss: Callable[..., Any], space: Space, priors: Any, keys: Array | None) -> LogDensity:
     """The density of a loss that has been looked at."""
-    space = space_of(model, spec)
     within, found = resolved(model, space, priors)
     values = space.values(vector_of(space.split(model)[0]))
     for part, prior in zip(within.parts, found, strict=True):

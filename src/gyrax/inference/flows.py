@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._extras import need
-from .._kinds import random_key, whole
+from .._kinds import expect, random_key, whole
 from .._progress import tqdm
 from .._ranges import warn
 from ..fitting.captured import as_now
@@ -165,6 +165,7 @@ def learn_posterior(
         True
     """
     check_objective(model, features, "features", "lambda model, key: ...")
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
     simulations = whole("simulations", simulations, _FEWEST)
     key = random_key("key", 0 if key is None else key)
     begun, trained = jax.random.split(key)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._extras import need
-from .._kinds import number, random_key, whole
+from .._kinds import expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from .density import LogDensity, log_density
 from .posterior import Posterior, told
@@ -71,6 +71,7 @@ def nuts(
         >>> dict(found.samples.sizes), bool(abs(found.samples["gamma"].mean() + 1.0) < 0.05)
         ({'chain': 4, 'draw': 500}, True)
     """
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
     chains, warmup, draws = whole("chains", chains), whole("warmup", warmup, 10), whole("draws", draws, 4)
     target_accept = number("target_accept", target_accept, "0.8")
     if not 0 < target_accept < 1:

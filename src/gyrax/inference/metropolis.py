@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .._kinds import random_key, whole
+from .._kinds import expect, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from .density import LogDensity, log_density
 from .posterior import Posterior, told
@@ -83,6 +83,7 @@ def pseudo_marginal(
         >>> round(float(found.samples["gamma"].mean()), 1)
         -1.0
     """
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
     chains, realisations = whole("chains", chains), whole("realisations", realisations)
     warmup, draws = whole("warmup", warmup, 10), whole("draws", draws, 4)
     key = random_key("key", 0 if key is None else key)

@@ -169,7 +169,7 @@ class Posterior(eqx.Module):
                 {names.get(n, n.replace(" ", "_")): (("chain", "draw"), x) for n, x in self.statistics.items()},
                 {d: self.samples[d] for d in ("chain", "draw")},
             )
-        if hasattr(arviz, "InferenceData"):
+        if int(arviz.__version__.split(".")[0]) < 1:
             return arviz.InferenceData(**groups)
         return xr.DataTree.from_dict(groups)
 

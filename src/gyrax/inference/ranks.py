@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Float, Int, PyTree
 from scipy import stats
 
-from .._kinds import expect_function, number, random_key, whole
+from .._kinds import expect, expect_function, number, random_key, whole
 from .._pictures import draw
 from .._progress import tqdm
 from ..fitting.captured import as_now
@@ -163,9 +163,13 @@ def calibration(
         >>> found.ranks.shape, found.calibrated
         ((20, 1), True)
     """
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
     expect_function("data", data, "lambda model, key: ...")
     if loss is not None or not isinstance(method, Learnt):
         loss = as_now(expect_function("loss", loss, "lambda model, key, data: ..."))
+    if not isinstance(method, Learnt):
+        expect_function("method", method, "gx.inference.nuts")
+    expect("options", options, (Mapping, None), "a dict of arguments of the method", "{'draws': 500}")
     repetitions, options = whole("repetitions", repetitions, 10), dict(options or {})
     key = random_key("key", 0 if key is None else key)
     space, found = resolved(model, space_of(model, spec), priors)

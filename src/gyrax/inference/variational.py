@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from .._kinds import choice, number, random_key, whole
+from .._kinds import choice, expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from .density import LogDensity, log_density
 from .normal import of_normal
@@ -93,6 +93,7 @@ def svi(
         >>> round(float(found.samples["gamma"].mean()), 1), round(float(found.samples["gamma"].std()), 1)
         (-1.0, 0.1)
     """
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
     choice("guide", guide, ("multivariate", "independent"))
     steps, draws, particles = whole("steps", steps, 10), whole("draws", draws, 2), whole("particles", particles)
     rate = number("learning_rate", learning_rate, "0.05")

@@ -119,7 +119,7 @@ def whittle_log_likelihood(
         -5.079
     """
     segments = whole("segments", segments)
-    model, power = powers(spectrum, periodogram)
+    model, power = powers(spectrum, periodogram, ("spectrum", "periodogram"))
     known = next((x for x in (periodogram, spectrum) if isinstance(x, Spectrum)), None)
     counts: Any = 1.0
     if known is not None:

@@ -134,14 +134,16 @@ def refuse_silent(x: Any, power: Any, which: str) -> None:
         )
 
 
-def powers(a: Any, b: Any) -> tuple[Float[Array, "frequency channel"], Float[Array, "frequency channel"]]:
+def powers(
+    a: Any, b: Any, arguments: tuple[str, str] = ("a", "b")
+) -> tuple[Float[Array, "frequency channel"], Float[Array, "frequency channel"]]:
     """The powers of two spectra of the same channels at the same frequencies.
 
     Example:
         >>> [power.shape for power in powers(jnp.ones((4, 2)), jnp.ones((4, 2)))]
         [(4, 2), (4, 2)]
     """
-    one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
+    one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b, arguments))
     if one.ndim != 2:
         raise ValueError(f"expected power (frequency, channel), got shape {one.shape}")
     for x, which in ((a, "the first"), (b, "the second")):
