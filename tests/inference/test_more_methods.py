@@ -201,7 +201,11 @@ def test_calibration_passes_on_what_went_wrong():
 
     with pytest.raises(ValueError, match="the log-density is nan") as caught:
         gx.inference.calibration(LINE, measured, broken, LINE_SPEC, priors=LINE_PRIORS, progress=False)
-    assert "in repetition 0 of a calibration" in caught.value.__notes__[0]
+    assert "in repetition 0 of a calibration, with slope [" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="in repetition 0 the simulated data are not finite, with slope"):
+        gx.inference.calibration(
+            LINE, lambda m, key: m.slope / 0.0, loss_of, LINE_SPEC, priors=LINE_PRIORS, progress=False
+        )
     with pytest.raises(ValueError, match="draws, and the rank of the truth is among 99"):
         gx.inference.calibration(
             LINE, measured, loss_of, LINE_SPEC, priors=LINE_PRIORS, options={"draws": 20}, progress=False

@@ -20,6 +20,10 @@ from .space import vector_of
 _COMPARED = 400
 #: Evaluations of a density side by side.
 _SIDE_BY_SIDE = 64
+#: Steps of Newton's after BFGS at most, and nats by which the density may still rise after them.
+_NEWTON, _RISE = 50, 0.01
+#: Of the largest curvature, what is added to all where a step of Newton's went down.
+_DAMPING = 1e-4
 #: Parts of a direction from which on they are named.
 _LARGE, _NAMED = 0.3, 4
 
@@ -68,10 +72,9 @@ def laplace(
     draws, steps = whole("draws", draws, 2), whole("steps", steps)
     key = random_key("key", 0 if key is None else key)
     density = log_density(model, loss, spec, priors=priors, noise=noise, realisations=realisations, key=key)
-    mode = mode_of(density, steps)
-    root, log_volume = _fall_off(density, mode)
+    mode, height, hessian = mode_of(density, steps)
+    root, log_volume = _fall_off(density, mode, hessian)
     real = mode + jax.random.normal(jax.random.fold_in(key, 1), (draws, mode.size)) @ root.T
-    height = float(_each(density, mode[None])[0])
     evidence = height + log_volume + 0.5 * mode.size * np.log(2 * np.pi)
     return of_normal(density, real, mode, root, "Laplace's method", {"log evidence": float(evidence)})
 
@@ -94,62 +97,89 @@ def _each(density: LogDensity, vectors: Float[Array, "draw number"]) -> Float[Ar
     return jax.lax.map(density.at, vectors, batch_size=min(_SIDE_BY_SIDE, len(vectors)))
 
 
-def mode_of(density: LogDensity, steps: int) -> Float[Array, " number"]:
-    """Where the density is highest, on the real line.
+def mode_of(density: LogDensity, steps: int) -> tuple[Array, float, Array]:
+    """Where the density is highest, on the real line, how high, and its second derivatives there.
 
     Raises:
         ValueError: if it is not found in so many steps.
     """
-    start = vector_of(density.start)
-    mode, slope, curvature = _climb(density, start, steps)
-    # A step of Newton's from there would change the density by this many nats.
-    left = 0.5 * np.abs(np.asarray(slope) @ np.linalg.lstsq(np.asarray(curvature), np.asarray(slope), rcond=None)[0])
-    if not np.isfinite(left) or left > 0.01:
-        worst = density.space.names[int(np.nanargmax(np.abs(np.asarray(slope))))]
+    top = _climbed(density, vector_of(density.start), steps)
+    slope, left = np.asarray(top.slope, float), float(top.left)
+    if not left <= _RISE:
+        worst = density.space.names[int(np.nanargmax(np.abs(slope)))] if np.isfinite(slope).any() else "all of them"
         raise ValueError(
             f"no mode was found in {steps} steps: the density still rises by about {left:.2g} nats, steepest along {worst}; start from a "
             "fit, gx.fit(...).model, give steps=, or priors that hold what the data do not tell"
         )
-    return mode
+    return top.vector, float(top.value), top.hessian
+
+
+class _Top(eqx.Module):
+    """A place, and the density around it."""
+
+    vector: Array
+    value: Array
+    slope: Array
+    hessian: Array
+
+    @property
+    def left(self) -> Array:
+        """How many nats a step of Newton's would go up, whatever the signs of the curvatures."""
+        sizes, directions = jnp.linalg.eigh(self.hessian)
+        return 0.5 * ((directions.T @ self.slope) ** 2 / jnp.abs(sizes)).sum()
+
+    def step(self, damping: Array) -> Array:
+        """Up, by no more than curvatures and damping allow."""
+        sizes, directions = jnp.linalg.eigh(self.hessian)
+        lengths = jnp.abs(sizes) + damping * jnp.abs(sizes).max()
+        return directions @ ((directions.T @ self.slope) / lengths)
 
 
 @eqx.filter_jit
-def _climb(density: LogDensity, start: Array, steps: int) -> tuple[Array, Array, Array]:
-    def down(vector: Array, density: LogDensity) -> Array:
-        return -density.at(vector)
+def _climbed(density: LogDensity, start: Array, steps: int) -> _Top:
+    """By BFGS, and on from where that stops by Newton's method, damped, which brings the digits; the highest place.
 
+    BFGS takes a step that its line search made short for an arrival. Beyond where a density ends it is NaN: there is no step into that.
+    """
     small = float(np.sqrt(np.finfo(start.dtype).eps))
-    found = optimistix.minimise(down, optimistix.BFGS(small, small), start, density, max_steps=steps, throw=False)
-    mode = found.value
+    found = optimistix.minimise(
+        lambda vector, _: -density.at(vector), optimistix.BFGS(small, small), start, max_steps=steps, throw=False
+    )
 
-    def newton(
-        _: int, mode: Array
-    ) -> Array:  # BFGS stops where values differ by little: two steps more bring the digits
-        slope, curvature = jax.grad(density.at)(mode), jax.hessian(density.at)(mode)
-        new = mode - jnp.linalg.solve(curvature, slope)
-        return jnp.where(density.at(new) >= density.at(mode), new, mode)
+    def around(vector: Array) -> tuple[Array, tuple[Array, Array]]:
+        value, slope = jax.value_and_grad(density.at)(vector)
+        return slope, (value, slope)
 
-    mode = jax.lax.fori_loop(0, 2, newton, mode)
-    return mode, jax.grad(density.at)(mode), jax.hessian(density.at)(mode)
+    def newton(carry: tuple[Array, Array, Array, _Top]) -> tuple[Array, Array, Array, _Top]:
+        count, vector, damping, best = carry
+        hessian, (value, slope) = jax.jacfwd(around, has_aux=True)(vector)
+        new = _Top(vector, value, slope, (hessian + hessian.T) / 2)
+        fine = jnp.isfinite(value) & jnp.isfinite(slope).all() & jnp.isfinite(hessian).all()
+        better = fine & (value >= best.value)
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
+        damping = jnp.where(better, damping / 10, 10 * jnp.maximum(damping, _DAMPING))
+        return count + 1, best.vector + best.step(damping), damping, best
+
+    def go_on(carry: tuple[Array, Array, Array, _Top]) -> Array:
+        count, vector, _, best = carry
+        moves = jnp.isfinite(vector).all() & ~(best.left <= _RISE / 100)
+        return (count == 0) | ((count < _NEWTON) & moves)
+
+    nowhere = jnp.full_like(start, jnp.nan)
+    none = _Top(found.value, jnp.asarray(-jnp.inf, start.dtype), nowhere, nowhere * nowhere[:, None])
+    begun = jnp.zeros((), jnp.int32), found.value, jnp.zeros((), start.dtype), none
+    return jax.lax.while_loop(go_on, newton, begun)[-1]
 
 
-@eqx.filter_jit
-def _curvature(density: LogDensity, mode: Array) -> Array:
-    return -jax.hessian(density.at)(mode)
-
-
-def _fall_off(density: LogDensity, mode: Array) -> tuple[Array, float]:
+def _fall_off(density: LogDensity, mode: Array, hessian: Array) -> tuple[Array, float]:
     """The Cholesky factor of the covariance at the mode, and the logarithm of its determinant.
 
     Raises:
         ValueError: naming a direction in which the density does not fall off.
     """
-    hessian = np.asarray(_curvature(density, mode), float)
-    hessian = (hessian + hessian.T) / 2
-    if not np.isfinite(hessian).all():
-        raise ValueError("the second derivatives of the density are not finite at its mode")
-    values, directions = np.linalg.eigh(hessian)
-    if values[0] <= np.finfo(np.asarray(mode).dtype).eps * hessian.shape[0] * abs(values[-1]):
+    curvature = -np.asarray(hessian, float)
+    values, directions = np.linalg.eigh((curvature + curvature.T) / 2)
+    if values[0] <= np.finfo(np.asarray(mode).dtype).eps * len(curvature) * abs(values[-1]):
         raise ValueError(
             f"at its mode the density does not fall off along {_named(directions[:, 0], density.space.names)} (curvature {values[0]:.3g}): "
             "the data do not tell it; give a narrower prior, or free less"

@@ -178,14 +178,16 @@ def calibration(
     for k in tqdm(range(repetitions), desc=title, disable=not progress):
         drawn_by, sampled_by = jax.random.split(jax.random.fold_in(key, k))
         truth, measured = _made(data, model, space, found, drawn_by)
+        if not all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(measured) if eqx.is_inexact_array(x)):
+            raise ValueError(
+                f"in repetition {k} the simulated data are not finite, {_at(space, truth)}: give priors within which the model does what it is for"
+            )
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", SamplingWarning)
                 posterior = _posterior(model, loss, spec, priors, method, options, measured, sampled_by)
         except ValueError as error:
-            error.add_note(
-                f"gyrax: in repetition {k} of a calibration, with {dict(zip(space.names, np.asarray(truth), strict=True))} on the real line"
-            )
+            error.add_note(f"gyrax: in repetition {k} of a calibration, {_at(space, truth)}")
             raise
         doubted, name = doubted + any(issubclass(w.category, SamplingWarning) for w in caught), posterior.method
         draws = posterior.real.reshape(-1, space.size)
@@ -193,6 +195,11 @@ def calibration(
         spread = draws[np.linspace(0, len(draws) - 1, _RANKED).round().astype(int)]
         ranks.append((spread < np.asarray(truth)).sum(0))
     return Calibration(space.names, np.array(ranks), np.array(below), name, doubted)
+
+
+def _at(space: Space, truth: Any) -> str:
+    """The true values, in words."""
+    return "with " + ", ".join(f"{name} {np.ravel(x)[:4]}" for name, x in space.values(truth).items())
 
 
 def _posterior(
