@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax.test_util import check_grads
 from scipy import stats
 
@@ -249,3 +251,65 @@ def test_checks_of_draws_are_those_of_arviz():
         if expected is not None:
             assert pareto_k(ratios) == pytest.approx(float(expected), abs=1e-4)
     assert pareto_k(np.array([np.nan, 1.0])) == np.inf
+
+
+@pytest.mark.once
+@settings(max_examples=20)
+@given(lower=st.floats(-5.0, 4.0), width=st.floats(0.01, 5.0), inside=st.floats(0.05, 0.95), far=st.floats(-30.0, 30.0))
+def test_wherever_a_sampler_goes_values_stay_inside_the_prior(lower, width, inside, far):
+    upper, start = lower + width, lower + inside * width
+    found = density(start, gx.Real(scale=1.0), dist.Uniform(lower, upper))
+    vector = jnp.asarray([far], float)
+    value = float(found.space.values(vector)["x"])
+    assert lower <= value <= upper and np.isfinite(found.at(vector))
+    part = found.space.parts[0]
+    back = part.reals(part.values(found.start.x))
+    np.testing.assert_allclose(back, found.start.x, rtol=1e-6, atol=1e-6)
+    # the density of a uniform prior on the real line is the slope of the domain, over the width
+    assert float(found.log_prior(found.start)) == pytest.approx(
+        float(part.log_slope(found.start.x)) - np.log(width), rel=1e-6, abs=1e-6
+    )
+
+
+@pytest.mark.once
+def test_of_several_modules_regions_keep_their_names():
+    net = gx.Network(
+        gx.models.WongWang(w=np.full(2, 0.6)),
+        gx.couplings.Linear(source="S"),
+        gx.Connectome(np.ones((2, 2)), labels=["a", "b"]),
+    )
+    both = {"net": net, "more": One(np.ones(2))}
+    spec = gx.select(both, "net.model.w", "more.x", "net.coupling.strength")
+
+    def loss(both, key):
+        return both["net"].model.w.sum() + (both["more"].x ** 2).sum() + both["net"].coupling.strength
+
+    found = gx.inference.log_density(both, loss, spec, priors={"more.x": dist.Normal(np.zeros(2), 1.0)})
+    assert set(found.space.names) == {
+        "net.model.w[a]",
+        "net.model.w[b]",
+        "more.x[0]",
+        "more.x[1]",
+        "net.coupling.strength",
+    }
+    assert "more.x" in repr(found) and "loc of shape (2,)" in repr(found)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("package", ["numpyro", "flowjax"])
+def test_what_is_not_installed_is_named(package, monkeypatch):
+    import sys
+
+    for name in [n for n in sys.modules if n.split(".")[0] == package] + [package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"this needs {package}.*: pip install 'gyrax\[inference\]'"):
+        if package == "numpyro":
+            gx.inference.log_density(LINE, line_loss, LINE_SPEC)
+        else:
+            gx.inference.neural_posterior(
+                One(0.5),
+                lambda m, key: m.x[None],
+                gx.select(One(0.5), "x"),
+                np.ones(1),
+                priors={"x": dist.Normal(0.0, 1.0)},
+            )
