@@ -99,6 +99,8 @@ def test_the_density_is_likelihood_times_prior_and_its_gradient_is_right():
     check_grads(positive.at, (jnp.array([0.4]),), 1, modes=["rev"], rtol=None if DOUBLE else 2e-2)
 
 
+@pytest.mark.once
+@pytest.mark.slow
 def test_other_samplers_take_it():
     blackjax = pytest.importorskip("blackjax")
     found = gx.inference.log_density(LINE, line_loss, LINE_SPEC, priors=LINE_PRIORS)

@@ -167,12 +167,14 @@ def test_features_that_tell_nothing(features, message):
 @pytest.mark.once
 def test_calibration_tells_right_from_wrong():
     arguments = (LINE, measured)
-    right = gx.inference.calibration(*arguments, loss_of, LINE_SPEC, priors=LINE_PRIORS, progress=False, key=3)
+    right = gx.inference.calibration(
+        *arguments, loss_of, LINE_SPEC, priors=LINE_PRIORS, repetitions=60, progress=False, key=3
+    )
     assert right.calibrated and right.doubted == 0 and "as even as they should be" in repr(right)
-    assert right.coverage(0.9).between(0.82, 0.97).all() and (right.chances() > 0.005).all()
-    assert right.ranks.shape == (100, 2) and right.ranks.min() >= 0 and right.ranks.max() <= 99
+    assert right.coverage(0.9).between(0.8, 0.98).all() and (right.chances() > 0.005).all()
+    assert right.ranks.shape == (60, 2) and right.ranks.min() >= 0 and right.ranks.max() <= 99
     wrong = gx.inference.calibration(
-        *arguments, sure, LINE_SPEC, priors=LINE_PRIORS, repetitions=60, progress=False, key=3
+        *arguments, sure, LINE_SPEC, priors=LINE_PRIORS, repetitions=40, progress=False, key=3
     )
     assert not wrong.calibrated and "NOT calibrated" in repr(wrong) and (wrong.coverage(0.9) < 0.7).all()
     assert len(right.plot()) == 2
