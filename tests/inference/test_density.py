@@ -14,7 +14,7 @@ from scipy import stats
 import gyrax as gx
 from conftest import DOUBLE
 from gyrax.inference.diagnostics import effective_draws, pareto_k, r_hat
-from gyrax.inference.priors import default_prior
+from gyrax.inference.priors import default_prior, described_prior
 from known_posteriors import LINE, LINE_PRIORS, LINE_SPEC, Line, line_loss, line_posterior
 
 
@@ -207,6 +207,7 @@ class Positive(eqx.Module):
         (One(0.3), {"x": 1.0}, TypeError, "takes a distribution of NumPyro"),
         (One(0.3), {"x": dist.Poisson(1.0)}, ValueError, "of whole numbers"),
         (One(0.3), {"x": dist.Delta(0.3)}, ValueError, "a single value"),
+        (One(0.3), {"x": dist.ImproperUniform(dist.constraints.real, (), ())}, ValueError, "improper"),
         (One(0.3), {"x": dist.Normal(np.zeros(2), 1.0)}, ValueError, r"has shape \(2,\), and its free numbers \(\)"),
         (One(0.3), {"x": dist.Gamma(2.0, 2.0), (lambda m: m.x): dist.Normal()}, ValueError, "x has two priors"),
         (One(-0.3), {"x": dist.Gamma(2.0, 2.0)}, ValueError, "x = -0.3 lies outside of its prior Gamma"),
@@ -315,3 +316,25 @@ def test_what_is_not_installed_is_named(package, monkeypatch):
                 np.ones(1),
                 priors={"x": dist.Normal(0.0, 1.0)},
             )
+
+
+@pytest.mark.once
+def test_priors_in_words():
+    shown = {
+        gx.Below(0.0, scale=10.0): "0 - LogNormal(loc=2.3, scale=1)",
+        gx.Above(2.0, scale=1.0): "2 + LogNormal(loc=0, scale=1)",
+        gx.Interval(0.1, 0.4): "Uniform(low=0.1, high=0.4)",
+        gx.Real(scale=5.0): "Normal(loc=0, scale=10)",
+    }
+    assert {domain: described_prior(default_prior("x", domain)) for domain in shown} == shown
+
+
+@pytest.mark.once
+def test_a_density_is_made_inside_jit_too():
+    def value(weight):
+        loss = lambda model, key: weight * line_loss(model, key)  # noqa: E731
+        found = gx.inference.log_density(LINE, loss, LINE_SPEC, priors=LINE_PRIORS)
+        return found(found.start)
+
+    plain = gx.inference.log_density(LINE, line_loss, LINE_SPEC, priors=LINE_PRIORS)
+    assert float(jax.jit(value)(1.0)) == pytest.approx(float(plain(plain.start)), rel=1e-9)

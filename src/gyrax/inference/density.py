@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._kinds import choice, random_key, whole
+from .._types import is_traced
 from ..fitting.captured import as_now
 from ..fitting.objective import Objective, check_objective, described
 from ..parameters.splitting import Fixed
@@ -161,14 +162,15 @@ def log_density(
         True
     """
     check_objective(model, loss, "loss", "lambda model, key: -gx.losses.gaussian_log_likelihood(...)")
-    space = space_of(model, spec)  # first: a spec of another model is no fault of the loss
+    with jax.ensure_compile_time_eval():  # inside jit too, what is known is looked at
+        space = space_of(model, spec)  # first: a spec of another model is no fault of the loss
     loss, key = as_now(loss), random_key("key", 0 if key is None else key)
     keys = _keys(described(loss, model, key).noisy, noise, whole("realisations", realisations), key)
     density = density_of(model, loss, space, priors, keys)
-    found = np.asarray(_value(density))
-    if not np.isfinite(found):
+    found = _value(density)
+    if not is_traced(found) and not np.isfinite(found):
         raise ValueError(
-            f"the log-density is {found} where the model is now: the log-likelihood is {np.asarray(density.log_likelihood(density.start))}, "
+            f"the log-density is {float(found):g} where the model is now: the log-likelihood is {np.asarray(density.log_likelihood(density.start))}, "
             f"the log-prior {np.asarray(density.log_prior(density.start))}; start where both are finite, such as from gx.fit(...).model"
         )
     return density
@@ -176,20 +178,25 @@ def log_density(
 
 def density_of(model: PyTree, loss: Callable[..., Any], space: Space, priors: Any, keys: Array | None) -> LogDensity:
     """The density of a loss that has been looked at."""
-    within, found = resolved(model, space, priors)
-    values = space.values(vector_of(space.split(model)[0]))
-    for part, prior in zip(within.parts, found, strict=True):
-        outside = (
-            ~np.asarray(part.domain.contains(values[part.name])).ravel() if part.basis is None else np.zeros(1, bool)
-        )
+    with jax.ensure_compile_time_eval():
+        within, found = resolved(model, space, priors)
+        _check_start(within, found, space.values(vector_of(space.split(model)[0])))
+        free, fixed = within.split(model)
+    return LogDensity(model, free, within, found, keys, Objective(loss, fixed))
+
+
+def _check_start(space: Space, priors: tuple[Any, ...], values: dict[str, Array]) -> None:
+    """Refuses values outside of what priors reach."""
+    for part, prior in zip(space.parts, priors, strict=True):
+        if part.basis is not None or is_traced(values[part.name]):
+            continue
+        outside = ~np.asarray(part.domain.contains(values[part.name])).ravel()
         if outside.any():
             i = int(outside.argmax())
             raise ValueError(
                 f"{part.names[i]} = {np.ravel(values[part.name])[i]:.6g} lies outside of its prior {described_prior(prior)}: start inside "
                 "of it, or give a wider prior"
             )
-    free, fixed = within.split(model)
-    return LogDensity(model, free, within, found, keys, Objective(loss, fixed))
 
 
 def _keys(noisy: bool, noise: Any, realisations: int, key: Any) -> Array | None:

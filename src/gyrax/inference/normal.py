@@ -74,21 +74,20 @@ def laplace(
     density = log_density(model, loss, spec, priors=priors, noise=noise, realisations=realisations, key=key)
     mode, height, hessian = mode_of(density, steps)
     root, log_volume = _fall_off(density, mode, hessian)
-    real = mode + jax.random.normal(jax.random.fold_in(key, 1), (draws, mode.size)) @ root.T
-    evidence = height + log_volume + 0.5 * mode.size * np.log(2 * np.pi)
-    return of_normal(density, real, mode, root, "Laplace's method", {"log evidence": float(evidence)})
+    evidence = {"log evidence": float(height + log_volume + 0.5 * mode.size * np.log(2 * np.pi))}
+    return of_normal(density, mode, root, draws, jax.random.fold_in(key, 1), "Laplace's method", evidence)
 
 
 def of_normal(
-    density: LogDensity, real: Array, mean: Array, root: Array, method: str, figures: dict[str, float]
+    density: LogDensity, mean: Array, root: Array, draws: int, key: Any, method: str, figures: dict[str, float]
 ) -> Posterior:
-    """A posterior of draws from a normal distribution, and how well it stands for the density."""
-    compared = real[:_COMPARED]
-    target = np.asarray(_each(density, compared), float)
-    away = jax.scipy.linalg.solve_triangular(root, (compared - mean).T, lower=True)
-    ratios = target + 0.5 * np.asarray((away**2).sum(0), float)
+    """A posterior of draws from a normal distribution, and how well that stands for the density, on draws of its own."""
+    normal = jax.random.normal(key, (draws + _COMPARED, mean.size), mean.dtype)
+    real = mean + normal @ root.T
+    target = np.asarray(_each(density, real[draws:]), float)
+    ratios = target + 0.5 * np.asarray((normal[draws:] ** 2).sum(1), float)
     figures = figures | {"pareto k": pareto_k(ratios), "share that counts": share_that_counts(ratios)}
-    return told(Posterior(density.model, density.space, np.asarray(real)[None], {}, method, figures))
+    return told(Posterior(density.model, density.space, np.asarray(real[:draws])[None], {}, method, figures))
 
 
 @eqx.filter_jit

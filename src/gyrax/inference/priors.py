@@ -75,11 +75,17 @@ def described_prior(prior: Any) -> str:
             known = np.asarray(value)
             arguments.append(f"{name}={known.item():.3g}" if known.size == 1 else f"{name} of shape {known.shape}")
     text = f"{type(prior).__name__}({', '.join(arguments)})"
-    for t in () if arguments else getattr(prior, "transforms", ()):  # as the defaults are, a distance from an end
-        loc, scale = (np.asarray(getattr(t, name, np.nan), float) for name in ("loc", "scale"))
-        if loc.size == scale.size == 1 and np.isfinite(loc * scale):
-            size = f"{abs(scale.item()):g} " if abs(scale) != 1 else ""
-            text = f"{loc.item():g} {'-' if scale < 0 else '+'} {size}{described_prior(prior.base_dist)}"
+    if not arguments and base is not None and hasattr(prior, "transforms"):
+        text = described_prior(base)
+        for t in prior.transforms:  # as the defaults have them: a distance from an end
+            loc, scale = (np.asarray(getattr(t, name, np.nan), float) for name in ("loc", "scale"))
+            if type(t).__name__ == "ExpTransform":
+                text = f"Log{text}" if text.startswith("Normal") else f"exp {text}"
+            elif loc.size == scale.size == 1 and np.isfinite(loc * scale):
+                size = f"{abs(scale.item()):g} " if abs(scale) != 1 else ""
+                text = f"{loc.item():g} {'-' if scale < 0 else '+'} {size}{text}"
+            else:
+                text = f"{type(t).__name__} of {text}"
     return text
 
 
@@ -213,6 +219,8 @@ def _fitted(part: Part, prior: Any, domain: AbstractDomain, name: str | None = N
 def _ends(prior: Any, name: str) -> tuple[float, float]:
     """From where to where a distribution reaches."""
     d = need("numpyro.distributions", "inference")
+    if isinstance(prior, d.ImproperUniform):
+        raise ValueError(f"the prior of {name} is improper, no distribution to draw from: give a wide one that is")
     if isinstance(prior, d.Delta):
         raise ValueError(f"the prior of {name} is a single value: leave the leaf out of gx.select(...) instead")
     if not isinstance(prior, d.TransformedDistribution):

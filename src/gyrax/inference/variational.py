@@ -113,10 +113,9 @@ def svi(
             "the evidence lower bound is not finite in the end: give a smaller learning_rate=, or start from a fit"
         )
     figures = {"evidence lower bound": float(last.mean())}
-    root = found.root
-    real = found.mean + jax.random.normal(jax.random.fold_in(key, 2), (draws, start.size), start.dtype) @ root.T
     kind = "a multivariate normal" if guide == "multivariate" else "independent normals"
-    return of_normal(density, real, found.mean, root, f"SVI with {kind}", figures)
+    own = jax.random.fold_in(key, 2)
+    return of_normal(density, found.mean, found.root, draws, own, f"SVI with {kind}", figures)
 
 
 def _optimiser(schedule: Array) -> optax.GradientTransformation:
