@@ -36,6 +36,7 @@ OF_VERSIONS = [
     "tests/fitting/test_grids.py",
     "tests/anatomy/test_connectome.py",  # which those of formats import
     "tests/formats",
+    "tests/inference/test_density.py",
     "tests/io",
     "tests/plot/test_plot.py",
     "tests/search",

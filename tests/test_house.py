@@ -50,6 +50,7 @@ ROOMS = [
     "analysis",
     "plot",
     "io",
+    "inference",
     "study",
     "cli",
 ]

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import optax
 import pytest
 import xarray as xr
@@ -20,6 +21,7 @@ from gyrax import simulation
 from gyrax._formats.fields import WrongKindError
 from gyrax.analysis import branching, fluctuations, identifying, resting, stability
 from gyrax.fitting import evaluation, grids, training, tuning
+from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
 from gyrax.search import fronts, walking
 from test_public_names import namespaces, public
@@ -50,6 +52,15 @@ def squares(model, key):
     return jnp.mean(model.model.a**2), {"a": jnp.mean(model.model.a), "residuals": model.model.a}
 
 
+def noisy_loss(model, key):
+    return jnp.mean(model.model.a) + jax.random.normal(key)
+
+
+def loss_of_data(model, key, data):
+    return jnp.mean(model.model.a) + data
+
+
+PRIORS = {"model.a": numpyro.distributions.Normal(0.0, 1.0)}
 #: What is handed over for every argument of this name, unless OWN says otherwise.
 VALID: dict[str, Any] = {
     "a": FC,
@@ -161,6 +172,16 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.analysis.adiabatic_scan": {"parameter": "model.a", "values": [-0.5, -0.4]},
     "gx.analysis.continuation": {"parameter": "model.a", "between": (-1.0, 0.0)},
     "gx.analysis.modes": {"state": np.zeros((2, 3))},
+    "gx.inference.log_density": {"priors": PRIORS},
+    "gx.inference.laplace": {"priors": PRIORS},
+    "gx.inference.nuts": {"priors": PRIORS},
+    "gx.inference.svi": {"priors": PRIORS},
+    "gx.inference.pseudo_marginal": {"priors": PRIORS, "loss": noisy_loss},
+    "gx.inference.learn_posterior": {"priors": PRIORS},
+    "gx.inference.neural_posterior": {"priors": PRIORS, "observed": np.ones(3)},
+    "gx.inference.calibration": {"priors": PRIORS, "data": loss, "loss": loss_of_data},
+    "gx.losses.fisher_z_log_likelihood": {"fc": FC, "target": FC, "samples": 20.0},
+    "gx.losses.whittle_log_likelihood": {"spectrum": SPECTRUM, "periodogram": SPECTRUM},
     "gx.study.linear": {"there": np.ones(3, bool)},
     "gx.study.prepare": {"settings": gx.study.Settings(), "out": Path("nowhere")},
 }
@@ -195,6 +216,11 @@ RESULTS = (
     "Identifiability",
     "AdiabaticScan",
     "Branch",
+    "Calibration",
+    "Learnt",
+    "LogDensity",
+    "Posterior",
+    "SamplingWarning",
 )
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.
@@ -230,6 +256,10 @@ def uncompiled(monkeypatch):
         (identifying, "_slopes"),
         (walking, "_begin"),
         (fronts, "_terms"),
+        (density, "_value"),
+        (flows, "_batch"),
+        (ranks, "_made"),
+        (posterior, "_predicted"),
     ):
         monkeypatch.setattr(module, name, reached)
 

@@ -58,7 +58,7 @@ from .recordings import Final, History, Recording, Run
 from .simulation import simulate
 
 if TYPE_CHECKING:
-    from . import analysis, search, study
+    from . import analysis, inference, search, study
 
 __all__ = [
     "EIB",
@@ -109,6 +109,7 @@ __all__ = [
     "evaluate",
     "features",
     "fit",
+    "inference",
     "io",
     "join",
     "losses",
@@ -136,7 +137,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 #: Rooms that are read when they are first asked for: most sessions do without.
-_LATER = ("analysis", "search", "study")
+_LATER = ("analysis", "inference", "search", "study")
 
 
 def __getattr__(name: str) -> Any:

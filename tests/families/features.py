@@ -107,6 +107,7 @@ FEATURES = {
     "spectral_centroid": Feature(EACH, {"low": 6.25, "high": 40.0}, of=spectrum, timed=True, refuses=BAND),
     "spectral_slope": Feature(EACH, {"low": 6.25, "high": 40.0}, of=spectrum, timed=True, refuses=BAND),
     "autocorrelation": Feature(("lag", "channel"), {"lags": 5}),
+    "effective_samples": Feature(MATRIX),
     "autocorrelation_time": Feature(EACH, timed=True),
     "lempel_ziv": Feature(EACH, differentiable=False),
     "permutation_entropy": Feature(EACH, differentiable=False),

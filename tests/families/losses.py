@@ -112,6 +112,23 @@ LOSSES = {
         column,
         unlike=(N + 1,),
     ),
+    "fisher_z_log_likelihood": Compared(
+        lambda a, b: f.fisher_z_log_likelihood(a, b, samples=23.0),
+        matrix,
+        (0, 1),
+        0.5 * 6 * np.log(20 / (2 * np.pi)),
+        table,
+        unlike=(N - 1, N - 1),
+    ),
+    "whittle_log_likelihood": Compared(
+        # how much less likely than a model that has the measured power
+        lambda a, b: f.whittle_log_likelihood(a, b, segments=2) - f.whittle_log_likelihood(b, b, segments=2),
+        power,
+        (1,),
+        0.0,
+        spectrum,
+        unlike=SHORT,
+    ),
     "wasserstein": Compared(f.wasserstein, values, (0,)),
     "ks_distance": Compared(lambda a, b: f.ks_distance(a, b, width=0.4), values, (0,)),
     "ks_distance, exact": Compared(f.ks_distance, values, (0,), differentiable=False),

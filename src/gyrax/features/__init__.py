@@ -11,7 +11,7 @@ from .connectivity import (
     partial_correlation,
 )
 from .connectivity_dynamics import fcd, fcd_values, phase_fcd, windowed_fc
-from .dynamics import autocorrelation, autocorrelation_time, lempel_ziv, permutation_entropy
+from .dynamics import autocorrelation, autocorrelation_time, effective_samples, lempel_ziv, permutation_entropy
 from .frequencies import Connectivity, Spectrum
 from .graphs import graph, graph_measures
 from .phases import (
@@ -43,6 +43,7 @@ __all__ = [
     "covariance",
     "cross_spectrum",
     "edge_series",
+    "effective_samples",
     "envelope",
     "envelope_correlation",
     "fc",

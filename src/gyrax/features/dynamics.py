@@ -48,6 +48,37 @@ def autocorrelation(x: Any, lags: int | None = None) -> Float[MaybeLabelled, "la
     return found.named(jnp.fft.irfft(c.real**2 + c.imag**2, n + lags, axis=0)[: lags + 1])
 
 
+def effective_samples(x: Any) -> Float[MaybeLabelled, "channel channel"]:
+    r"""How many independent samples tell as much of the correlation of two channels as their own, which remember.
+
+    $$n_{ij} = n \Big/ \Big( 1 + 2 \sum_{k>0} \frac{n - k}{n} \rho_i(k) \rho_j(k) \Big)$$
+
+    of two channels that do not correlate (Bartlett 1946, "On the theoretical specification and sampling properties of autocorrelated
+    time-series", J. R. Stat. Soc. Suppl. 8), with autocorrelations that a Tukey window ends at $2 \sqrt n$ samples (Chatfield 2004, "The
+    Analysis of Time Series", 6th ed.), for what is estimated at long lags is noise. For channels that correlate strongly it is
+    somewhat too few. Series should be as long as several hundred samples.
+
+    Args:
+        x: a recording or an array, `(time, channel)`.
+
+    Raises:
+        ValueError: for a channel that never changes (NaN inside jit), or wrong input.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(400, 2))
+        >>> bool(350 < effective_samples(x)[0, 1] < 450)
+        True
+    """
+    found = series(x, varying=True)
+    n = len(found.values)
+    last = min(round(2 * math.sqrt(n)), n - 1)
+    lag = np.arange(1, last + 1)
+    window = 0.5 * (1 + np.cos(np.pi * lag / last)) * np.sqrt((n - lag) / n)
+    rho = autocorrelation(found.values, last)[1:]
+    rho = jnp.asarray(rho) * jnp.asarray(window[:, None], found.values.dtype)
+    return found.paired(n / (1 + 2 * jnp.matmul(rho.T, rho, precision="highest")))
+
+
 @by_annotations
 def autocorrelation_time(x: Any, *, period: float | None = None) -> Float[MaybeLabelled, " channel"]:
     r"""Integrated autocorrelation time (ms): the area under the autocorrelation up to its first zero,

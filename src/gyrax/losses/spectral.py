@@ -32,14 +32,9 @@ def psd_rmse(a: Any, b: Any) -> Float[Array, ""]:
         >>> round(float(psd_rmse(jnp.ones((4, 2)), jnp.full((4, 2), 100.0))), 4)
         2.0
     """
-    one, two = _powers(a, b)
+    one, two = powers(a, b)
     for x, power, which in ((a, one, "first"), (b, two, "second")):
-        if not is_traced(power) and not (np.asarray(power) > 0).all():
-            frequency, channel = (int(k) for k in np.argwhere(~(np.asarray(power) > 0))[0])
-            raise ValueError(
-                f"{_name(x, channel)} of the {which} has power {power[frequency, channel]:g} at {_at(x, frequency)}, which "
-                "has no logarithm: leave that frequency out"
-            )
+        refuse_silent(x, power, which)
     # Compiled, two logarithms of one number may differ in their last digit, which would pass for a slope.
     target = jnp.log10(two)
     return root_mean_square(jnp.where(one == two, target, jnp.log10(one)), target)
@@ -61,7 +56,7 @@ def psd_correlation(a: Any, b: Any) -> Float[Array, ""]:
         >>> round(float(psd_correlation(power, 3 * power)), 4)
         1.0
     """
-    one, two = _powers(a, b)
+    one, two = powers(a, b)
     for x, power, which in ((a, one, "first"), (b, two, "second")):
         refuse_constant(
             power, lambda k, x=x, which=which: f"the power of {_name(x, k)} of the {which}", "over frequency"
@@ -125,8 +120,30 @@ def peak_frequency_rmse(
     return root_mean_square(*(peak_frequency(x, low, high, sharpness=sharpness) for x in (a, b)))
 
 
-def _powers(a: Any, b: Any) -> tuple[Float[Array, "frequency channel"], Float[Array, "frequency channel"]]:
-    one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
+def refuse_silent(x: Any, power: Any, which: str) -> None:
+    """Raises where a power is not positive, as far as it is known.
+
+    Example:
+        >>> refuse_silent(jnp.ones((2, 1)), jnp.ones((2, 1)), "first")
+    """
+    if not is_traced(power) and not (np.asarray(power) > 0).all():
+        frequency, channel = (int(k) for k in np.argwhere(~(np.asarray(power) > 0))[0])
+        raise ValueError(
+            f"{_name(x, channel)} of the {which} has power {power[frequency, channel]:g} at {_at(x, frequency)}, which "
+            "has no logarithm: leave that frequency out"
+        )
+
+
+def powers(
+    a: Any, b: Any, arguments: tuple[str, str] = ("a", "b")
+) -> tuple[Float[Array, "frequency channel"], Float[Array, "frequency channel"]]:
+    """The powers of two spectra of the same channels at the same frequencies.
+
+    Example:
+        >>> [power.shape for power in powers(jnp.ones((4, 2)), jnp.ones((4, 2)))]
+        [(4, 2), (4, 2)]
+    """
+    one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b, arguments))
     if one.ndim != 2:
         raise ValueError(f"expected power (frequency, channel), got shape {one.shape}")
     for x, which in ((a, "the first"), (b, "the second")):

@@ -26,6 +26,7 @@ class Rule(eqx.Module):
     positions: Any  # of the free entries in the flattened leaf, None if all are free
     held: Any  # the whole leaf, for the entries that are not
     basis: Any = None  # of what the leaf is on the real line, (entry, number), if not each entry by itself
+    parts: tuple[str, ...] = eqx.field(static=True, default=())  # what the columns of the basis are called
 
 
 class Fixed(eqx.Module):
@@ -83,7 +84,8 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
             free[i], basis = domain.to_real(inside), None
             if override.basis is not None:
                 free[i], basis = _along(names[i], free[i], override)
-            rules.append(Rule(i, domain, positions, None if positions is None else value, basis))
+            held = None if positions is None else value
+            rules.append(Rule(i, domain, positions, held, basis, override.parts if basis is not None else ()))
     if not rules:
         raise ValueError("the spec frees no leaf: make it with select(model, ...)")
     tell(model, "check_free", [names[rule.index] for rule in rules])  # a network knows what has no gradient

@@ -1,0 +1,245 @@
+"""SVI, pseudo-marginal Metropolis, flows and calibration, against posteriors that are known."""
+
+import warnings
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gyrax as gx
+from conftest import DOUBLE
+from gyrax.inference import variational
+from gyrax.inference.diagnostics import effective_draws
+from known_posteriors import LINE, LINE_PRIORS, LINE_SPEC, SD, Y, line, line_loss, line_posterior
+
+ON_LINE = (LINE, line_loss, LINE_SPEC)
+MEAN, COVARIANCE, EVIDENCE = line_posterior()
+
+
+def measured(model, key):
+    return line(model, key) + SD * jax.random.normal(key, (7,))
+
+
+def loss_of(model, key, data):
+    return -gx.losses.gaussian_log_likelihood(line(model, key), data, sd=SD)
+
+
+def sure(model, key, data):
+    """Of noise a third as strong as it is."""
+    return -gx.losses.gaussian_log_likelihood(line(model, key), data, sd=SD / 3)
+
+
+def test_svi_of_a_line_is_exact():
+    found = gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, steps=1000, draws=4000, progress=False)
+    table = found.summary()
+    np.testing.assert_allclose(table["mean"], MEAN, atol=4 * np.sqrt(COVARIANCE.max() / 4000))
+    np.testing.assert_allclose(np.cov(found.real[0].T), COVARIANCE, rtol=0.1, atol=1e-3)
+    assert found.figures["evidence lower bound"] == pytest.approx(EVIDENCE, abs=1e-4 if DOUBLE else 5e-3)
+    assert found.figures["share that counts"] > 0.99
+
+
+@pytest.mark.once
+def test_independent_normals_are_too_narrow_as_theory_says():
+    found = gx.inference.svi(
+        *ON_LINE, priors=LINE_PRIORS, guide="independent", steps=1500, draws=4000, progress=False, key=1
+    )
+    assert found.figures["pareto k"] > 0.2 and 0.2 < found.figures["share that counts"] < 0.95
+    # the precisions are those of the posterior
+    np.testing.assert_allclose(found.summary()["sd"], np.diag(np.linalg.inv(COVARIANCE)) ** -0.5, rtol=0.08)
+    np.testing.assert_allclose(found.summary()["mean"], MEAN, atol=0.02)
+
+
+@pytest.mark.once
+def test_svi_says_when_it_has_not_arrived_and_stops_with_the_keyboard(monkeypatch):
+    with pytest.warns(gx.inference.SamplingWarning, match="is not as the normal distribution"):
+        gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, steps=30, learning_rate=0.01, progress=False)
+    with pytest.raises(ValueError, match="learning_rate is a positive number"):
+        gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, learning_rate=-1.0)
+    with pytest.raises(ValueError, match="guide is 'multivariate' or 'independent'"):
+        gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, guide="flow")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(variational, "_advance", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="after 0 of 2000 steps"):
+        gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, progress=False)
+
+
+def hidden(model, key):
+    """Data of a slope that wanders by 0.5 from trial to trial: what is simulated is integrated over."""
+    slope = model.slope + 0.5 * jax.random.normal(key)
+    return -gx.losses.gaussian_log_likelihood(jnp.stack([slope, model.offset]), jnp.array([1.0, 0.5]), sd=0.5)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_pseudo_marginal_draws_are_of_the_exact_posterior():
+    """Even of one realisation a step, where fixed noise is far off."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gx.inference.SamplingWarning)
+        found = gx.inference.pseudo_marginal(
+            LINE, hidden, LINE_SPEC, priors=LINE_PRIORS, warmup=1000, draws=6000, progress=False
+        )
+    sd = np.array([(1 / 1 + 1 / 0.5) ** -0.5, (1 / 4 + 1 / 0.25) ** -0.5])
+    mean = np.array([1.0 / 0.5, 0.5 / 0.25]) * sd**2
+    table = found.summary()
+    assert (table["ess"] > 500).all()
+    assert (np.abs(table["mean"] - mean) < 4 * sd / np.sqrt(table["ess"])).all(), table
+    np.testing.assert_allclose(table["sd"], sd, rtol=0.15)
+    assert 0.1 < found.figures["accepted"] < 0.35 and "with 1 new realisation a step" in repr(found)
+    assert found.figures["sd of the log-likelihood"] == pytest.approx(0.8, abs=0.6)
+    fixed = gx.inference.laplace(LINE, hidden, LINE_SPEC, priors=LINE_PRIORS, noise="fixed", realisations=1)
+    assert fixed.summary()["sd"]["slope"] < 0.85 * sd[0]  # as if that noise were known
+    many = gx.inference.laplace(LINE, hidden, LINE_SPEC, priors=LINE_PRIORS, noise="fixed", realisations=400)
+    assert many.summary()["sd"]["slope"] == pytest.approx(sd[0], rel=0.15)
+
+
+@pytest.mark.once
+def test_pseudo_marginal_needs_noise_and_says_when_it_scatters_too_much():
+    with pytest.raises(ValueError, match="the loss does not depend on its key"):
+        gx.inference.pseudo_marginal(*ON_LINE, priors=LINE_PRIORS)
+
+    def wild(model, key):
+        return 10 * jax.random.normal(key) + model.slope**2 + model.offset**2
+
+    with pytest.warns(gx.inference.SamplingWarning, match="estimates of the log-likelihood scatter by"):
+        gx.inference.pseudo_marginal(LINE, wild, LINE_SPEC, priors=LINE_PRIORS, warmup=50, draws=100, progress=False)
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    return gx.inference.learn_posterior(
+        LINE, measured, LINE_SPEC, priors=LINE_PRIORS, simulations=3000, progress=False, key=1
+    )
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_flow_learns_the_posterior(learnt):
+    errors = []
+    for k in range(20):  # data from the prior, for each its posterior by algebra
+        keys = jax.random.split(jax.random.key(100 + k))
+        truth = np.asarray(jax.random.normal(keys[0], (2,))) * [1.0, 2.0]
+        data = np.asarray(measured(type(LINE)(*truth), keys[1]))
+        design = np.stack([np.linspace(-1, 2, 7), np.ones(7)], 1)
+        mean = COVARIANCE @ (design.T @ data) / SD**2
+        table = learnt.given(data).summary()
+        errors.append(
+            [*((table["mean"] - mean) / np.sqrt(np.diag(COVARIANCE))), *(table["sd"] / np.sqrt(np.diag(COVARIANCE)))]
+        )
+    errors = np.array(errors)
+    assert np.abs(errors[:, :2]).mean() < 0.35, errors  # in standard deviations of the posterior
+    assert np.abs(np.log(errors[:, 2:])).mean() < 0.25, errors
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_flow_refuses_what_it_has_not_seen(learnt):
+    assert "Learnt from 3000 simulations of 7 features: 2 free numbers" in repr(learnt)
+    with pytest.raises(ValueError, match=r"observed value\[2\] is 99.*simulations reach from"):
+        learnt.given(Y + 100)
+    with pytest.raises(ValueError, match=r"observed 'value' has shape \(6,\)"):
+        learnt.given(Y[:6])
+    with pytest.raises(ValueError, match=r"observed value\[3\] is not finite"):
+        learnt.given(np.where(np.arange(7) == 3, np.nan, Y))
+    with pytest.raises(ValueError, match="observed has fc, and the simulated features are value"):
+        learnt.given({"fc": Y})
+    with pytest.warns(gx.inference.SamplingWarning, match="together the observed features"):
+        learnt.given(Y + np.array([4.0, -4.0, 0, 0, 0, 0, 0]))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (lambda m, key: jnp.stack([m.slope, 1.0]), r"value\[1\] is the same in all simulations"),
+        (lambda m, key: jnp.stack([m.slope, jnp.nan * m.offset]), "of 200 simulations 0 have finite features"),
+    ],
+)
+def test_features_that_tell_nothing(features, message):
+    with pytest.raises(ValueError, match=message):
+        gx.inference.learn_posterior(LINE, features, LINE_SPEC, priors=LINE_PRIORS, simulations=200, progress=False)
+
+
+@pytest.mark.once
+def test_calibration_tells_right_from_wrong():
+    arguments = (LINE, measured)
+    right = gx.inference.calibration(
+        *arguments, loss_of, LINE_SPEC, priors=LINE_PRIORS, repetitions=60, progress=False, key=3
+    )
+    assert right.calibrated and right.doubted == 0 and "as even as they should be" in repr(right)
+    assert right.coverage(0.9).between(0.8, 0.98).all() and (right.chances() > 0.005).all()
+    assert right.ranks.shape == (60, 2) and right.ranks.min() >= 0 and right.ranks.max() <= 99
+    wrong = gx.inference.calibration(
+        *arguments, sure, LINE_SPEC, priors=LINE_PRIORS, repetitions=40, progress=False, key=3
+    )
+    assert not wrong.calibrated and "NOT calibrated" in repr(wrong) and (wrong.coverage(0.9) < 0.7).all()
+    assert len(right.plot()) == 2
+    assert right.to_xarray()["number"].values.tolist() == ["slope", "offset"]
+    with pytest.raises(ValueError, match="level is the part"):
+        right.coverage(1.5)
+
+
+@pytest.mark.once
+def test_ranks_of_exact_posteriors_are_even():
+    """The bookkeeping alone, on draws that are of the posterior: chi-square rejects as often as it says."""
+    rng, chances = np.random.default_rng(0), []
+    for _ in range(200):
+        truth = rng.normal(size=(50, 1))
+        draws = rng.normal(size=(50, 99))
+        ranks = (draws < truth).sum(1, keepdims=True)
+        found = gx.inference.Calibration(("x",), ranks, ranks / 99, "exact draws", 0)
+        chances.append(found.chances()["x"])
+    assert np.mean(np.array(chances) < 0.1) == pytest.approx(0.1, abs=0.07)
+
+
+@pytest.mark.once
+def test_calibration_passes_on_what_went_wrong():
+    def broken(model, key, data):
+        return jnp.log(-1.0) * model.slope * data.sum()
+
+    with pytest.raises(ValueError, match="the log-density is nan") as caught:
+        gx.inference.calibration(LINE, measured, broken, LINE_SPEC, priors=LINE_PRIORS, progress=False)
+    assert "in repetition 0 of a calibration, with slope [" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="in repetition 0 the simulated data are not finite, with slope"):
+        gx.inference.calibration(
+            LINE, lambda m, key: m.slope / 0.0, loss_of, LINE_SPEC, priors=LINE_PRIORS, progress=False
+        )
+    with pytest.raises(ValueError, match="draws, and the rank of the truth is among 99"):
+        gx.inference.calibration(
+            LINE, measured, loss_of, LINE_SPEC, priors=LINE_PRIORS, options={"draws": 20}, progress=False
+        )
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["nuts", "svi", "learnt"])
+def test_intervals_hold_the_truth_as_often_as_they_say(method, learnt):
+    kinds = {
+        "nuts": (gx.inference.nuts, {"chains": 2, "warmup": 200, "draws": 400}),
+        "svi": (gx.inference.svi, {"steps": 500}),
+        "learnt": (learnt, {}),
+    }
+    chosen, options = kinds[method]
+    found = gx.inference.calibration(
+        LINE,
+        measured,
+        None if method == "learnt" else loss_of,
+        LINE_SPEC,
+        priors=LINE_PRIORS,
+        method=chosen,
+        options=options,
+        progress=False,
+    )
+    assert found.calibrated and found.coverage(0.9).between(0.85, 0.95).all(), found
+
+
+@pytest.mark.once
+def test_pictures():
+    found = gx.inference.laplace(*ON_LINE, priors=LINE_PRIORS)
+    assert [ax.get_ylabel() for ax in found.plot()] == ["slope", "offset"]
+    assert effective_draws(found.real[..., 0]) > 300
+    assert eqx.is_array(found.real)
