@@ -89,6 +89,7 @@ def test_both_folds_of_a_cubic_and_the_way_between():
     assert "stable from -1.5 to 0.666667, from -0.666667 to 1.5" in repr(found)
 
 
+@pytest.mark.slow
 def test_a_pitchfork_is_a_branch_point_of_one_branch_and_a_turn_of_the_other():
     found = follow(alone(Pitchfork(), 2), "model.a", (-1, 1), step=0.1)
     assert [kind for kind in found.kinds if kind] == ["branch point"]  # of both regions at once
@@ -314,6 +315,7 @@ def test_all_of_it_has_labels_and_a_picture():
         found.plot(region="C")
 
 
+@pytest.mark.slow
 def test_groups_of_models_have_branches():
     groups = gx.Groups({"cubic": (Cubic(), ["A"]), "fork": (Pitchfork(), ...)})
     coupling = gx.couplings.Linear(source="cubic.x", target="fork.c", strength=0.0)

@@ -87,6 +87,7 @@ def test_it_is_a_loop_of_numpy_s_that_keeps_what_is_under_way():
     assert len(got) == 2 * n and np.abs(expected - forgetful).max() > 0.02  # so that it tells
 
 
+@pytest.mark.slow
 def test_a_knob_that_is_not_turned_leaves_one_long_run():
     net = pair(0.2, gx.Delay(speed=6.0), noise=gx.noise.White(sigma=0.1))
     near = -1.2 + 1e-9 * np.arange(2) if DOUBLE else np.array([-1.2, -1.1999998])

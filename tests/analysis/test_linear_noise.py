@@ -72,6 +72,7 @@ def test_coloured_noise_adds_its_own_rows():
     np.testing.assert_allclose(np.asarray(found), 0.01 * share * np.eye(2), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_coloured_noise_may_enter_by_inputs():
     noise = {"inputs": gx.noise.OrnsteinUhlenbeck(sigma=0.02, tau=5.0, inputs="c")}
@@ -108,6 +109,7 @@ def test_with_a_delay_covariances_are_the_closed_form(b, tau):
     np.testing.assert_allclose(found, expected, rtol=1e-4 if DOUBLE else 1e-3, atol=1e-4 if DOUBLE else 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_two_delayed_couplings_are_one_of_both_weights():
     b, tau = 0.06, 12.0
@@ -120,6 +122,7 @@ def test_two_delayed_couplings_are_one_of_both_weights():
     np.testing.assert_allclose(found, expected, rtol=1e-8 if DOUBLE else 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_what_swings_for_long_takes_more_frequencies():
     # the Hopf model of slow BOLD: 0.05 Hz for 50 s
@@ -163,6 +166,7 @@ def test_bold_is_the_activity_through_its_kernel(delayed):
     np.testing.assert_allclose(found, expected, rtol=1e-5 if DOUBLE else 2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_balloon_answers_small_swings_as_its_equations_do():
     balloon = gx.monitors.Balloon(source="x", period=100.0)

@@ -136,6 +136,7 @@ def test_a_network_without_rest_is_said():
         gx.analysis.fixed_points(net, 3)
 
 
+@pytest.mark.slow
 def test_groups_rest_and_move_as_their_parts_do():
     parts = {"fast": gx.models.Linear(gamma=-2.0), "two": gx.models.Hopf(a=-0.3, omega=0.1)}
     groups = gx.Groups({"fast": (parts["fast"], ["A", "C"]), "two": (parts["two"], ...)})

@@ -36,6 +36,7 @@ def front(loss=two, terms=GOALS, **options):
     )
 
 
+@pytest.mark.slow("float32")
 def test_lies_on_the_front_that_is_known():
     found = front()
     points = np.stack([m["x"] for m in found.models])
@@ -47,6 +48,7 @@ def test_lies_on_the_front_that_is_known():
     assert found.plot().get_xlabel() == "left"
 
 
+@pytest.mark.slow("float32")
 def test_gradients_bring_what_the_search_left_nearer_to_it():
     rough = front(refine=0, generations=4)
     fine = front(refine=20, generations=4)
@@ -57,6 +59,7 @@ def test_gradients_bring_what_the_search_left_nearer_to_it():
     assert off(fine) < 0.2 * off(rough)
 
 
+@pytest.mark.slow("float32")
 def test_is_judged_on_noise_that_it_never_heard():
     found = front(noisy, validation=gx.Validation(keys=8))
     keys = gx.Validation(keys=8).drawn(jax.random.key(0))
@@ -67,6 +70,7 @@ def test_is_judged_on_noise_that_it_never_heard():
     assert all(np.sum(b) == 1 for b in beaten)
 
 
+@pytest.mark.slow("float32")
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.floats(-3, 3), min_size=4, max_size=4), min_size=2, max_size=3))
 def test_the_common_descent_is_the_shortest_mean(rows):
@@ -86,6 +90,7 @@ def test_the_common_descent_is_the_shortest_mean(rows):
         assert (gradients @ found >= -1e-4 * (1 + (gradients**2).sum())).all()
 
 
+@pytest.mark.slow("float32")
 def test_no_step_downhill_leaves_a_term_worse():
     def function(points):
         def one(x):

@@ -23,6 +23,7 @@ def at_jax(m):
     return jnp.concatenate([jnp.stack([m.a, m.b]), m.x])
 
 
+@pytest.mark.slow("float32")
 @pytest.mark.parametrize("method", ["cma", "sep-cma"])
 def test_finds_the_lowest_stair(method):
     found = find(evolve, bowl, method=method, generations=80)
@@ -32,12 +33,14 @@ def test_finds_the_lowest_stair(method):
     np.testing.assert_allclose(found.history["a"][0], POINT.a)  # of the mean, which the start is
 
 
+@pytest.mark.slow("float32")
 def test_candidates_that_break_rank_last():
     found = find(evolve, holed, generations=150)
     np.testing.assert_allclose(at(found.model)[:2], LOWEST[:2], atol=0.1)
     assert np.isfinite(found.history["lowest"]).all()
 
 
+@pytest.mark.slow
 def test_under_noise_it_is_the_mean_that_is_found_and_not_the_luckiest():
     found = find(evolve, noisy, generations=60, population=16)
     keys = gx.Validation().drawn(jax.random.key(0))
@@ -48,6 +51,7 @@ def test_under_noise_it_is_the_mean_that_is_found_and_not_the_luckiest():
     np.testing.assert_array_equal(at(alone.model), at(alone.last))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:nothing was learnt")  # in so few generations
 def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
     whole = find(evolve, noisy, generations=10, population=16)

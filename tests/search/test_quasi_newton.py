@@ -57,6 +57,7 @@ def test_is_judged_on_noise_that_it_never_heard():
     assert found.gain is not None and found.learnt
 
 
+@pytest.mark.slow("float32")
 def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
     whole = find(minimise, steps=12)
     find(minimise, steps=5, checkpoint=tmp_path / "fit.npz")

@@ -78,6 +78,7 @@ def test_comes_back_from_where_nothing_is_finite():
     assert np.isfinite(found.history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_is_judged_on_noise_that_it_never_heard():
     found = find(squares, noisy, validation=gx.Validation(keys=6, every=1))
     keys = gx.Validation(keys=6).drawn(jax.random.key(0))
@@ -86,6 +87,7 @@ def test_is_judged_on_noise_that_it_never_heard():
     assert found.best_loss == np.nanmin(found.history["validation"]) and found.gain is not None
 
 
+@pytest.mark.slow("float32")
 def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
     whole = find(squares, steps=8)
     file = tmp_path / "fit.npz"

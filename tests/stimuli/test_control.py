@@ -68,6 +68,7 @@ def test_the_stimulus_that_costs_least_is_that_of_the_regulator():
     np.testing.assert_allclose(found[-1], 0, atol=1e-9 if DOUBLE else 1e-4)  # nothing hears it any more
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_state_is_reached_with_least_energy():
     """Heun's steps take the stimulus at both ends: least squares of the linear map from samples to the last state."""
