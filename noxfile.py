@@ -86,13 +86,22 @@ print("gyrax", gyrax.__version__, "from", here.parent)
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite in float64, then what depends on the precision in float32; `-- --all` for the slow tests too, `-- --slow` for them alone."""
+    """The quick suite, in float64; `-- --all` for the slow tests too, `-- --slow` for them alone."""
+    _suite(session, double=True)
+
+
+@nox.session
+def single(session: nox.Session) -> None:
+    """The same in float32, of what depends on the precision."""
+    _suite(session, double=False)
+
+
+def _suite(session: nox.Session, double: bool) -> None:
     session.install("-e", ".[test]")
-    for x64 in ("1", "0"):
-        # worksteal: files that follow each other stay with one worker, which has compiled what they share
-        command = ["pytest", "-n", "auto", "--dist", "worksteal", *session.posargs]
-        env = {"JAX_ENABLE_X64": x64, "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir).resolve() / "compiled")}
-        session.run(*command, env=env)
+    # worksteal: files that follow each other stay with one worker, which has compiled what they share
+    command = ["pytest", "-n", "auto", "--dist", "worksteal", *session.posargs]
+    compiled = str(Path(session.cache_dir).resolve() / "compiled")
+    session.run(*command, env={"JAX_ENABLE_X64": str(int(double)), "JAX_COMPILATION_CACHE_DIR": compiled})
 
 
 @nox.session

@@ -81,6 +81,9 @@ def test_of_a_linear_network_all_agree_with_a_grid():
 
 
 def test_repeated_calls_do_not_compile_again(nuts):
+    gx.inference.nuts(
+        *ON_LINE, priors=LINE_PRIORS, progress=False, key=4
+    )  # what was compiled before may have been forgotten
     hits = hamiltonian._advance._cached._cache_size()
     gx.inference.nuts(
         *ON_LINE, priors={"slope": dist.Normal(0.5, 1.0), "offset": dist.Normal(0.0, 2.0)}, progress=False, key=5
