@@ -80,8 +80,8 @@ def test_comes_back_from_where_nothing_is_finite():
 
 @pytest.mark.slow
 def test_is_judged_on_noise_that_it_never_heard():
-    found = find(squares, noisy, validation=gx.Validation(keys=6, every=1))
-    keys = gx.Validation(keys=6).drawn(jax.random.key(0))
+    found = find(squares, noisy, realisations=8, validation=gx.Validation(keys=24, every=1))
+    keys = gx.Validation(keys=24).drawn(jax.random.key(0))
     wanted = np.mean([noisy(found.model, key)[0] for key in keys])
     assert found.best_loss == pytest.approx(wanted, rel=1e-4)
     assert found.best_loss == np.nanmin(found.history["validation"]) and found.gain is not None

@@ -53,7 +53,8 @@ def nuts(
         warmup: draws of each that are thrown away.
         draws: of each that are kept.
         target_accept: how much of steps is to be accepted, between 0 and 1: nearer to 1 steps are shorter and corners safer.
-        noise, realisations: of a loss that hears its key, as in `log_density`.
+        noise: of a loss that hears its key, as in `log_density`.
+        realisations: of such a loss.
         key: of all that is random; key 0 if left out.
         progress: show a bar; a text is its title.
 

@@ -54,7 +54,8 @@ def laplace(
         priors: as in `log_density`.
         draws: from the normal distribution.
         steps: of BFGS at most.
-        noise, realisations: of a loss that hears its key, as in `log_density`.
+        noise: of a loss that hears its key, as in `log_density`.
+        realisations: of such a loss.
         key: of draws and noise; key 0 if left out.
 
     Raises:

@@ -78,7 +78,8 @@ def svi(
         particles: draws of a step, evaluated side by side.
         learning_rate: of Adam to begin with, on the real line.
         draws: from the distribution that was found.
-        noise, realisations: of a loss that hears its key, as in `log_density`.
+        noise: of a loss that hears its key, as in `log_density`.
+        realisations: of such a loss.
         key: of all that is random; key 0 if left out.
         progress: show a bar; a text is its title.
 

@@ -238,20 +238,18 @@ def _nsga(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The unbeaten points of the last generation, and the best of each term over generations."""
     need("pymoo", "search")
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.evaluator import Evaluator
-    from pymoo.core.problem import Problem
-    from pymoo.problems.static import StaticProblem
-    from pymoo.termination import get_termination
+    nsga2, core = need("pymoo.algorithms.moo.nsga2", "search"), need("pymoo.core.problem", "search")
+    evaluator, static = need("pymoo.core.evaluator", "search"), need("pymoo.problems.static", "search")
+    termination = need("pymoo.termination", "search")
 
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     draws = np.random.default_rng(seed)
     first: Any = start + within * draws.uniform(-1, 1, (population, start.size))
     first[0] = start
     count = judged(first[:1]).shape[1]
-    problem = Problem(n_var=start.size, n_obj=count, xl=start - within, xu=start + within)
-    algorithm: Any = NSGA2(pop_size=population, sampling=first, eliminate_duplicates=True)
-    algorithm.setup(problem, termination=get_termination("n_gen", generations), seed=seed, verbose=False)
+    problem = core.Problem(n_var=start.size, n_obj=count, xl=start - within, xu=start + within)
+    algorithm: Any = nsga2.NSGA2(pop_size=population, sampling=first, eliminate_duplicates=True)
+    algorithm.setup(problem, termination=termination.get_termination("n_gen", generations), seed=seed, verbose=False)
     history: list[np.ndarray] = []
     while algorithm.has_next():
         asked: Any = algorithm.ask()
@@ -261,7 +259,7 @@ def _nsga(
             raise FloatingPointError(
                 f"no candidate within {within:g} of the start on the real line has finite terms: give a smaller within="
             )
-        Evaluator().eval(StaticProblem(problem, F=np.where(finite[:, None], values, _WORST)), asked)
+        evaluator.Evaluator().eval(static.StaticProblem(problem, F=np.where(finite[:, None], values, _WORST)), asked)
         algorithm.tell(infills=asked)
         history.append(np.where(algorithm.pop.get("F") < _WORST, algorithm.pop.get("F"), np.inf).min(0))
         bar.update(1)
