@@ -15,7 +15,7 @@ from .._kinds import expect_function, whole
 from ..parameters.addresses import leaf_names
 from .blocks import compiled_steps
 from .evolution import Evolution, perturbing, smoothed
-from .objective import Objective
+from .objective import Objective, keys_of
 
 #: Steps that one call into XLA may take.
 BLOCK = 64
@@ -152,7 +152,7 @@ class Descent(eqx.Module):
 
     def keys(self, step: Array) -> Array:
         base = self.key if self.common else jax.random.fold_in(self.key, step)
-        return base[None] if self.realisations == 1 else jax.random.split(base, self.realisations)
+        return keys_of(base, self.realisations)
 
     def means(self, keys: Array, step: Array, starts: int | None) -> Callable[[PyTree], tuple[Array, dict[str, Array]]]:
         """Value and terms of so many starts on these keys, as a function of the free leaves that is differentiated."""

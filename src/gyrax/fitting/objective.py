@@ -126,6 +126,16 @@ def check_objective(model: Any, function: Any, argument: str, line: str) -> None
         return
 
 
+def keys_of(key: Any, realisations: int) -> Array:
+    """The keys that a mean over so many realisations hears.
+
+    Example:
+        >>> keys_of(jax.random.key(0), 3).shape
+        (3,)
+    """
+    return key[None] if realisations == 1 else jax.random.split(key, realisations)
+
+
 class Objective(eqx.Module):
     """A loss as a function of the free leaves of a model, on the real line: what every method of fitting takes.
 

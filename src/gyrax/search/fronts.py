@@ -19,7 +19,7 @@ from .._kinds import expect, number, refused, whole
 from .._pictures import draw
 from .._progress import tqdm
 from ..fitting.descent import Validation
-from ..fitting.objective import Objective
+from ..fitting.objective import Objective, keys_of
 from ..fitting.training import held_out
 from ..parameters.splitting import Fixed, join
 from .pareto import Downhill
@@ -146,7 +146,7 @@ def front(
     goals = _goals(terms, what.terms)
     held = held_out(validation, what.noisy, 5, what.objective, model, what.key)[0]
     flat, _ = ravel_pytree(what.free)
-    keys = what.key[None] if realisations == 1 else jax.random.split(what.key, realisations)
+    keys = keys_of(what.key, realisations)
     names, signs = tuple(goals), jnp.asarray(_signs(goals), flat.dtype)
     title = progress if isinstance(progress, str) else "front"
     with tqdm(total=generations + refine, desc=title, unit="step", disable=not progress) as bar:

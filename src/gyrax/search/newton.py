@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from ..fitting.objective import Objective, Outcome
+from ..fitting.objective import Objective, Outcome, keys_of
 from .slopes import guarded, jacobian
 from .walking import AbstractMethod, Moved
 
@@ -37,7 +37,7 @@ class AbstractNewton(AbstractMethod):
 
     def keys(self) -> Array:
         """The noise, the same in all moves: a solver that compares losses cannot hear another each time."""
-        return self.key[None] if self.realisations == 1 else jax.random.split(self.key, self.realisations)
+        return keys_of(self.key, self.realisations)
 
     @abc.abstractmethod
     def function(self, free: PyTree, scale: Float[Array, ""]) -> Any:

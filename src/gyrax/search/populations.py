@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, PyTree
 from .._extras import need
 from .._kinds import choice, number, whole
 from ..fitting.descent import HOPELESS, Validation
-from ..fitting.objective import Objective
+from ..fitting.objective import Objective, keys_of
 from ..fitting.results import FitResult
 from .walking import AbstractMethod, Carry, Moved, task, walked
 
@@ -58,7 +58,7 @@ class Population(AbstractMethod):
     def keys(self, step: Int[Array, ""]) -> Array:
         """The noise of a generation: all candidates hear the same."""
         base = self.key if self.common else jax.random.fold_in(self.key, step)
-        return base[None] if self.realisations == 1 else jax.random.split(base, self.realisations)
+        return keys_of(base, self.realisations)
 
     def move(self, free: PyTree, state: PyTree, step: Int[Array, ""], stalled: Int[Array, ""]) -> Moved:
         mean, back = ravel_pytree(free)
@@ -191,7 +191,6 @@ def evolve(
         validation=validation,
         checkpoint=checkpoint,
         look=look,
-        ends=("converged", "stuck"),
         title="evolve",
         unit="generation",
         progress=progress,

@@ -91,7 +91,6 @@ def minimise(
         validation=validation,
         checkpoint=checkpoint,
         look=look,
-        ends=("converged", "stuck"),
         title="minimise",
         unit="step",
         progress=progress,

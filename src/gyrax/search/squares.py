@@ -103,7 +103,6 @@ def least_squares(
         validation=validation,
         checkpoint=checkpoint,
         look=look,
-        ends=("converged", "stuck"),
         title="least squares",
         unit="step",
         progress=progress,

@@ -187,7 +187,6 @@ def walked(
     validation: Validation | Literal["auto"] | None,
     checkpoint: str | os.PathLike[str] | None,
     look: Callable[[dict[str, np.ndarray], Carry], None],
-    ends: tuple[str, str],
     title: str,
     unit: str,
     progress: bool | str,
@@ -204,7 +203,6 @@ def walked(
         validation: noise to be judged on.
         checkpoint: a file to keep the state in.
         look: after each call, of the record and the carry. It may raise.
-        ends: what to call an end where there is nothing left to gain, and one where nothing leads on.
         title: of the bar.
         unit: of the bar.
         progress: whether to show it.
@@ -230,7 +228,7 @@ def walked(
     def between(carry: Carry, record: dict[str, np.ndarray], done: int) -> str | None:
         look(record, carry)
         kept.save(carry, record, spent())
-        return ends[0] if bool(carry.ended) else ends[1] if int(carry.stalled) >= method.hopeless else None
+        return "converged" if bool(carry.ended) else "stuck" if int(carry.stalled) >= method.hopeless else None
 
     def shown(carry: Carry, record: dict[str, np.ndarray]) -> dict[str, str]:
         return {"loss": f"{record['loss'][-1]:.4g}", "best": f"{float(carry.best_loss):.4g}"}
