@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import importlib
 import os
 import sys
 
@@ -22,6 +23,8 @@ hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and "GYRAX_UN
 import gyrax  # noqa: E402
 
 if hook is not None:
+    for room in gyrax._LATER:  # which come when they are asked for, too late for the hook
+        importlib.import_module(f"gyrax.{room}")
     hook.uninstall()
 
 import equinox as eqx  # noqa: E402

@@ -19,7 +19,7 @@ import gyrax as gx
 from conftest import DOUBLE
 from gyrax import simulation
 from gyrax._formats.fields import WrongKindError
-from gyrax.analysis import branching, fluctuations, identifying, resting, stability
+from gyrax.analysis import bending, branching, fluctuations, identifying, resting, stability
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
@@ -171,6 +171,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.analysis.identifiability": {"predict": loss, "sd": 1.0},
     "gx.analysis.adiabatic_scan": {"parameter": "model.a", "values": [-0.5, -0.4]},
     "gx.analysis.continuation": {"parameter": "model.a", "between": (-1.0, 0.0)},
+    "gx.analysis.profile": {"name": "model.a", "values": [-0.5, -0.4]},
     "gx.analysis.modes": {"state": np.zeros((2, 3))},
     "gx.inference.log_density": {"priors": PRIORS},
     "gx.inference.laplace": {"priors": PRIORS},
@@ -216,6 +217,8 @@ RESULTS = (
     "Identifiability",
     "AdiabaticScan",
     "Branch",
+    "Curvature",
+    "Profile",
     "Calibration",
     "Learnt",
     "LogDensity",
@@ -254,6 +257,7 @@ def uncompiled(monkeypatch):
         (branching, "_refined"),
         (stability, "_slopes"),
         (identifying, "_slopes"),
+        (bending, "_gradient"),
         (walking, "_begin"),
         (fronts, "_terms"),
         (density, "_value"),

@@ -121,3 +121,9 @@ def test_what_cannot_be_is_said(predict, sd, error, message):
     model = Line(2.0, -1.0)
     with pytest.raises(error, match=message):
         gx.analysis.identifiability(model, predict, gx.select(model, "slope"), sd=sd)
+
+
+def test_too_many_numbers_for_a_matrix():
+    model = Line(np.zeros(5001), 1.0)
+    with pytest.raises(ValueError, match=r"5001 numbers are free.*gx.analysis.curvature"):
+        gx.analysis.identifiability(model, lambda m, key: m.slope, gx.select(model, "slope"), sd=1.0)

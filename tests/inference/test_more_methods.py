@@ -57,8 +57,6 @@ def test_svi_says_when_it_has_not_arrived_and_stops_with_the_keyboard(monkeypatc
         gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, steps=30, learning_rate=0.01, progress=False)
     with pytest.raises(ValueError, match="learning_rate is a positive number"):
         gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, learning_rate=-1.0)
-    with pytest.raises(ValueError, match="guide is 'multivariate' or 'independent'"):
-        gx.inference.svi(*ON_LINE, priors=LINE_PRIORS, guide="flow")
 
     def interrupt(*arguments):
         raise KeyboardInterrupt

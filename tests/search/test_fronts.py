@@ -117,7 +117,6 @@ def test_no_step_downhill_leaves_a_term_worse():
         ({"terms": {"left": "min"}}, "two terms or more"),
         ({"terms": {"left": "min", "r": "max"}}, "no term 'r'; it has loss, left, other, right"),
         ({"terms": {"left": "min", "right": "up"}}, "'min' or 'max'"),
-        ({"terms": ["left", "right"]}, "a dict"),
         ({"within": 0.0}, "within"),
         ({"population": 3}, "population"),
         ({"validation": 4}, "validation"),

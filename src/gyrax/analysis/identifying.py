@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, PyTree
 
 from .._kinds import random_key, reals
 from ..fitting.objective import check_objective
+from ..fitting.space import Space, space_of
 from ..labelled import LabelledArray, known_names
 from ..parameters.splitting import Fixed, join, split
+from .telling import LARGE, in_words
 
-#: Parts of a direction that are named, from the largest on.
-_NAMED, _LARGE = 4, 0.3
+#: Free numbers of which a whole matrix, and one of all directions, fit into the memory of a laptop.
+_MOST = 5000
 
 
 class Identifiability(eqx.Module):
@@ -49,12 +51,7 @@ class Identifiability(eqx.Module):
 
     def named(self, direction: int) -> str:
         """The largest parts of a direction, in words."""
-        parts = self.directions[direction]
-        largest = [i for i in np.argsort(-np.abs(parts))[:_NAMED] if np.abs(parts[i]) >= _LARGE]
-        if not largest:
-            return f"many numbers at once, most {self.names[int(np.argmax(np.abs(parts)))]}"
-        sign = np.sign(parts[largest[0]])
-        return ", ".join(f"{self.names[i]} {sign * parts[i]:+.2f}" for i in largest)
+        return in_words(self.names, self.directions[direction])
 
     def to_xarray(self) -> xr.Dataset:
         """All of it with labels."""
@@ -74,7 +71,7 @@ class Identifiability(eqx.Module):
         lines = [f"The data tell {told} of {len(self.names)} directions"]
         lines += [f"  told best: {self.named(0)}"] if told else []
         for i in np.flatnonzero(self.sloppy)[::-1][:5]:
-            several = (np.abs(self.directions[i]) >= _LARGE).sum() > 1
+            several = (np.abs(self.directions[i]) >= LARGE).sum() > 1
             lines.append(f"  not told: {self.named(int(i))}" + (", which trade against each other" if several else ""))
         lines += ["  ..."] * bool(self.sloppy.sum() > 5)
         return "\n".join(lines)
@@ -96,7 +93,7 @@ def identifiability(
         key: for the prediction; noise is held while parameters change.
 
     Raises:
-        ValueError: for an sd that is not positive or of another shape, or a prediction that is not finite, naming it.
+        ValueError: for more than 5000 free numbers, an sd that is not positive or of another shape, or a prediction that is not finite, naming it.
         TypeError: for a prediction that is no array.
 
     Example:
@@ -109,6 +106,11 @@ def identifiability(
     free, fixed = split(model, spec)
     key = None if key is None else random_key("key", key)
     flat, whole = ravel_pytree(free)
+    if flat.size > _MOST:
+        raise ValueError(
+            f"{flat.size} numbers are free, and the Fisher information of more than {_MOST} is too large a matrix: the directions that are told "
+            "best are found without it by gx.analysis.curvature(model, loss, spec, of='residuals')"
+        )
     shapes = {name: x.shape for name, x in _named(jax.eval_shape(lambda: _named(predict(model, key)))).items()}
     weights = _weights(sd, shapes)
     found, slope = _slopes(predict, fixed, whole, flat, key)
@@ -125,9 +127,10 @@ def identifiability(
     eigenvalues[eigenvalues < (np.finfo(np.asarray(flat).dtype).eps * flat.size) ** 2 * eigenvalues[0]] = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(directions**2 > 1e-12, directions**2 / eigenvalues[:, None], 0.0)
-    values, scales, names = _numbers(model, free, fixed)
+    space = space_of(model, spec)
+    values, scales = (np.concatenate([np.ravel(x) for x in found]).astype(float) for found in _units(space, flat))
     errors = np.sqrt(shares.sum(0)) * scales
-    return Identifiability(names, values, errors, rows.T @ rows, eigenvalues, directions)
+    return Identifiability(space.names, values, errors, rows.T @ rows, eigenvalues, directions)
 
 
 def _named(out: Any) -> dict[str, Any]:
@@ -176,23 +179,7 @@ def _slopes(predict: Callable[..., Any], fixed: Fixed, whole: Callable, flat: Ar
     return found, eqx.filter_jit(jax.jacrev(function))(flat)
 
 
-def _numbers(model: PyTree, free: PyTree, fixed: Fixed) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Values of the free numbers in their unit, how much one on the real line is there, and their names."""
-    labels = tuple(getattr(model, "labels", ()))
-    values, scales, names = [], [], []
-    for rule, real in zip(fixed.rules, jax.tree.leaves(free), strict=True):
-        name = fixed.names[rule.index]
-        if rule.basis is not None:
-            values.append(np.ravel(real))
-            scales.append(np.ones(real.size))
-            names += [f"{name} along {k}" for k in range(real.size)]
-            continue
-        values.append(np.ravel(rule.domain.from_real(real)))
-        scales.append(np.ravel(np.exp(rule.domain.log_slope(real))))
-        shape = real.shape if rule.positions is None else np.shape(rule.held)
-        places = np.arange(int(np.prod(shape))) if rule.positions is None else np.asarray(rule.positions)
-        for place in places:
-            at = np.unravel_index(int(place), shape) if shape else ()
-            where = ", ".join(labels[i] if n == len(labels) else str(i) for i, n in zip(at, shape, strict=True))
-            names.append(f"{name}[{where}]" if where else name)
-    return np.concatenate(values).astype(float), np.concatenate(scales).astype(float), tuple(names)
+def _units(space: Space, flat: Array) -> tuple[list[Array], list[Array]]:
+    """Values of the free numbers in their unit, and how much one on the real line is there."""
+    pairs = list(zip(space.parts, space.pieces(flat), strict=True))
+    return [part.values(x) for part, x in pairs], [jnp.exp(part.log_slope(x)) for part, x in pairs]

@@ -15,7 +15,7 @@ from .._kinds import expect_function, whole
 from ..parameters.addresses import leaf_names
 from .blocks import compiled_steps
 from .evolution import Evolution, perturbing, smoothed
-from .objective import Objective, keys_of
+from .objective import AbstractObjective, Objective, keys_of
 
 #: Steps that one call into XLA may take.
 BLOCK = 64
@@ -90,7 +90,7 @@ class Carry(eqx.Module):
 class Held(NamedTuple):
     """What a fit is judged on while it runs: an objective, and noise that is never trained on."""
 
-    objective: Objective
+    objective: AbstractObjective
     keys: Array
 
 

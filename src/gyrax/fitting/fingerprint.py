@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from .._digests import digest
 from ..parameters.splitting import Fixed
 from .descent import Carry, Descent, Held
-from .objective import Objective
+from .objective import AbstractObjective
 
 #: By name what each part is: as it reads, or after a '#' what it is a digest of and the digest.
 Fingerprint = dict[str, str]
@@ -42,7 +42,7 @@ def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
 
 
 def of_objective(
-    objective: Objective,
+    objective: AbstractObjective,
     free: PyTree,
     held: tuple[Held, int] | None,
     model: Any,

@@ -1,5 +1,6 @@
 """What a function of a model returns, read in one place, and a loss as an objective on the real line."""
 
+import abc
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -136,27 +137,20 @@ def keys_of(key: Any, realisations: int) -> Array:
     return key[None] if realisations == 1 else jax.random.split(key, realisations)
 
 
-class Objective(eqx.Module):
+class AbstractObjective(eqx.Module):
     """A loss as a function of the free leaves of a model, on the real line: what every method of fitting takes.
 
     Attributes:
         loss: `loss(model, key)`.
         fixed: what of the model is not free, from `split`.
-
-    Example:
-        >>> import gyrax as gx
-        >>> model = gx.models.Linear(gamma=-0.5)
-        >>> free, fixed = gx.split(model, gx.select(model, "gamma"))
-        >>> float(Objective(lambda m, key: m.gamma**2, fixed).at(free, None).value)
-        0.25
     """
 
-    loss: Callable[..., Any]
-    fixed: Fixed
+    loss: eqx.AbstractVar[Callable[..., Any]]
+    fixed: eqx.AbstractVar[Fixed]
 
+    @abc.abstractmethod
     def at(self, free: PyTree, key: Any) -> Outcome:
         """What the loss returns at the free leaves."""
-        return outcome(self.loss(join(free, self.fixed), key))
 
     def each(self, free: PyTree, keys: Array, starts: int | None) -> Array:
         """The value on every key, of every start if there are several: `(start, key)` or `(key,)`."""
@@ -187,3 +181,22 @@ class Objective(eqx.Module):
         several = jax.tree.map(lambda x: jnp.repeat(x, len(keys), axis=0), free)
         found = jax.vmap(one)(several, jnp.concatenate([keys] * starts))
         return jax.tree.map(lambda x: x.reshape(starts, len(keys)).mean(1), found)
+
+
+class Objective(AbstractObjective):
+    """The loss at the free leaves as they are.
+
+    Example:
+        >>> import gyrax as gx
+        >>> model = gx.models.Linear(gamma=-0.5)
+        >>> free, fixed = gx.split(model, gx.select(model, "gamma"))
+        >>> float(Objective(lambda m, key: m.gamma**2, fixed).at(free, None).value)
+        0.25
+    """
+
+    loss: Callable[..., Any]
+    fixed: Fixed
+
+    def at(self, free: PyTree, key: Any) -> Outcome:
+        """What the loss returns at the free leaves."""
+        return outcome(self.loss(join(free, self.fixed), key))

@@ -23,7 +23,7 @@ from .estimates import gain, over_steps, window
 from .evolution import Evolution, checked_gradient, explain
 from .explosions import WAY_OUT
 from .fingerprint import of_fit
-from .objective import Objective, check_objective, described
+from .objective import AbstractObjective, Objective, check_objective, described
 from .results import FitResult, say_of
 
 
@@ -154,7 +154,12 @@ def _free_names(fixed: Fixed, optimiser: Optimiser) -> list[str]:
 
 
 def held_out(
-    validation: Validation | Literal["auto"] | None, noisy: bool, steps: int, objective: Objective, model: Any, key: Any
+    validation: Validation | Literal["auto"] | None,
+    noisy: bool,
+    steps: int,
+    objective: AbstractObjective,
+    model: Any,
+    key: Any,
 ) -> tuple[Held | None, int]:
     """What the fit is judged on while it runs, checked, and the steps from one look to the next."""
     if validation == "auto":

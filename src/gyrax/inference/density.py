@@ -13,9 +13,9 @@ from .._kinds import choice, random_key, whole
 from .._types import is_traced
 from ..fitting.captured import as_now
 from ..fitting.objective import Objective, check_objective, described
+from ..fitting.space import Space, space_of, vector_of
 from ..parameters.splitting import Fixed
 from .priors import described_prior, drawn, log_prior, resolved
-from .space import Space, space_of, vector_of
 
 
 class LogDensity(eqx.Module):

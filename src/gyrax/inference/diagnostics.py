@@ -11,7 +11,7 @@ Draws = Float[np.ndarray, "chain draw"]
 _ALIKE = 1e-6
 
 
-def _halves(draws: Draws) -> Draws:
+def _halves(draws: Draws) -> Float[np.ndarray, "half half_draw"]:
     """Each chain as two, so that a drift within one is seen."""
     half = draws.shape[1] // 2
     return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])

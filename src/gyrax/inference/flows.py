@@ -15,10 +15,10 @@ from .._progress import tqdm
 from .._ranges import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
+from ..fitting.space import Space, space_of
 from ..labelled import LabelledArray, check_same, known_names
 from .posterior import Posterior, SamplingWarning
 from .priors import drawn, resolved
-from .space import Space, space_of
 
 #: Simulations of a call into XLA, and side by side within.
 _CALL, _SIDE_BY_SIDE = 256, 64

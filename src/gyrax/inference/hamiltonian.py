@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, PyTree
 from .._extras import need
 from .._kinds import expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
+from ..fitting.space import vector_of
 from .density import LogDensity, log_density
 from .posterior import Posterior, told
-from .space import vector_of
 
 #: Steps that one call into XLA may take.
 _BLOCK = 64

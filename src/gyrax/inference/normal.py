@@ -11,10 +11,10 @@ import optimistix
 from jaxtyping import Array, Float, PyTree
 
 from .._kinds import random_key, whole
+from ..fitting.space import vector_of
 from .density import LogDensity, log_density
 from .diagnostics import pareto_k, share_that_counts
 from .posterior import Posterior, told
-from .space import vector_of
 
 #: Draws that are compared with the density itself.
 _COMPARED = 400

@@ -18,10 +18,10 @@ from .._pictures import draw
 from .._ranges import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
+from ..fitting.space import Space
 from ..io.saving import load, save
 from ..labelled import LabelledArray
 from .diagnostics import effective_draws, r_hat
-from .space import Space
 
 #: From which on chains do not agree, and importance ratios say that a normal distribution does not fit.
 AGREE, FITS = 1.01, 0.7

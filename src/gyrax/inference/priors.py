@@ -13,9 +13,9 @@ from jaxtyping import PyTree
 from .._extras import need
 from .._kinds import expect, refused
 from .._types import is_traced
+from ..fitting.space import Part, Space
 from ..parameters.addresses import find_one, leaf_names
 from ..parameters.domains import Above, AbstractDomain, Below, Interval, Positive, Real
-from .space import Part, Space
 
 #: What stands for the ends of the real line where a domain is asked whether it holds them.
 _FAR = 1e30

@@ -16,11 +16,11 @@ from .._kinds import expect, expect_function, number, random_key, whole
 from .._pictures import draw
 from .._progress import tqdm
 from ..fitting.captured import as_now
+from ..fitting.space import Space, space_of
 from .flows import Learnt
 from .normal import laplace
 from .posterior import Posterior, SamplingWarning
 from .priors import drawn, resolved
-from .space import Space, space_of
 
 #: Draws among which the truth has a rank: so few that draws of a chain that are so far apart are nearly independent.
 _RANKED = 99

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, PyTree
 
 from .._kinds import choice, expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
+from ..fitting.space import vector_of
 from .density import LogDensity, log_density
 from .normal import of_normal
 from .posterior import Posterior
-from .space import vector_of
 
 #: Steps that one call into XLA may take.
 _BLOCK = 64

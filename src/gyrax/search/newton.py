@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from ..fitting.objective import Objective, Outcome, keys_of
+from ..fitting.objective import AbstractObjective, Outcome, keys_of
 from .slopes import guarded, jacobian
 from .walking import AbstractMethod, Moved
 
@@ -91,7 +91,7 @@ def _scaled(scale: Float[Array, ""], wanted: float, size: Float[Array, ""]) -> F
 class Squares(AbstractNewton):
     """Least squares of the residuals that a loss names."""
 
-    objective: Objective
+    objective: AbstractObjective
     key: Any
     solver: Any
     realisations: int = eqx.field(static=True)
@@ -141,7 +141,7 @@ class Values(AbstractNewton):
     square, take the same steps, with products by that square larger.
     """
 
-    objective: Objective
+    objective: AbstractObjective
     key: Any
     solver: Any
     realisations: int = eqx.field(static=True)

@@ -14,7 +14,7 @@ from ..fitting.descent import Validation
 from ..fitting.results import FitResult
 from .newton import STRETCH, Values
 from .squares import check_start, tolerance_of
-from .walking import Carry, task, walked
+from .walking import Carry, Task, task, walked
 
 #: Free numbers up to which the curvature of all pairs is kept; beyond, that of the last steps.
 _ALL_PAIRS = 300
@@ -71,14 +71,36 @@ def minimise(
         >>> round(float(found.model.gamma), 4), found.stopped
         (-1.0, 'converged')
     """
+    what = task(model, loss, spec, key, realisations, progress)
+    return descended(
+        what,
+        steps=steps,
+        method=method,
+        validation=validation,
+        tolerance=tolerance,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def descended(
+    what: Task,
+    *,
+    steps: int,
+    tolerance: float | None,
+    progress: bool | str,
+    method: Literal["auto", "bfgs", "l-bfgs"] = "auto",
+    validation: Validation | Literal["auto"] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> FitResult:
+    """`minimise`, of a task that is checked already."""
     choice("method", method, ("auto", "bfgs", "l-bfgs"))
     tol = tolerance_of(tolerance)
-    what = task(model, loss, spec, key, realisations, progress)
     count = sum(np.size(x) for x in jax.tree.leaves(what.free))
     full = method == "bfgs" or (method == "auto" and count <= _ALL_PAIRS)
     absolute = tol * STRETCH
     solver = optx.BFGS(tol, absolute) if full else optx.LBFGS(tol, absolute, history_length=10)
-    made = Values(objective=what.objective, key=what.key, solver=solver, realisations=realisations)
+    made = Values(objective=what.objective, key=what.key, solver=solver, realisations=what.realisations)
 
     def look(record: dict[str, np.ndarray], carry: Carry) -> None:
         check_start(record["loss"] + record["gradient"], "the loss or its gradient")

@@ -20,7 +20,7 @@ from ..fitting.checkpoint import kept_in
 from ..fitting.descent import VALIDATION_EACH, Held, Validation
 from ..fitting.estimates import gain
 from ..fitting.fingerprint import Fingerprint, of_objective
-from ..fitting.objective import Objective, check_objective, described
+from ..fitting.objective import AbstractObjective, Objective, check_objective, described
 from ..fitting.results import FitResult, say_of
 from ..fitting.training import held_out
 from ..parameters.splitting import Fixed, join, split
@@ -59,7 +59,7 @@ class AbstractMethod(eqx.Module):
         realisations: keys that a loss is a mean over.
     """
 
-    objective: eqx.AbstractVar[Objective]
+    objective: eqx.AbstractVar[AbstractObjective]
     key: eqx.AbstractVar[Any]
     realisations: eqx.AbstractVar[int]
     #: Moves in a row that lead nowhere after which there is no hope.
@@ -150,8 +150,9 @@ class Task:
     model: Any
     free: PyTree
     fixed: Fixed
-    objective: Objective
+    objective: AbstractObjective
     key: Any
+    realisations: int
     terms: list[str]
     noisy: bool
 
@@ -168,7 +169,7 @@ def task(model: Any, loss: Any, spec: Any, key: Any, realisations: int, progress
     loss, key = as_now(loss), random_key("key", 0 if key is None else key)
     free, fixed = split(model, spec)
     terms, noisy = described(loss, model, key)
-    return Task(model, free, fixed, Objective(loss, fixed), key, terms, noisy)
+    return Task(model, free, fixed, Objective(loss, fixed), key, realisations, terms, noisy)
 
 
 def check_validation(validation: Any) -> None:
