@@ -1,5 +1,7 @@
 """Curvature without the matrix against the matrix."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,7 @@ def symmetric(values, seed=0):
     return basis @ np.diag(values) @ basis.T, basis
 
 
-def loose():
+def loose() -> dict[str, Any]:
     """Of float32 the products have seven digits, and Lanczos's method half of them for vectors."""
     return {"rtol": 1e-5, "atol": 1e-5} if jnp.result_type(float) == jnp.float64 else {"rtol": 2e-3, "atol": 2e-2}
 
@@ -110,7 +112,7 @@ def test_of_a_simulation_it_is_the_matrix_of_second_derivatives():
     ]
     expected = np.linalg.eigvalsh(np.array(columns, float))
     found = gx.analysis.curvature(net, loss, spec, count=50, key=2, realisations=2, progress=False)
-    tight = (
+    tight: dict[str, Any] = (
         {"rtol": 1e-5, "atol": 1e-7 * expected[-1]}
         if flat.dtype == jnp.float64
         else {"rtol": 2e-2, "atol": 1e-2 * expected[-1]}

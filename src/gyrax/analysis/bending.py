@@ -288,9 +288,10 @@ def _largest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The eigenvalues of the largest size, and their vectors."""
     start = np.random.default_rng(0).normal(size=size)
-    tol = float(np.sqrt(np.finfo(dtype).eps))
+    options: dict[str, Any] = {"v0": start, "tol": float(np.sqrt(np.finfo(dtype).eps))}
+    operator: Any = LinearOperator(shape=(size, size), matvec=times, dtype=float)  # pyright: ignore[reportCallIssue]
     try:
-        values, vectors = eigsh(LinearOperator((size, size), matvec=times, dtype=float), count, v0=start, tol=tol)
+        values, vectors = eigsh(operator, count, **options)
     except ArpackNoConvergence as error:
         values, vectors = error.eigenvalues, error.eigenvectors
         warnings.warn(

@@ -19,7 +19,7 @@ from .._kinds import expect, number, refused, whole
 from .._pictures import draw
 from .._progress import tqdm
 from ..fitting.descent import Validation
-from ..fitting.objective import Objective, keys_of
+from ..fitting.objective import AbstractObjective, keys_of
 from ..fitting.training import held_out
 from ..parameters.splitting import Fixed, join
 from .pareto import Downhill
@@ -199,20 +199,20 @@ def _model(point: Any, free: PyTree, fixed: Fixed) -> Any:
     return join(ravel_pytree(free)[1](point), fixed)
 
 
-def _named(objective: Objective, free: PyTree, keys: Array, names: tuple[str, ...]) -> Float[Array, " term"]:
+def _named(objective: AbstractObjective, free: PyTree, keys: Array, names: tuple[str, ...]) -> Float[Array, " term"]:
     value, terms = objective.mean(free, keys)
     return jnp.stack([{"loss": value, **terms}[name] for name in names])
 
 
 @eqx.filter_jit
-def _terms(objective: Objective, free: PyTree, points: Array, *, names: tuple[str, ...], keys: Array) -> Array:
+def _terms(objective: AbstractObjective, free: PyTree, points: Array, *, names: tuple[str, ...], keys: Array) -> Array:
     """The terms of all points, one ensemble."""
     back = ravel_pytree(free)[1]
     return jax.vmap(lambda x: _named(objective, back(x), keys, names))(points)
 
 
 def _slopes(
-    objective: Objective, free: PyTree, points: Array, names: tuple[str, ...], signs: Array, keys: Array
+    objective: AbstractObjective, free: PyTree, points: Array, names: tuple[str, ...], signs: Array, keys: Array
 ) -> tuple[Array, Array]:
     """The same as what is to become small, and their gradients."""
     back = ravel_pytree(free)[1]
@@ -283,7 +283,7 @@ def _unbeaten(values: Float[np.ndarray, "point term"]) -> np.ndarray:
 
 
 def _refined(
-    objective: Objective,
+    objective: AbstractObjective,
     free: PyTree,
     points: Array,
     names: tuple[str, ...],
@@ -303,13 +303,13 @@ def _refined(
 
 @eqx.filter_jit
 def _first(
-    objective: Objective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, points: Array
+    objective: AbstractObjective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, points: Array
 ) -> Downhill:
     return Downhill.at(lambda x: _slopes(objective, free, x, names, signs, keys), points, _STEP)
 
 
 @eqx.filter_jit
 def _further(
-    objective: Objective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, state: Downhill
+    objective: AbstractObjective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, state: Downhill
 ) -> Downhill:
     return state.moved(lambda x: _slopes(objective, free, x, names, signs, keys))

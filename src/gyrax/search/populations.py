@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, PyTree
 from .._extras import need
 from .._kinds import choice, number, whole
 from ..fitting.descent import HOPELESS, Validation
-from ..fitting.objective import Objective, keys_of
+from ..fitting.objective import AbstractObjective, keys_of
 from ..fitting.results import FitResult
 from .walking import AbstractMethod, Carry, Moved, task, walked
 
@@ -30,7 +30,7 @@ _ALL_PAIRS = 300
 class Population(AbstractMethod):
     """A strategy of evosax: candidates around a mean, all of them one ensemble, and the mean moved towards the better ones."""
 
-    objective: Objective
+    objective: AbstractObjective
     key: Any
     sd: Array
     strategy: Any = eqx.field(static=True)
