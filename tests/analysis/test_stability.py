@@ -156,3 +156,37 @@ def test_groups_rest_and_move_as_their_parts_do():
     assert theory.names == (("A", "C"), ("A", "C"))
     # (A - B) and (A + B) apart: sigma^2 / (2 rate)
     np.testing.assert_allclose(theory.values[0, 0], 0.01 * (1 / 1.5 + 1 / 2.5) / 4, rtol=1e-6 if DOUBLE else 1e-4)
+
+
+def test_regions_that_are_alike_have_modes_of_one_rate_with_delays_too():
+    """On a ring waves go round both ways: of a wave number k the rates solve x + 1 = 0.6 cos(2 pi k / 6) exp(-5 x)."""
+    n = 6
+    weights = np.roll(np.eye(n), 1, 0) + np.roll(np.eye(n), -1, 0)
+    net = gx.Network(
+        gx.models.Linear(gamma=-1.0),
+        gx.couplings.Linear(source="x", strength=0.3),
+        gx.Connectome(weights, lengths=20 * weights),
+        delay=gx.Delay(speed=4.0),
+    )
+    found = gx.analysis.modes(net, np.zeros((1, n)), 12)
+    expected = []
+    for k in range(n):
+        size = 0.6 * np.cos(2 * np.pi * k / n)
+        expected += [lambertw(5 * size * np.exp(5), branch) / 5 - 1 for branch in range(-8, 9)]
+    expected = np.sort_complex(-np.array(expected))[:12]  # by real parts, the last to die first
+    np.testing.assert_allclose(np.sort(found.rates.real), np.sort(-expected.real), atol=1e-8)
+    assert np.linalg.matrix_rank(found.shapes[:7].reshape(7, n)) == 4  # two of pairs that turn, two that do not
+    for mode in range(12):
+        rate, shape = found.rates[mode], found.shapes[mode, 0]
+        np.testing.assert_allclose(
+            rate * shape, -shape + 0.3 * np.exp(-5 * rate) * weights @ shape, atol=1e-7 if DOUBLE else 1e-5
+        )
+
+
+@pytest.mark.parametrize("strength", [0.0, 1e-300, 1e-14])
+def test_what_is_hardly_coupled_has_its_own_rates(strength):
+    weights = np.array([[0.0, 1.0, 0.5], [0.2, 0.0, 1.0], [1.0, 0.3, 0.0]])
+    connectome = gx.Connectome(weights, lengths=30 * weights)
+    coupling = gx.couplings.Linear(source="x", strength=strength)
+    net = gx.Network(gx.models.Linear(gamma=-0.5), coupling, connectome, delay=gx.Delay(speed=3.0))
+    np.testing.assert_allclose(gx.analysis.modes(net, np.zeros((1, 3)), 3).rates, -0.5, atol=1e-6)

@@ -1,7 +1,9 @@
 """What a loss may return, read in one place by all that fit, judge and sweep."""
 
 import functools
+import itertools
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 
 import gyrax as gx
+from gyrax.fitting.captured import as_now
 from gyrax.fitting.objective import RESERVED, Objective, described, named_arrays, outcome
 
 MODEL = gx.models.Linear(gamma=-0.5)
@@ -107,6 +110,71 @@ def test_arrays_that_changed_in_place_are_read_anew():
             assert swept.values[0] == pytest.approx((level - 0.5) ** 2)
 
 
+LEVEL, SETTINGS = jnp.asarray(1.0), types.SimpleNamespace(level=np.asarray(1.0))
+
+
+class Settings:
+    level = 1.0
+
+
+class Distance:
+    """A loss that is an object."""
+
+    def __init__(self):
+        self.level = 1.0
+
+    def __call__(self, m, key):
+        return (m.gamma + self.level) ** 2
+
+
+def to_a_global(m, key):
+    return (m.gamma + LEVEL) ** 2
+
+
+def to_an_attribute(m, key):
+    return (m.gamma + SETTINGS.level) ** 2
+
+
+def to_one_of_a_class(m, key):
+    return (m.gamma + Settings.level) ** 2
+
+
+@pytest.mark.parametrize("minimised", [gx.search.minimise, functools.partial(gx.fit, optimiser=optax.adam(0.1))])
+def test_what_was_assigned_anew_counts(minimised):
+    """The next cell of a notebook: the same functions, other numbers under the same names."""
+    global LEVEL
+    model, distance, outer = gx.models.Linear(gamma=-0.5), Distance(), 1.0
+
+    def to_a_cell(m, key):
+        return to_a_global(m, key) + 0.0 * outer
+
+    module = types.ModuleType("settings")
+    module.level = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+
+    def to_a_module(m, key):
+        return (m.gamma + module.level) ** 2  # pyright: ignore[reportAttributeAccessIssue]
+
+    functions = (to_a_global, to_an_attribute, to_one_of_a_class, to_a_cell, to_a_module, distance)
+    for level in (1.0, 3.0):
+        LEVEL, SETTINGS.level, outer = jnp.asarray(level), np.asarray(level), level
+        Settings.level = distance.level = module.level = level  # pyright: ignore[reportAttributeAccessIssue]
+        for function in functions:
+            found = minimised(model, function, spec=gx.select(model, "gamma"), steps=1, progress=False)
+            assert found.history["loss"][0] == pytest.approx((level - 0.5) ** 2)
+
+
+def test_of_what_cannot_be_looked_into_it_counts_which_it_is():
+    chance = np.random.default_rng(0)
+
+    def loss(m, key):
+        return m.gamma * chance.normal()
+
+    before = as_now(loss)
+    assert as_now(loss) is before
+    chance = np.random.default_rng(0)
+    assert as_now(loss) != before
+
+
 @pytest.mark.parametrize("name", ["target", "tables['one']"])
 def test_an_array_that_jax_does_not_read_anew_is_refused_by_its_name(name):
     """In float32 JAX keeps its copy of an array of float64 while a program uses it: another digest alone changes nothing."""
@@ -131,10 +199,10 @@ def test_an_array_that_jax_does_not_read_anew_is_refused_by_its_name(name):
 
 
 def test_what_did_not_change_is_compiled_once():
-    model, inner, traced = gx.models.Linear(gamma=-0.5), np.array([1.0]), []
+    model, inner, traced = gx.models.Linear(gamma=-0.5), np.array([1.0]), itertools.count()
 
     def loss(m, key):
-        traced.append(1)
+        next(traced)
         return jnp.sum((m.gamma + inner) ** 2)
 
     def fit():
@@ -142,6 +210,6 @@ def test_what_did_not_change_is_compiled_once():
 
     spec, optimiser = gx.select(model, "gamma"), optax.adam(0.1)
     fit()
-    count = len(traced)
+    count = next(traced)
     fit()
-    assert len(traced) == count + 1  # to see what it returns; nothing is compiled
+    assert next(traced) == count + 2  # to see what it returns; nothing is compiled

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable
@@ -87,6 +89,8 @@ class Names:
         Raises:
             ValueError: naming the part, if there is none that may be built.
         """
+        if _bring(name):
+            self._classes, self._names = _library(len(sys.modules))
         found = self._classes.get(name) or self._mine(name)
         if found is None or not _is_plain(found):
             here = "none that this version has" if name.startswith("gyrax.") else "not gyrax's"
@@ -101,6 +105,7 @@ class Names:
         Raises:
             ValueError: naming the part, if there is none.
         """
+        _bring(name)
         found = _function(name) or self._mine(name)
         if found is None:
             raise ValueError(f"{path or 'it'} is {name}, of which a file can hold but the name: {_MEND}")
@@ -110,6 +115,17 @@ class Names:
         """What the user gave of that name; a module may be called otherwise, as `__main__` is."""
         same = (what for full, what in self._own.items() if full.rpartition(".")[2] == name.rpartition(".")[2])
         return self._own.get(name) or next(same, None)
+
+
+def _bring(name: str) -> bool:
+    """Imports the room of gyrax that a name is from, where it is one of those that come when they are asked for."""
+    home = ".".join(name.split(".")[:2])
+    if home.split(".")[0] != "gyrax" or home in sys.modules or name == home:
+        return False
+    if importlib.util.find_spec(home) is None:
+        return False
+    importlib.import_module(home)
+    return True
 
 
 @functools.cache

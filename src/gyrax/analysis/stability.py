@@ -139,30 +139,48 @@ def checked_state(network: Network, state: Any, argument: str = "state") -> Stat
 def eigen(found: Slopes, count: int, gone: Bool[np.ndarray, "state node"]) -> tuple[np.ndarray, np.ndarray]:
     """The rightmost eigenvalues and their vectors, in double precision, without those of what there is not (`absent`)."""
     found = jax.tree.map(lambda x: np.asarray(x, float), found)
-    late = [one for one in found.late.values() if (one.weights != 0).any() and (one.ms[one.weights != 0] > 0).any()]
-    if not late:
+    if not any(map(_matters, found.late.values())):
         rates, shapes = _eigen(np.asarray(found.jacobian(0.0), float), gone)
         return rates[:count], shapes[:, :count]
     n, points, kept = len(found.at_once), _points(found, gone, 0.0), []
     while True:
-        rates, shapes = _eigen(_with_past(found, points), gone)
-        likely = list(itertools.islice(_likely(found, gone, rates), 2 * count + 4))
+        matrix = _with_past(found, points)
+        rates, shapes = _eigen(matrix, gone)
+        rounding = len(matrix) * np.finfo(float).eps * np.abs(matrix).sum(1).max()
+        likely = list(itertools.islice(_likely(found, gone, rates, rounding), 2 * count + 4))
         enough = _points(found, gone, rates[likely[: count + 1][-1]].real)
         if enough <= points:
             break
         points = enough
     for i in likely:
         refined = _newton(found, complex(rates[i]), shapes[:n, i])
-        if refined is not None and all(abs(refined[0] - other) > 1e-8 * (abs(other) + 1e-6) for other, _ in kept):
-            kept.append(refined)
+        several = refined is None
+        if refined is None:  # as where several modes have the same rate, which makes the equation singular
+            rate = _multiple(found, complex(rates[i]))
+            if rate is None:
+                continue
+        else:
+            rate, shape = refined
+        again = [k for k, (other, _) in enumerate(kept) if abs(rate - other) <= 1e-8 * (abs(other) + 1e-6)]
+        if again:
+            kept[again[0]] = kept[again[0]][0], _shapes_of(found, rate)
+        else:
+            kept.append((rate, _shapes_of(found, rate) if several else shape[None]))
     first = complex(rates[likely[0]])
     if not kept or max(rate.real for rate, _ in kept) < first.real - 0.1 * (abs(first) + 1e-6):
         raise ValueError(
             f"the mode that lasts longest, near {first:.4g} per ms, could not be found exactly: are delays much longer "
             "than all else in the network?"
         )
-    kept = sorted(kept, key=lambda pair: (round(-pair[0].real, 12), -pair[0].imag))[:count]
-    return np.array([rate for rate, _ in kept]), np.stack([shape for _, shape in kept], axis=1)
+    pairs = [(rate, shape) for rate, several in kept for shape in several]
+    pairs = sorted(pairs, key=lambda pair: (round(-pair[0].real, 12), -pair[0].imag))[:count]
+    return np.array([rate for rate, _ in pairs]), np.stack([shape for _, shape in pairs], axis=1)
+
+
+def _matters(late: Any) -> bool:
+    """Whether anything of a coupling arrives, late, and is felt."""
+    there = late.weights != 0
+    return bool((late.ms[there] > 0).any() and np.any(late.felt) and np.any(late.sent))
 
 
 def _eigen(matrix: np.ndarray, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,11 +213,11 @@ def _radius(matrix: np.ndarray) -> float:
         return 1.01 * float((matrix @ way / way).max())
 
 
-def _likely(found: Slopes, gone: np.ndarray, rates: np.ndarray) -> Iterator[int]:
+def _likely(found: Slopes, gone: np.ndarray, rates: np.ndarray, rounding: float) -> Iterator[int]:
     r"""Those of a collocation's eigenvalues that may be rates of modes: it has some of its own, which may look as if they lasted longest.
 
     Of $(\lambda - A) v = B(\lambda) v$ follows that no rate of a mode has $\rho(|\lambda - \mathrm{diag} A|^{-1} M) < 1$, with M as `_sizes`
-    without the diagonal of A.
+    without the diagonal of A. What is hardly coupled has the rates of that diagonal, but for rounding.
     """
     diagonal = np.diagonal(found.at_once)[~gone.reshape(-1)]
     longest = _longest(found)
@@ -210,8 +228,10 @@ def _likely(found: Slopes, gone: np.ndarray, rates: np.ndarray) -> Iterator[int]
         return matrix - np.diag(np.abs(diagonal))
 
     for i, rate in enumerate(rates):
-        away = np.maximum(np.abs(rate - diagonal), 1e-300)
-        if not _radius(others(int(np.floor(rate.real * longest / _NEAR))) / away[:, None]) < 1:
+        away = np.abs(rate - diagonal)
+        if (away <= rounding).any() or not _radius(
+            others(int(np.floor(rate.real * longest / _NEAR))) / away[:, None]
+        ) < 1:
             yield i
 
 
@@ -284,6 +304,33 @@ def _lagrange(points: np.ndarray, at: np.ndarray) -> np.ndarray:
             if k != m:
                 found[m] *= (at - other) / (own - other)
     return found
+
+
+def _shapes_of(found: Slopes, rate: complex) -> np.ndarray:
+    """All shapes that a root of the characteristic equation has, `(shape, flat)`."""
+    jacobian = np.asarray(found.jacobian(rate))
+    matrix = np.eye(len(jacobian)) * rate - jacobian
+    _, sizes, rows = np.linalg.svd(matrix if rate.imag else matrix.real)
+    many = max(int((sizes < 1e-9 * (abs(rate) + np.abs(jacobian).max())).sum()), 1)
+    return rows[len(rows) - many :].conj().astype(complex)
+
+
+def _multiple(found: Slopes, rate: complex) -> complex | None:
+    """A root near a guess by its smallest singular value, which several modes of one rate do not disturb; None where there is none."""
+    start = rate
+    for _ in range(_NEWTON):
+        matrix = np.eye(len(found.at_once)) * rate - np.asarray(found.jacobian(rate))
+        left, sizes, right = np.linalg.svd(matrix)
+        bends = left[:, -1].conj() @ (np.eye(len(matrix)) - np.asarray(found.slope(rate))) @ right[-1].conj()
+        if not abs(bends) > 0:
+            return None
+        move = -sizes[-1] / bends
+        rate = complex(rate + move)
+        if not np.isfinite(rate) or abs(rate - start) > 0.5 * (abs(start) + sizes[0]):
+            return None
+        if abs(move) < 1e-12 * (abs(rate) + sizes[0]):
+            return rate
+    return None
 
 
 def _newton(found: Slopes, rate: complex, shape: np.ndarray) -> tuple[complex, np.ndarray] | None:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -55,6 +56,10 @@ class Population(AbstractMethod):
         flat, _ = ravel_pytree(free)
         return self.strategy.init(jax.random.fold_in(self.key, 0), flat, self._settings())
 
+    def judged(self, before: PyTree, moved: Moved) -> PyTree:
+        """The mean that the candidates of this move lay around, of which the history tells; the first is the start."""
+        return before
+
     def keys(self, step: Int[Array, ""]) -> Array:
         """The noise of a generation: all candidates hear the same."""
         base = self.key if self.common else jax.random.fold_in(self.key, step)
@@ -81,7 +86,9 @@ class Population(AbstractMethod):
         at_mean = jnp.where(jnp.isfinite(at_mean), at_mean, jnp.nan)
         new = {"loss": at_mean, "lowest": lowest, "spread": spread} | {name: x[size] for name, x in terms.items()}
         lucky = self.noisy and not self.common
-        where, score = (free, at_mean) if lucky else (back(population[best]), lowest)
+        at_mean_best = lucky | (at_mean <= lowest)
+        where = jax.tree.map(lambda a, b: jnp.where(at_mean_best, a, b), free, back(population[best]))
+        score = jnp.where(at_mean_best, at_mean, lowest)
         moved = back(state.mean)
         stalled = jnp.where(finite.any(), 0, stalled + 1)
         return Moved(moved, state, new, where, score, stalled, spread < self.small)
@@ -135,8 +142,8 @@ def evolve(
 
     Returns:
         A `gx.FitResult`, whose history has 'loss' (of the mean of the candidates), 'lowest' of them, their 'spread' on the real line,
-        the loss's terms, and 'validation'. Its model is the mean that was best on validation noise; of a loss without
-        noise, or with 'common' noise and no validation, the best candidate of all; without any, the last mean. It was stopped by
+        the loss's terms, and 'validation'. The first mean is the start. Its model is the mean that was best on validation noise; of a loss without
+        noise, or with 'common' noise and no validation, the best of all candidates and means; without any, the last mean. It was stopped by
         'steps', 'converged' (the spread is no more than rounding), or 'interrupted'.
 
     Raises:
@@ -144,6 +151,9 @@ def evolve(
         ValueError: for a start outside of its domain, a spec that frees nothing, or arguments out of range.
         FloatingPointError: if no candidate's loss was finite in ten generations in a row.
         TypeError: for what is of another kind.
+
+    Warns:
+        RuntimeWarning: of generations without a finite loss.
 
     Example:
         >>> import gyrax as gx
@@ -156,8 +166,8 @@ def evolve(
     whole("generations", generations)
     choice("method", method, ("auto", *STRATEGIES))
     choice("noise", noise, ("new", "common"))
-    if not number("sd", sd) > 0:
-        raise ValueError(f"sd, how far the first candidates scatter, is a positive number, got {sd}")
+    if not 0 < number("sd", sd) < np.inf:
+        raise ValueError(f"sd, how far the first candidates scatter, is a positive finite number, got {sd}")
     what = task(model, loss, spec, key, realisations, progress)
     flat, _ = ravel_pytree(what.free)
     size = 4 + int(3 * np.log(flat.size)) if population is None else whole("population", population, 4)
@@ -183,7 +193,7 @@ def evolve(
                 f"a state breaks), or let the candidates scatter less: sd={sd / 10:g}"
             )
 
-    return walked(
+    found = walked(
         what,
         made,
         ["lowest", "spread"],
@@ -196,3 +206,12 @@ def evolve(
         progress=progress,
         lucky=what.noisy and not common,
     )
+    broken = np.flatnonzero(np.isinf(found.history["lowest"]))
+    if len(broken):
+        warnings.warn(
+            f"no candidate's loss was finite in {len(broken)} of {len(found.history['lowest'])} generations, the first of them {broken[0]}: let "
+            f"them scatter less, sd={sd / 10:g}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return found

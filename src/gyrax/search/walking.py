@@ -73,6 +73,10 @@ class AbstractMethod(eqx.Module):
     def move(self, free: PyTree, state: PyTree, step: Int[Array, ""], stalled: Int[Array, ""]) -> Moved:
         """One move."""
 
+    def judged(self, before: PyTree, moved: Moved) -> PyTree:
+        """What validation looks at after a move: where the search stands."""
+        return moved.free
+
     @abc.abstractmethod
     def described(self) -> dict[str, str]:
         """What a checkpoint is of, beside objective, noise and leaves."""
@@ -104,7 +108,7 @@ class Walk(eqx.Module):
         candidate, score, new = moved.candidate, moved.loss, dict(moved.new)
         held = self.held
         if held is not None:
-            candidate = moved.free
+            candidate = self.method.judged(carry.free, moved)
             judged = (carry.step == 0) | ((carry.step + 1) % self.every == 0)
 
             def look(free: PyTree):
