@@ -198,6 +198,33 @@ def test_fixed_noise_is_averaged_as_likelihoods():
         gx.inference.log_density(model, nothing, spec, priors=prior, noise="fixed")
 
 
+BOUNDED = dist.transforms
+
+
+@pytest.mark.parametrize(
+    ("prior", "lower", "upper"),
+    [
+        (dist.LogUniform(0.2, 3.0), 0.2, 3.0),
+        (dist.Pareto(0.25, 2.5), 0.25, np.inf),
+        (dist.TransformedDistribution(dist.Uniform(-2.0, 1.0), BOUNDED.ExpTransform()), np.exp(-2.0), np.e),
+        (dist.TransformedDistribution(dist.TruncatedNormal(low=-2.0), BOUNDED.ExpTransform()), np.exp(-2.0), np.inf),
+        (dist.TransformedDistribution(dist.Uniform(-1.0, 1.0), BOUNDED.SigmoidTransform()), 0.26894142, 0.73105858),
+        (dist.TransformedDistribution(dist.Uniform(1.0, 4.0), BOUNDED.PowerTransform(-1.0)), 0.25, 1.0),
+    ],
+)
+def test_a_prior_reaches_as_far_as_what_it_is_made_of(prior, lower, upper):
+    """Of a transform NumPyro knows where the whole line comes to, and its densities are not zero outside: what is drawn has all of the prior."""
+    model = One(0.5)
+    found = gx.inference.log_density(model, lambda m, key: 0.0 * m.x, gx.select(model, "x"), priors={"x": prior})
+    (part,) = found.space.parts
+    ends = part.domain.from_real(jnp.array([-200.0, 200.0]))
+    np.testing.assert_allclose(ends[0], lower, rtol=1e-5)
+    assert not np.isfinite(upper) or float(ends[1]) == pytest.approx(upper, rel=1e-5)
+    places = np.linspace(-60.0, 200.0, 40001)
+    density = np.exp(np.asarray(jax.vmap(lambda x: found.at(x[None]))(jnp.asarray(places)), float))
+    assert np.trapezoid(density, places) == pytest.approx(1.0, abs=5e-3)
+
+
 class Positive(eqx.Module):
     x: jax.Array = gx.parameter(0.5, domain=gx.Positive())
 
@@ -207,6 +234,13 @@ class Positive(eqx.Module):
     [
         (One(0.3), {}, ValueError, "x has no prior, and its domain .* says nothing of its size"),
         (One(0.3), {"y": dist.Normal()}, ValueError, "no parameter 'y'"),
+        (One(0.3), {"x": dist.Normal().mask(False)}, ValueError, "is masked"),
+        (
+            One(0.3),
+            {"x": dist.TransformedDistribution(dist.Normal(), BOUNDED.AbsTransform())},
+            ValueError,
+            "AbsTransform, which takes several values to one",
+        ),
         (One(0.3), {"x": 1.0}, TypeError, "takes a distribution of NumPyro"),
         (One(0.3), {"x": dist.Poisson(1.0)}, ValueError, "of whole numbers"),
         (One(0.3), {"x": dist.Delta(0.3)}, ValueError, "a single value"),

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import stat
+import subprocess
+import sys
 import zipfile
 
 import equinox as eqx
@@ -699,3 +701,18 @@ def test_mutated_files_load_or_are_refused(tmp_path):
             assert "it.npz" in str(error)
             outcomes.append(False)
     assert outcomes.count(False) > 25
+
+
+def test_rooms_that_come_late_are_found_by_name(tmp_path):
+    """In a process that has not used them: a saved posterior, front or branch."""
+    from gyrax._formats import names
+
+    code = (
+        "import sys; from gyrax._formats.names import Names\n"
+        "assert 'gyrax.inference' not in sys.modules\n"
+        "print(Names().class_of('gyrax.inference.Posterior', 'it').__name__, Names().class_of('gyrax.search.Front', 'it').__name__)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["Posterior", "Front"]
+    with pytest.raises(ValueError, match="none that this version has"):
+        names.Names().class_of("gyrax.nowhere.Posterior", "it")

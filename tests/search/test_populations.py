@@ -28,7 +28,7 @@ def at_jax(m):
 def test_finds_the_lowest_stair(method):
     found = find(evolve, bowl, method=method, generations=80)
     np.testing.assert_allclose(at(found.model), LOWEST, atol=0.15)
-    assert found.best_loss == np.min(found.history["lowest"]) <= 0.01
+    assert found.best_loss == min(np.min(found.history[name]) for name in ("lowest", "loss")) <= 0.01
     assert found.model.frozen is POINT.frozen and found.history["spread"][-1] < found.history["spread"][0]
     np.testing.assert_allclose(found.history["a"][0], POINT.a)  # of the mean, which the start is
 
@@ -65,7 +65,37 @@ def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
 
 
 @pytest.mark.once
+def test_what_is_found_is_no_worse_than_the_start():
+    start = at_jax(POINT)
+
+    def near(m, key):
+        return ((at_jax(m) - start) ** 2).sum()
+
+    found = find(evolve, near, generations=2, sd=1.0)
+    assert found.best_loss < 1e-12 and found.history["lowest"].min() > 0
+    np.testing.assert_allclose(at(found.model), at(POINT), rtol=1e-6)
+
+    def hardly(m, key):
+        return near(m, key) + jnp.where(jnp.abs(at_jax(m) - start).max() > 1e-3, jnp.inf, 0.0)
+
+    with pytest.warns(
+        RuntimeWarning, match=r"no candidate's loss was finite in 3 of 3 generations, the first of them 0.*sd=0\.1"
+    ):
+        found = find(evolve, hardly, generations=3, sd=1.0)
+    np.testing.assert_allclose(at(found.model), at(POINT), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_validation_begins_at_the_start():
+    found = find(evolve, noisy, generations=2, population=16)
+    keys = gx.Validation().drawn(jax.random.key(0))
+    assert found.history["validation"][0] == pytest.approx(np.mean([noisy(POINT, key)[0] for key in keys]), rel=1e-4)
+
+
+@pytest.mark.once
 def test_says_what_is_wrong():
+    with pytest.raises(ValueError, match="positive finite"):
+        find(evolve, bowl, sd=np.inf)
     with pytest.raises(FloatingPointError, match="no candidate's loss was finite"):
         find(evolve, lambda m, key: m.a * jnp.nan, generations=20)
     with pytest.raises(ValueError, match="sd, how far the first candidates scatter"):

@@ -65,7 +65,9 @@ def described_prior(prior: Any) -> str:
         'Gamma(concentration=2, rate=2)'
     """
     base = getattr(prior, "base_dist", None)
-    if base is not None and hasattr(prior, "low") | hasattr(prior, "high"):  # truncated
+    if (
+        base is not None and not hasattr(prior, "transforms") and hasattr(prior, "low") | hasattr(prior, "high")
+    ):  # truncated
         ends = [f"{name}={float(getattr(prior, name)):.3g}" for name in ("low", "high") if hasattr(prior, name)]
         return f"truncated {described_prior(base)[:-1]}, {', '.join(ends)})"
     arguments = []
@@ -223,16 +225,46 @@ def _ends(prior: Any, name: str) -> tuple[float, float]:
         raise ValueError(f"the prior of {name} is improper, no distribution to draw from: give a wide one that is")
     if isinstance(prior, d.Delta):
         raise ValueError(f"the prior of {name} is a single value: leave the leaf out of gx.select(...) instead")
+    if isinstance(prior, d.MaskedDistribution):
+        raise ValueError(
+            f"the prior of {name} is masked, so that its density is none: give the distribution without .mask(...)"
+        )
     if not isinstance(prior, d.TransformedDistribution):
-        return _ends_of(prior.support, prior, name)
+        within = getattr(prior, "base_dist", None)  # of what is expanded, or has several for one
+        nested = isinstance(prior, d.ExpandedDistribution | d.Independent)
+        return _ends(within, name) if nested else _ends_of(prior.support, prior, name)
     lower, upper = _ends(prior.base_dist, name)
     for t in prior.transforms:
         if isinstance(t, d.transforms.AffineTransform):  # whose codomain NumPyro knows of few domains
             loc, size = _same(t.loc, name), _same(t.scale, name)
             lower, upper = sorted((loc + size * lower, loc + size * upper))
         else:
-            lower, upper = _ends_of(t.codomain, prior, name)
-    return lower, upper
+            lower, upper = _through(t, lower, upper, prior, name)
+    # Some say more of themselves than their parts do.
+    try:
+        least, most = _ends_of(prior.support, prior, name)
+    except ValueError:
+        return lower, upper
+    return max(lower, least), min(upper, most)
+
+
+def _through(transform: Any, lower: float, upper: float, prior: Any, name: str) -> tuple[float, float]:
+    """Where an interval comes to by a transform: NumPyro's codomain is that of the whole line."""
+    least, most = _ends_of(transform.codomain, prior, name)
+    inside = max(lower, -1.0) if math.isinf(upper) else lower if math.isfinite(lower) else upper - 2.0
+    width = min(upper - inside, 2.0)
+    values = np.asarray(transform(jnp.asarray(inside + width * np.linspace(0.1, 0.9, 9))), float)
+    rises, falls = (np.diff(values) > 0).all(), (np.diff(values) < 0).all()
+    if values.shape != (9,) or not (rises or falls):
+        raise ValueError(
+            f"the prior of {name}, {described_prior(prior)}, goes through {type(transform).__name__}, which takes several values to one or is no "
+            "function of one number: give a distribution whose density is known"
+        )
+    ends = []
+    for end, beyond in ((lower, least if rises else most), (upper, most if rises else least)):
+        value = _same(transform(jnp.asarray(end)), name) if math.isfinite(end) else math.nan
+        ends.append(value if math.isfinite(value) else beyond)
+    return min(ends), max(ends)
 
 
 def _ends_of(support: Any, prior: Any, name: str) -> tuple[float, float]:
