@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, PyTree
 
 from .._extras import need
-from .._kinds import choice, expect, number, refused, whole
+from .._kinds import expect, number, refused, whole
 from .._pictures import draw
 from .._progress import tqdm
 from ..fitting.checkpoint import Checkpoint, kept_in
@@ -96,7 +96,6 @@ def front(
     starts: Sequence[Any] | None = None,
     key: Any = None,
     realisations: int = 1,
-    descent: Literal["line-search", "adam"] = "line-search",
     validation: Validation | Literal["auto"] | None = "auto",
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | str = True,
@@ -120,11 +119,9 @@ def front(
         within: candidates lie so far around the start at most, in each number on the real line, where one is about the size of a parameter.
         starts: models that are among the first candidates, which differ from `model` in free leaves only, such as those of an earlier
             front with fewer free numbers. The other candidates scatter around `model`.
-        key: `jax.random.key(...)`, or a whole number as its seed.
+        key: `jax.random.key(...)`, or a whole number as its seed. All of the search hears the same noise, and no step by gradient is
+            taken that leaves a term worse on it.
         realisations: the terms are means over so many keys, computed side by side.
-        descent: how steps by gradient go. 'line-search': on the search's noise, and none is taken that leaves a term worse on it.
-            'adam': Adam's steps, which may, each on noise of its own, so that the front does not learn one by heart; for many free
-            numbers and steps.
         validation: noise on which the front is judged. Left out, it is `gx.Validation()` if the loss hears noise. With a loss of
             its own, it is judged by that one's terms of the same names.
         checkpoint: a file to keep the state in. If it exists, the search goes on from there, bit for bit.
@@ -151,7 +148,6 @@ def front(
     whole("generations", generations, 0)
     whole("population", population, 4)
     whole("refine", refine, 0)
-    choice("descent", descent, ("line-search", "adam"))
     check_validation(validation)
     expect("checkpoint", checkpoint, (str, os.PathLike, None), "the name of a file", "'front.ckpt'")
     if not number("within", within) > 0:
@@ -162,7 +158,7 @@ def front(
     held = held_out(validation, what.noisy, 5, what.objective, model, what.key)[0]
     _check_judge(held, what, goals)
     ends = _candidates(what, spec, starts, population if generations else 0, within)
-    plan = Plan(what, goals, *ends, within, realisations, descent == "adam")
+    plan = Plan(what, goals, *ends, within, realisations)
 
     def spent() -> float:
         return earlier + time.perf_counter() - began

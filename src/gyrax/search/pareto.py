@@ -1,18 +1,14 @@
 """Points of a front moved downhill in all their terms at once."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float
 
 #: Steps of Frank and Wolfe's method towards the shortest mean of gradients.
 _WEIGHING = 50
-#: Steps after which those of `Drifting` are shorter by a factor of sqrt(2).
-_SHORTER = 20
 
 
 def common_descent(gradients: Float[Array, "term number"]) -> Float[Array, " number"]:
@@ -95,37 +91,3 @@ class Downhill(eqx.Module):
             keep(gradients, self.gradients),
             jnp.where(taken, 1.2, 0.5) * self.length,
         )
-
-
-class Drifting(eqx.Module):
-    """The same where each step hears noise of its own, on which no step can be refused: Adam (Kingma & Ba 2015) along the common descent.
-
-    Its average over steps takes the place of the line search, and its steps get shorter with the root of their number (Liu & Vicente
-    2021, "The stochastic multi-gradient algorithm for multi-objective optimization").
-    """
-
-    points: Float[Array, "point number"]
-    adam: Any
-
-    @classmethod
-    def at(cls, points: Array, length: float) -> "Drifting":
-        """Before the first step."""
-        return cls(points, jax.vmap(_adam(length).init)(points))
-
-    def moved(self, gradients: Float[Array, "point term number"], length: float) -> "Drifting":
-        """One step of every point whose gradients are finite."""
-        fine = jnp.isfinite(gradients).all((1, 2))
-        gradients = jnp.where(fine[:, None, None], gradients, 0.0)
-        updates, adam = jax.vmap(_adam(length).update)(jax.vmap(direction)(gradients), self.adam)
-
-        def keep(new: Array, old: Array) -> Array:
-            return jnp.where(fine.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-        return Drifting(keep(self.points + updates, self.points), jax.tree.map(keep, adam, self.adam))
-
-
-def _adam(length: float) -> optax.GradientTransformation:
-    def shorter(count: Array) -> Array:
-        return length / jnp.sqrt(1.0 + count / _SHORTER)
-
-    return optax.adam(shorter)

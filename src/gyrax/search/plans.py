@@ -16,10 +16,10 @@ from ..fitting.descent import Held
 from ..fitting.fingerprint import Fingerprint, as_read, of_objective
 from ..fitting.objective import Objective, keys_of
 from .genetic import Genetic
-from .pareto import Downhill, Drifting
+from .pareto import Downhill
 from .walking import Task
 
-#: How far a point moves at the first step downhill, on the real line: all of it, or each number where steps have noise of their own.
+#: How far a point moves at the first step downhill, on the real line.
 _STEP = 0.05
 
 
@@ -37,7 +37,7 @@ class Stand(eqx.Module):
     """What of a front a file keeps beside the search: the steps downhill, and where they led. Points are filled up to as many as there may be."""
 
     refined: Int[Array, ""]
-    state: Downhill | Drifting
+    state: Downhill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,6 @@ class Plan:
     high: np.ndarray
     within: float
     realisations: int
-    adam: bool  # whether steps downhill are Adam's, each on noise of its own
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,20 +64,18 @@ class Plan:
     def dtype(self) -> Any:
         return ravel_pytree(self.what.free)[0].dtype
 
-    def keys(self, step: int | None = None) -> Array:
-        """The noise of the search, or of a step downhill."""
-        key = self.what.key if step is None or not self.adam else jax.random.fold_in(self.what.key, step)
-        return keys_of(key, self.realisations)
+    @property
+    def keys(self) -> Array:
+        """The noise of the search."""
+        return keys_of(self.what.key, self.realisations)
 
     def blank(self) -> tuple[Stand, dict[str, np.ndarray]]:
         """Stand and record before anything was done."""
         count, terms = self.first.shape[1], len(self.goals)
         points = jnp.zeros((len(self.first), count), self.dtype)
-        state: Downhill | Drifting = Drifting.at(points, _STEP)
-        if not self.adam:
-            values = jnp.zeros((len(points), terms), self.dtype)
-            gradients = jnp.zeros((len(points), terms, count), self.dtype)
-            state = Downhill(points, values, gradients, jnp.zeros(len(points), self.dtype))
+        values = jnp.zeros((len(points), terms), self.dtype)
+        gradients = jnp.zeros((len(points), terms, count), self.dtype)
+        state = Downhill(points, values, gradients, jnp.zeros(len(points), self.dtype))
         record = {"asked": np.empty((0, len(self.first), count)), "values": np.empty((0, len(self.first), terms))}
         return Stand(jnp.zeros((), jnp.int32), state), record
 
@@ -87,7 +84,6 @@ class Plan:
             "the method": f"NSGA-II of {len(self.first)} within {self.within:g}",
             "the terms": ", ".join(f"{name} {goal}" for name, goal in self.goals.items()),
             "the first generation": as_read(self.first),
-            "descent": "adam" if self.adam else "line-search",
         }
         what, judged = self.what, None if held is None else (held, 1)
         return of_objective(what.objective, what.free, judged, what.model, what.key, self.realisations, None, about)
@@ -139,7 +135,7 @@ class Walk:
             values = record["values"][i]
         else:
             points = jnp.asarray(asked, plan.dtype)
-            found = terms_of(plan.what.objective, plan.what.free, points, names=plan.names, keys=plan.keys())
+            found = terms_of(plan.what.objective, plan.what.free, points, names=plan.names, keys=plan.keys)
             values = np.asarray(found * plan.signs, float)
             new = {"asked": asked, "values": values}
             self.record = {name: np.concatenate([record[name], new[name][None]]) for name in record}
@@ -157,9 +153,9 @@ class Walk:
         if done:
             state = jax.tree.map(lambda x: x[: len(points)], self.stand.state)
         else:
-            state = Drifting.at(points, _STEP) if plan.adam else _begin(*arguments, plan.keys(), points)
+            state = _begin(*arguments, plan.keys, points)
         for step in range(done, steps):
-            state = jax.block_until_ready(_further(*arguments, plan.keys(step), state))  # what the bar says is done
+            state = jax.block_until_ready(_further(*arguments, plan.keys, state))  # what the bar says is done
             filled = jax.tree.map(lambda x, y: y.at[: len(x)].set(x), state, self.stand.state)
             self.stand = Stand(jnp.asarray(step + 1, jnp.int32), filled)
             self.kept.save(self.stand, self.record, self.spent())
@@ -169,7 +165,7 @@ class Walk:
 
 def judged(plan: Plan, held: Held | None, points: Array) -> tuple[np.ndarray, np.ndarray]:
     """Means and standard deviations of the terms over unseen noise; of the search's own without."""
-    keys, objective = (plan.keys(), plan.what.objective) if held is None else (held.keys, held.objective)
+    keys, objective = (plan.keys, plan.what.objective) if held is None else (held.keys, held.objective)
     each = [
         terms_of(objective, plan.what.free, points, names=plan.names, keys=keys[i : i + 1]) for i in range(len(keys))
     ]
@@ -220,8 +216,6 @@ def _further(
     names: tuple[str, ...],
     signs: Array,
     keys: Array,
-    state: Downhill | Drifting,
-) -> Downhill | Drifting:
-    if isinstance(state, Drifting):
-        return state.moved(_slopes(objective, free, state.points, names, signs, keys)[1], _STEP)
+    state: Downhill,
+) -> Downhill:
     return state.moved(lambda x: _slopes(objective, free, x, names, signs, keys))
