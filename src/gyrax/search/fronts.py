@@ -114,7 +114,7 @@ def front(
         spec: which leaves are free: `gx.select(model, ...)`.
         terms: by name, 'min' or 'max': two or more of the loss's terms, or 'loss' for its value.
         generations: of the search; 0 for none, where `starts` are to be moved by gradient alone.
-        population: candidates of each.
+        population: candidates of each; more, where there are more starts.
         refine: steps by gradient after it; 0 for none, as where terms have no gradient.
         within: candidates lie so far around the start at most, in each number on the real line, where one is about the size of a parameter.
         starts: models that are among the first candidates, which differ from `model` in free leaves only, such as those of an earlier
