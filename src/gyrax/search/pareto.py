@@ -59,10 +59,12 @@ class Downhill(eqx.Module):
     length: Float[Array, " point"]
 
     @classmethod
-    def at(cls, function: Callable, points: Array, length: float) -> "Downhill":
-        """Before the first step."""
-        terms, gradients = function(points)
-        return cls(points, terms, gradients, jnp.full(len(points), length, points.dtype))
+    def at(cls, points: Array, terms: int, length: float) -> "Downhill":
+        """Before anybody looked: the first move stays, and finds terms and gradients, so that nothing else need be compiled for it."""
+        count, numbers = points.shape
+        nowhere = jnp.zeros((count, terms, numbers), points.dtype)
+        unknown = jnp.full((count, terms), jnp.inf, points.dtype)
+        return cls(points, unknown, nowhere, jnp.full(count, length, points.dtype))
 
     def moved(self, function: Callable) -> "Downhill":
         """One step of every point, taken where it leaves no term worse; half as long a step where it would.
@@ -89,5 +91,5 @@ class Downhill(eqx.Module):
             keep(points, self.points),
             keep(terms, self.terms),
             keep(gradients, self.gradients),
-            jnp.where(taken, 1.2, 0.5) * self.length,
+            jnp.where(jnp.isinf(self.terms).all(1), 1.0, jnp.where(taken, 1.2, 0.5)) * self.length,
         )

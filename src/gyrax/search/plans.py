@@ -72,10 +72,7 @@ class Plan:
     def blank(self) -> tuple[Stand, dict[str, np.ndarray]]:
         """Stand and record before anything was done."""
         count, terms = self.first.shape[1], len(self.goals)
-        points = jnp.zeros((len(self.first), count), self.dtype)
-        values = jnp.zeros((len(points), terms), self.dtype)
-        gradients = jnp.zeros((len(points), terms, count), self.dtype)
-        state = Downhill(points, values, gradients, jnp.zeros(len(points), self.dtype))
+        state = Downhill.at(jnp.zeros(self.first.shape, self.dtype), terms, _STEP)
         record = {"asked": np.empty((0, len(self.first), count)), "values": np.empty((0, len(self.first), terms))}
         return Stand(jnp.zeros((), jnp.int32), state), record
 
@@ -146,16 +143,16 @@ class Walk:
     def _downhill(self, points: Array, steps: int) -> Array:
         """The points after so many steps."""
         plan, done = self.plan, int(self.stand.refined)
-        arguments = (plan.what.objective, plan.what.free, plan.names, plan.signs)
+        arguments = (plan.what.objective, plan.what.free, plan.names, plan.signs, plan.keys)
         self.bar.update(done)
         if done == steps == 0:
             return points
         if done:
             state = jax.tree.map(lambda x: x[: len(points)], self.stand.state)
         else:
-            state = _begin(*arguments, plan.keys, points)
+            state = _further(*arguments, Downhill.at(points, len(plan.goals), _STEP))
         for step in range(done, steps):
-            state = jax.block_until_ready(_further(*arguments, plan.keys, state))  # what the bar says is done
+            state = jax.block_until_ready(_further(*arguments, state))  # what the bar says is done
             filled = jax.tree.map(lambda x, y: y.at[: len(x)].set(x), state, self.stand.state)
             self.stand = Stand(jnp.asarray(step + 1, jnp.int32), filled)
             self.kept.save(self.stand, self.record, self.spent())
@@ -200,13 +197,6 @@ def _slopes(
         return value, jax.vmap(lambda row: pull(row)[0])(jnp.eye(len(names), dtype=value.dtype))
 
     return jax.vmap(one)(points)
-
-
-@eqx.filter_jit
-def _begin(
-    objective: Objective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, points: Array
-) -> Downhill:
-    return Downhill.at(lambda x: _slopes(objective, free, x, names, signs, keys), points, _STEP)
 
 
 @eqx.filter_jit
