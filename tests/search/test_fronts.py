@@ -105,9 +105,10 @@ def test_no_step_downhill_leaves_a_term_worse():
 
         return jax.vmap(one)(points)
 
-    state = Downhill.at(jnp.array([[0.3, 1.0], [-2.0, -0.5]]), 2, 0.5).moved(function)
-    np.testing.assert_array_equal(state.points, [[0.3, 1.0], [-2.0, -0.5]])
-    np.testing.assert_allclose(state.length, 0.5)
+    points = jnp.array([[0.3, 1.0], [-2.0, -0.5]])
+    state = Downhill.at(points, 2, 0.5).moved(function)
+    np.testing.assert_array_equal(state.points, points)
+    np.testing.assert_array_equal(state.length, 0.5)
     for _ in range(6):
         later = state.moved(function)
         assert (np.asarray(later.terms) <= np.asarray(state.terms)).all() and np.isfinite(later.gradients).all()
@@ -288,3 +289,9 @@ def test_starts_are_moved_downhill_with_or_without_a_search():
 def test_refuses_starts_and_judges_that_do_not_fit(options, text):
     with pytest.raises((ValueError, TypeError), match=text):
         front(**options)
+
+
+@pytest.mark.once
+def test_one_model_alone_goes_downhill():
+    found = front(generations=0)
+    assert len(found) == 1 and (found.terms[0] * [1, -1]).sum() < two(MODEL, None)[0] and found.terms[0, 1] > -0.74
