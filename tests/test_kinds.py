@@ -23,7 +23,7 @@ from gyrax.analysis import bending, branching, fluctuations, identifying, restin
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
-from gyrax.search import fronts, walking
+from gyrax.search import plans, walking
 from test_public_names import namespaces, public
 
 SOURCE = str(Path(gx.__file__).parent)
@@ -259,7 +259,7 @@ def uncompiled(monkeypatch):
         (identifying, "_slopes"),
         (bending, "_gradient"),
         (walking, "_begin"),
-        (fronts, "_terms"),
+        (plans, "terms_of"),
         (density, "_value"),
         (flows, "_batch"),
         (ranks, "_made"),

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import gyrax as gx
+from gyrax.search import plans
 from gyrax.search.fronts import Front
+from gyrax.search.genetic import Genetic
 from gyrax.search.pareto import Downhill, common_descent
 
 MODEL = {"x": jnp.array([0.3, 0.5])}
@@ -103,7 +105,10 @@ def test_no_step_downhill_leaves_a_term_worse():
 
         return jax.vmap(one)(points)
 
-    state = Downhill.at(function, jnp.array([[0.3, 1.0], [-2.0, -0.5]]), 0.5)
+    points = jnp.array([[0.3, 1.0], [-2.0, -0.5]])
+    state = Downhill.at(points, 2, 0.5).moved(function)
+    np.testing.assert_array_equal(state.points, points)
+    np.testing.assert_array_equal(state.length, 0.5)
     for _ in range(6):
         later = state.moved(function)
         assert (np.asarray(later.terms) <= np.asarray(state.terms)).all() and np.isfinite(later.gradients).all()
@@ -144,3 +149,148 @@ def test_says_what_is_not_finite_or_missing(monkeypatch):
 def test_the_balanced_point_is_that_nearest_to_the_best_of_each():
     terms = np.array([[0.0, 0.0], [0.2, 9.0], [1.0, 10.0]])
     assert Front([None] * 3, terms, terms, {"a": "min", "b": "max"}, terms, 0.0).balanced() == 1
+
+
+def same(one, two):
+    np.testing.assert_array_equal(one.terms, two.terms)
+    np.testing.assert_array_equal(one.history, two.history)
+    for a, b in zip(one.models, two.models, strict=True):
+        np.testing.assert_array_equal(a["x"], b["x"])
+
+
+SHORT = {"loss": noisy, "generations": 3, "population": 6, "refine": 4, "validation": gx.Validation(keys=2)}
+
+
+class Stopping:
+    """A call that stops once, the so-and-so-many-th time that it is made for all points of the search."""
+
+    def __init__(self, made, calls, error):
+        self.made, self.left, self.error = made, calls, error
+
+    def __call__(self, *args, **kwargs):
+        keys = kwargs.get("keys", KEYS)
+        judging = not np.array_equal(jax.random.key_data(keys), jax.random.key_data(KEYS))
+        self.left -= not judging
+        if self.left == -1 and not judging:
+            raise self.error
+        return self.made(*args, **kwargs)
+
+
+KEYS = jax.random.key(0)[None]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("phase", "calls"), [("terms_of", 2), ("_further", 0), ("_further", 2)])
+def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path, monkeypatch, phase, calls):
+    options, made = SHORT, getattr(plans, phase)
+    through = front(**options)
+    with monkeypatch.context() as patch:
+        patch.setattr(plans, phase, Stopping(made, calls, KeyboardInterrupt()))
+        part = front(**options, checkpoint=tmp_path / "stopped.npz")
+        assert part.stopped == "interrupted" and "interrupted" in repr(part) and len(part)
+        patch.setattr(plans, phase, Stopping(made, calls, MemoryError()))
+        with pytest.raises(MemoryError):
+            front(**options, checkpoint=tmp_path / "crashed.npz")
+    for name in ("stopped", "crashed"):
+        patch = Stopping(made, 10**6, None)
+        monkeypatch.setattr(plans, phase, patch)
+        same(front(**options, checkpoint=tmp_path / f"{name}.npz"), through)
+        assert (
+            10**6 - patch.left == {("terms_of", 2): 1, ("_further", 0): 5, ("_further", 2): 3}[phase, calls]
+        )  # the rest
+    monkeypatch.setattr(plans, "_further", None)  # finished: nothing is left to do
+    same(front(**options, checkpoint=tmp_path / "stopped.npz"), through)
+
+
+@pytest.mark.once
+def test_ctrl_c_before_there_is_anything_stops_it(monkeypatch):
+    monkeypatch.setattr(plans, "terms_of", Stopping(plans.terms_of, 0, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        front(**SHORT)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    file = tmp_path_factory.mktemp("saved") / "front.npz"
+    front(**SHORT, checkpoint=file)
+    return file.read_bytes()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"loss": two, "validation": None}, "another run: the loss differs"),
+        (
+            {"terms": {"left": "min", "right": "min"}},
+            "the terms differs: left min, right max there, left min, right min",
+        ),
+        ({"population": 8}, "the method differs: NSGA-II of 6 within 2 there, NSGA-II of 8"),
+        ({"within": 1.0}, "the method differs"),
+        ({"starts": [MODEL, {"x": jnp.zeros(2)}]}, "the first generation differs"),
+        ({"key": 1}, "the key differs"),
+        ({"validation": gx.Validation(keys=3)}, "validation differs"),
+        ({"generations": 2}, "generations=2 counts the 3 that the checkpoint has searched: give 3 or more"),
+        ({"generations": 4}, "was refined after 3 generations and cannot be searched on: give generations=3"),
+        ({"refine": 2}, "refine=2 counts the 4 steps that the checkpoint has taken: give 4 or more"),
+    ],
+)
+def test_a_file_of_another_front_is_refused_with_what_differs(saved, tmp_path, change, text):
+    file = tmp_path / "front.npz"
+    file.write_bytes(saved)
+    with pytest.raises(ValueError, match=text):
+        front(**SHORT | change, checkpoint=file)
+    assert file.read_bytes() == saved
+
+
+@pytest.mark.once
+def test_more_steps_and_generations_go_on_where_they_can(saved, tmp_path):
+    file = tmp_path / "front.npz"
+    file.write_bytes(saved)
+    same(front(**SHORT | {"refine": 6}, checkpoint=file), front(**SHORT | {"refine": 6}))
+    longer = SHORT | {"refine": 0, "generations": 5}
+    front(**longer | {"generations": 3}, checkpoint=tmp_path / "other.npz")
+    same(front(**longer, checkpoint=tmp_path / "other.npz"), front(**longer))
+
+
+@pytest.mark.once
+def test_candidates_drawn_by_another_pymoo_are_not_mixed_in(saved, tmp_path, monkeypatch):
+    (tmp_path / "front.npz").write_bytes(saved)
+    ask = Genetic.ask
+    monkeypatch.setattr(Genetic, "ask", lambda self: ask(self) + 1e-9)
+    with pytest.raises(ValueError, match="another version of pymoo or NumPy"):
+        front(**SHORT, checkpoint=tmp_path / "front.npz")
+
+
+@pytest.mark.once
+def test_starts_are_moved_downhill_with_or_without_a_search():
+    starts = [{"x": jnp.array([at, 1.0])} for at in (-0.9, 0.0, 0.9)]
+    found = front(starts=starts, generations=0, refine=0)
+    np.testing.assert_array_equal([m["x"] for m in found.models], [s["x"] for s in starts])
+    assert found.history.shape == (0, 2)
+    moved = front(starts=starts, generations=0, refine=60)
+    points = np.array([m["x"] for m in moved.models])
+    assert (np.abs(points[:, 1]) < 0.02).all() and np.ptp(points[:, 0]) > 1.0
+    beaten = front(starts=[{"x": jnp.array([9.0, 0.0])}, *starts], generations=1, refine=0)
+    assert not any((np.asarray(m["x"]) == [9.0, 0.0]).all() for m in beaten.models)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"starts": []}, "starts is empty"),
+        ({"starts": [{"x": jnp.zeros(3)}]}, r"x has shape \(3,\) in starts and \(2,\) in the model"),
+        ({"starts": [{"y": jnp.zeros(2)}]}, r"starts\[0\]"),
+        ({"validation": gx.Validation(loss=lambda m, key: (m["x"].sum(), {"left": m["x"][0]}))}, "no term 'right'"),
+    ],
+)
+def test_refuses_starts_and_judges_that_do_not_fit(options, text):
+    with pytest.raises((ValueError, TypeError), match=text):
+        front(**options)
+
+
+@pytest.mark.once
+def test_one_model_alone_goes_downhill():
+    found = front(generations=0)
+    assert len(found) == 1 and (found.terms[0] * [1, -1]).sum() < two(MODEL, None)[0] and found.terms[0, 1] > -0.74

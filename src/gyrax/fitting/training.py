@@ -251,10 +251,10 @@ def _check(
 def _begun(model: Any, spec: PyTree, starts: Sequence[Any] | None) -> tuple[PyTree, Fixed]:
     """The free leaves, those of several starts stacked, and what is fixed."""
     free, fixed = split(model, spec)
-    return (free if starts is None else _stacked(starts, spec, fixed)), fixed
+    return (free if starts is None else stacked(starts, spec, fixed)), fixed
 
 
-def _stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:
+def stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:
     """Free leaves of all starts, stacked."""
     if not len(starts):
         raise ValueError("starts is empty: give one model at least, or leave it out")

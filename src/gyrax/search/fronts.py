@@ -1,34 +1,29 @@
 """Fits to several terms at once: the models that no other one beats in all of them."""
 
 import dataclasses
-import functools
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from .._extras import need
 from .._kinds import expect, number, refused, whole
 from .._pictures import draw
 from .._progress import tqdm
-from ..fitting.descent import Validation
-from ..fitting.objective import AbstractObjective, keys_of
-from ..fitting.training import held_out
-from ..parameters.splitting import Fixed, join
-from .pareto import Downhill
-from .walking import check_validation, task
-
-#: What a term counts that is not finite.
-_WORST = 1e30
-#: How far a point moves at the first step downhill, on the real line.
-_STEP = 0.05
+from ..fitting.checkpoint import Checkpoint, kept_in
+from ..fitting.descent import Held, Validation
+from ..fitting.objective import described
+from ..fitting.training import held_out, stacked
+from ..parameters.splitting import join
+from .genetic import unbeaten
+from .plans import Plan, Walk, judged, seed_of, signs_of
+from .walking import Task, check_validation, task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +36,8 @@ class Front:
         sd: the same, standard deviations over that noise; NaN without.
         goals: by term 'min' or 'max'.
         history: of the search, the terms of the best of each generation, `(generation, term)`.
-        seconds: wall time.
+        seconds: wall time, that before a resumption included.
+        stopped: why it ended: 'steps', or 'interrupted'.
     """
 
     models: list[Any]
@@ -50,6 +46,7 @@ class Front:
     goals: dict[str, str]
     history: Float[np.ndarray, "generation term"]
     seconds: float
+    stopped: str = "steps"
 
     def __len__(self) -> int:
         """Number of points."""
@@ -68,7 +65,7 @@ class Front:
             >>> Front([None] * 3, terms, 0 * terms, {"a": "min", "b": "min"}, terms, 0.0).balanced()
             1
         """
-        signed = self.terms * _signs(self.goals)
+        signed = self.terms * signs_of(self.goals)
         low, width = signed.min(0), np.ptp(signed, axis=0)
         return int(np.argmin((((signed - low) / np.where(width > 0, width, 1.0)) ** 2).sum(1)))
 
@@ -77,7 +74,8 @@ class Front:
         return draw("fronts.front", self.terms, self.sd, list(self.goals), best=self.balanced(), ax=ax)
 
     def __repr__(self):
-        lines = [f"Front of {len(self)} models, {self.seconds:.1f} s"]
+        end = "" if self.stopped == "steps" else f", {self.stopped}"
+        lines = [f"Front of {len(self)} models, {self.seconds:.1f} s{end}"]
         at = self.balanced()
         for i, (name, goal) in enumerate(self.goals.items()):
             column = self.terms[:, i]
@@ -95,9 +93,11 @@ def front(
     population: int = 40,
     refine: int = 20,
     within: float = 2.0,
+    starts: Sequence[Any] | None = None,
     key: Any = None,
     realisations: int = 1,
     validation: Validation | Literal["auto"] | None = "auto",
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | str = True,
 ) -> Front:
     """The models that no other one beats in all of several terms, such as FC and frequency.
@@ -106,25 +106,34 @@ def front(
     simulated side by side on the same noise; then every point is moved downhill in all terms at once by gradient (Desideri 2012),
     the whole front side by side; then it is judged on noise that it never saw, and whatever is beaten there is left out.
 
+    Ctrl-C ends it early, and what there is by then is judged.
+
     Args:
         model: a Network, any other Module, or a tuple or dict of them.
         loss: `loss(model, key)`, a scalar and a dict of named scalars.
         spec: which leaves are free: `gx.select(model, ...)`.
         terms: by name, 'min' or 'max': two or more of the loss's terms, or 'loss' for its value.
-        generations: of the search.
-        population: candidates of each.
+        generations: of the search; 0 for none, where `starts` are to be moved by gradient alone.
+        population: candidates of each; more, where there are more starts.
         refine: steps by gradient after it; 0 for none, as where terms have no gradient.
         within: candidates lie so far around the start at most, in each number on the real line, where one is about the size of a parameter.
-        key: `jax.random.key(...)`, or a whole number as its seed. All of the search hears the same noise.
+        starts: models that are among the first candidates, which differ from `model` in free leaves only, such as those of an earlier
+            front with fewer free numbers. The other candidates scatter around `model`.
+        key: `jax.random.key(...)`, or a whole number as its seed. All of the search hears the same noise, and no step by gradient is
+            taken that leaves a term worse on it.
         realisations: the terms are means over so many keys, computed side by side.
-        validation: noise on which the front is judged. Left out, it is `gx.Validation()` if the loss hears noise.
+        validation: noise on which the front is judged. Left out, it is `gx.Validation()` if the loss hears noise. With a loss of
+            its own, it is judged by that one's terms of the same names.
+        checkpoint: a file to keep the state in. If it exists, the search goes on from there, bit for bit.
         progress: show a bar; a text is its title.
 
     Raises:
         ImportError: without pymoo, which `pip install 'gyrax[search]'` brings.
-        ValueError: for fewer than two terms, one that the loss does not have, or arguments out of range.
+        ValueError: for fewer than two terms, one that the loss does not have, arguments out of range, or a checkpoint that is damaged
+            or of another search.
         FloatingPointError: if no candidate has finite terms, or none on unseen noise.
         TypeError: for what is of another kind.
+        OSError: if the checkpoint cannot be written, or another process is at work with it.
 
     Example:
         >>> import gyrax as gx
@@ -135,45 +144,41 @@ def front(
         >>> bool((found.terms.sum(1) < 1.1).all())
         True
     """
-    began = time.perf_counter()
-    whole("generations", generations)
+    began, earlier = time.perf_counter(), 0.0
+    whole("generations", generations, 0)
     whole("population", population, 4)
     whole("refine", refine, 0)
     check_validation(validation)
-    if not number("within", within) > 0:
-        raise ValueError(f"within, how far candidates lie around the start, is a positive number, got {within}")
+    expect("checkpoint", checkpoint, (str, os.PathLike, None), "the name of a file", "'front.ckpt'")
+    if not 0 < number("within", within) < np.inf:
+        raise ValueError(f"within, how far candidates lie around the start, is a positive finite number, got {within}")
+    need("pymoo", "search")
     what = task(model, loss, spec, key, realisations, progress)
     goals = _goals(terms, what.terms)
     held = held_out(validation, what.noisy, 5, what.objective, model, what.key)[0]
-    flat, _ = ravel_pytree(what.free)
-    keys = keys_of(what.key, realisations)
-    names, signs = tuple(goals), jnp.asarray(_signs(goals), flat.dtype)
+    _check_judge(held, what, goals)
+    ends = _candidates(what, spec, starts, population if generations else 0, within)
+    plan = Plan(what, goals, *ends, within, realisations)
+
+    def spent() -> float:
+        return earlier + time.perf_counter() - began
+
     title = progress if isinstance(progress, str) else "front"
-    with tqdm(total=generations + refine, desc=title, unit="step", disable=not progress) as bar:
-        terms_of = functools.partial(_terms, what.objective, what.free, names=names, keys=keys)
-
-        def judged(points: np.ndarray) -> np.ndarray:
-            return np.asarray(terms_of(jnp.asarray(points, flat.dtype)) * signs)
-
-        points, history = _nsga(judged, np.asarray(flat), within, population, generations, what.key, bar)
-        points = jnp.asarray(points, flat.dtype)
-        if refine:
-            points = _refined(what.objective, what.free, points, names, signs, keys, refine, bar)
-    unseen = keys if held is None else held.keys
-    objective = what.objective if held is None else held.objective
-    each = np.stack(
-        [
-            np.asarray(_terms(objective, what.free, points, names=names, keys=unseen[i : i + 1]))
-            for i in range(len(unseen))
-        ]
-    )
-    mean = each.mean(0)
-    sd = np.full(mean.shape, np.nan) if held is None or len(unseen) < 2 else each.std(0, ddof=1)
-    kept = _unbeaten(mean * np.asarray(signs))
-    if not len(kept):
+    with (
+        kept_in(checkpoint, lambda: plan.fingerprint(held)) as kept,
+        tqdm(total=generations + refine, desc=title, unit="step", disable=not progress) as bar,
+    ):
+        stand, record = plan.blank()
+        stand, record, earlier = kept.load(stand, record)
+        _check_counts(kept, len(record["values"]), int(stand.refined), generations, refine)
+        walk = Walk(plan, kept, spent, bar, stand, record)
+        points, history, stopped = walk.all(generations, refine)
+    mean, sd = judged(plan, held, points)
+    kept_points = unbeaten(mean * signs_of(goals))
+    if not len(kept_points):
         raise FloatingPointError("no point of the front has finite terms on unseen noise: give more realisations")
-    models = [_model(points[i], what.free, what.fixed) for i in kept]
-    return Front(models, mean[kept], sd[kept], goals, history * np.asarray(signs), time.perf_counter() - began)
+    models = [join(ravel_pytree(what.free)[1](points[i]), what.fixed) for i in kept_points]
+    return Front(models, mean[kept_points], sd[kept_points], goals, history, spent(), stopped)
 
 
 def _goals(terms: Any, known: list[str]) -> dict[str, str]:
@@ -191,125 +196,55 @@ def _goals(terms: Any, known: list[str]) -> dict[str, str]:
     return goals
 
 
-def _signs(goals: Mapping[str, str]) -> Float[np.ndarray, " term"]:
-    return np.array([1.0 if goal == "min" else -1.0 for goal in goals.values()])
-
-
-def _model(point: Any, free: PyTree, fixed: Fixed) -> Any:
-    return join(ravel_pytree(free)[1](point), fixed)
-
-
-def _named(objective: AbstractObjective, free: PyTree, keys: Array, names: tuple[str, ...]) -> Float[Array, " term"]:
-    value, terms = objective.mean(free, keys)
-    return jnp.stack([{"loss": value, **terms}[name] for name in names])
-
-
-@eqx.filter_jit
-def _terms(objective: AbstractObjective, free: PyTree, points: Array, *, names: tuple[str, ...], keys: Array) -> Array:
-    """The terms of all points, one ensemble."""
-    back = ravel_pytree(free)[1]
-    return jax.vmap(lambda x: _named(objective, back(x), keys, names))(points)
-
-
-def _slopes(
-    objective: AbstractObjective, free: PyTree, points: Array, names: tuple[str, ...], signs: Array, keys: Array
-) -> tuple[Array, Array]:
-    """The same as what is to become small, and their gradients."""
-    back = ravel_pytree(free)[1]
-
-    def one(x: Array) -> tuple[Array, Array]:
-        def signed(x: Array) -> Array:
-            return _named(objective, back(x), keys, names) * signs
-
-        value, pull = jax.vjp(signed, x)
-        return value, jax.vmap(lambda row: pull(row)[0])(jnp.eye(len(names), dtype=value.dtype))
-
-    return jax.vmap(one)(points)
-
-
-def _nsga(
-    judged: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray,
-    within: float,
-    population: int,
-    generations: int,
-    key: Any,
-    bar: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The unbeaten points of the last generation, and the best of each term over generations."""
-    need("pymoo", "search")
-    nsga2, core = need("pymoo.algorithms.moo.nsga2", "search"), need("pymoo.core.problem", "search")
-    evaluator, static = need("pymoo.core.evaluator", "search"), need("pymoo.problems.static", "search")
-    termination = need("pymoo.termination", "search")
-
-    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-    draws = np.random.default_rng(seed)
-    first: Any = start + within * draws.uniform(-1, 1, (population, start.size))
-    first[0] = start
-    count = judged(first[:1]).shape[1]
-    problem = core.Problem(n_var=start.size, n_obj=count, xl=start - within, xu=start + within)
-    algorithm: Any = nsga2.NSGA2(pop_size=population, sampling=first, eliminate_duplicates=True)
-    algorithm.setup(problem, termination=termination.get_termination("n_gen", generations), seed=seed, verbose=False)
-    history: list[np.ndarray] = []
-    while algorithm.has_next():
-        asked: Any = algorithm.ask()
-        values = judged(_filled(asked.get("X"), population))[: len(asked)]
-        finite = np.atleast_1d(np.isfinite(values).all(1))
-        if not history and not finite.any():
-            raise FloatingPointError(
-                f"no candidate within {within:g} of the start on the real line has finite terms: give a smaller within="
+def _check_judge(held: Held | None, what: Task, goals: Mapping[str, str]) -> None:
+    """Refuses a loss of validation without the terms of the front."""
+    if held is None or held.objective is what.objective:
+        return
+    known = ["loss", *described(held.objective.loss, what.model, what.key).terms]
+    for name in goals:
+        if name not in known:
+            raise ValueError(
+                f"validation's loss has no term {name!r}, by which points are judged; it has {', '.join(known)}"
             )
-        evaluator.Evaluator().eval(static.StaticProblem(problem, F=np.where(finite[:, None], values, _WORST)), asked)
-        algorithm.tell(infills=asked)
-        history.append(np.where(algorithm.pop.get("F") < _WORST, algorithm.pop.get("F"), np.inf).min(0))
-        bar.update(1)
-    points, values = algorithm.pop.get("X"), algorithm.pop.get("F")
-    return points[_unbeaten(np.where(values < _WORST, values, np.nan))], np.array(history)
 
 
-def _filled(points: np.ndarray, count: int) -> np.ndarray:
-    """As many points in every generation, so that one compiled call serves all."""
-    points = np.asarray(points, float)
-    return points if len(points) >= count else np.concatenate([points, np.repeat(points[-1:], count - len(points), 0)])
+def _candidates(
+    what: Task, spec: Any, starts: Sequence[Any] | None, population: int, within: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The points of the first generation, and the ends of each number: the starts, the model's own, and random ones."""
+    centre = np.asarray(ravel_pytree(what.free)[0], float)
+    given = centre[None]
+    if starts is not None:
+        expect("starts", starts, Sequence, "a list of models", "found.models")
+        several = stacked(starts, spec, what.fixed)
+        shapes = [
+            (np.shape(a)[1:], np.shape(b)) for a, b in zip(*map(jax.tree.leaves, (several, what.free)), strict=True)
+        ]
+        for rule, (there, here) in zip(what.fixed.rules, shapes, strict=True):
+            if there != here:
+                name = what.fixed.names[rule.index]
+                raise ValueError(
+                    f"{name} has shape {there} in starts and {here} in the model: make them alike, as by gx.per_region"
+                )
+        given = np.asarray(jax.vmap(lambda free: ravel_pytree(free)[0])(several), float)
+    count = max(population - len(given), 0)
+    draws = np.random.default_rng(seed_of(what.key))
+    scattered = centre + within * draws.uniform(-1, 1, (count, centre.size))
+    first = np.concatenate([given, scattered])
+    return first, np.minimum(centre - within, given.min(0)), np.maximum(centre + within, given.max(0))
 
 
-def _unbeaten(values: Float[np.ndarray, "point term"]) -> np.ndarray:
-    """The points that no other beats, in the order of the first term; each once."""
-    finite = np.flatnonzero(np.isfinite(values).all(1))
-    _, first = np.unique(values[finite], axis=0, return_index=True)
-    some = finite[first]
-    beaten = [bool(((values[some] <= values[i]).all(1) & (values[some] < values[i]).any(1)).any()) for i in some]
-    return some[~np.array(beaten, bool)] if len(some) else some
-
-
-def _refined(
-    objective: AbstractObjective,
-    free: PyTree,
-    points: Array,
-    names: tuple[str, ...],
-    signs: Array,
-    keys: Array,
-    steps: int,
-    bar: Any,
-) -> Array:
-    """The points after so many steps downhill."""
-    arguments = (objective, free, names, signs, keys)
-    state = _first(*arguments, points)
-    for _ in range(steps):
-        state = _further(*arguments, state)
-        bar.update(1)
-    return state.points
-
-
-@eqx.filter_jit
-def _first(
-    objective: AbstractObjective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, points: Array
-) -> Downhill:
-    return Downhill.at(lambda x: _slopes(objective, free, x, names, signs, keys), points, _STEP)
-
-
-@eqx.filter_jit
-def _further(
-    objective: AbstractObjective, free: PyTree, names: tuple[str, ...], signs: Array, keys: Array, state: Downhill
-) -> Downhill:
-    return state.moved(lambda x: _slopes(objective, free, x, names, signs, keys))
+def _check_counts(kept: Checkpoint, searched: int, refined: int, generations: int, refine: int) -> None:
+    """Refuses to undo what the file has done."""
+    if searched > generations:
+        raise ValueError(
+            f"generations={generations} counts the {searched} that the checkpoint has searched: give {searched} or more"
+        )
+    if refined > refine:
+        raise ValueError(
+            f"refine={refine} counts the {refined} steps that the checkpoint has taken: give {refined} or more"
+        )
+    if refined and searched < generations:
+        raise ValueError(
+            f"{kept.path} was refined after {searched} generations and cannot be searched on: give generations={searched}, or another file"
+        )

@@ -44,6 +44,12 @@ def no_worse(new: Float[Array, " term"], old: Float[Array, " term"]) -> Bool[Arr
     return jnp.isfinite(new).all() & (new <= old).all() & (new < old).any()
 
 
+def direction(gradients: Float[Array, "term number"]) -> Float[Array, " number"]:
+    """The common descent of gradients of length one each, so that no term counts more for being steep; not of length one itself."""
+    sizes = jnp.linalg.norm(gradients, axis=1, keepdims=True)
+    return common_descent(jnp.where(sizes > 0, gradients / jnp.where(sizes > 0, sizes, 1.0), 0.0))
+
+
 class Downhill(eqx.Module):
     """Where points of a front stand: the points, their terms and gradients, and how long their next steps are."""
 
@@ -53,10 +59,12 @@ class Downhill(eqx.Module):
     length: Float[Array, " point"]
 
     @classmethod
-    def at(cls, function: Callable, points: Array, length: float) -> "Downhill":
-        """Before the first step."""
-        terms, gradients = function(points)
-        return cls(points, terms, gradients, jnp.full(len(points), length, points.dtype))
+    def at(cls, points: Array, terms: int, length: float) -> "Downhill":
+        """Before anybody looked: the first move stays, and finds terms and gradients, so that nothing else need be compiled for it."""
+        count, numbers = points.shape
+        nowhere = jnp.zeros((count, terms, numbers), points.dtype)
+        unknown = jnp.full((count, terms), jnp.inf, points.dtype)
+        return cls(points, unknown, nowhere, jnp.full(count, length, points.dtype))
 
     def moved(self, function: Callable) -> "Downhill":
         """One step of every point, taken where it leaves no term worse; half as long a step where it would.
@@ -65,13 +73,12 @@ class Downhill(eqx.Module):
             function: terms and gradients of all points, `(point, term)` and `(point, term, number)`.
         """
 
-        def direction(gradients: Array) -> Array:
-            sizes = jnp.linalg.norm(gradients, axis=1, keepdims=True)
-            found = common_descent(jnp.where(sizes > 0, gradients / jnp.where(sizes > 0, sizes, 1.0), 0.0))
+        def unit(gradients: Array) -> Array:
+            found = direction(gradients)
             size = jnp.linalg.norm(found)
             return jnp.where(size > 1e-6, found / jnp.where(size > 0, size, 1.0), 0.0)
 
-        ways = jax.vmap(direction)(self.gradients)
+        ways = jax.vmap(unit)(self.gradients)
         points = self.points - self.length[:, None] * ways
         terms, gradients = function(points)
         finite = jnp.isfinite(gradients).all((1, 2))
@@ -84,5 +91,5 @@ class Downhill(eqx.Module):
             keep(points, self.points),
             keep(terms, self.terms),
             keep(gradients, self.gradients),
-            jnp.where(taken, 1.2, 0.5) * self.length,
+            jnp.where(jnp.isinf(self.terms).all(1), 1.0, jnp.where(taken, 1.2, 0.5)) * self.length,
         )

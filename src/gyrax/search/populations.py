@@ -166,8 +166,7 @@ def evolve(
     whole("generations", generations)
     choice("method", method, ("auto", *STRATEGIES))
     choice("noise", noise, ("new", "common"))
-    if not 0 < number("sd", sd) < np.inf:
-        raise ValueError(f"sd, how far the first candidates scatter, is a positive finite number, got {sd}")
+    _check_sd(sd)
     what = task(model, loss, spec, key, realisations, progress)
     flat, _ = ravel_pytree(what.free)
     size = 4 + int(3 * np.log(flat.size)) if population is None else whole("population", population, 4)
@@ -206,12 +205,22 @@ def evolve(
         progress=progress,
         lucky=what.noisy and not common,
     )
-    broken = np.flatnonzero(np.isinf(found.history["lowest"]))
+    _tell_broken(found.history["lowest"], sd)
+    return found
+
+
+def _tell_broken(lowest: np.ndarray, sd: float) -> None:
+    """Warns of generations in which there was no finite loss."""
+    broken = np.flatnonzero(np.isinf(lowest))
     if len(broken):
         warnings.warn(
-            f"no candidate's loss was finite in {len(broken)} of {len(found.history['lowest'])} generations, the first of them {broken[0]}: let "
-            f"them scatter less, sd={sd / 10:g}",
+            f"no candidate's loss was finite in {len(broken)} of {len(lowest)} generations, the first of them {broken[0]}: let them scatter "
+            f"less, sd={sd / 10:g}",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return found
+
+
+def _check_sd(sd: float) -> None:
+    if not 0 < number("sd", sd) < np.inf:
+        raise ValueError(f"sd, how far the first candidates scatter, is a positive finite number, got {sd}")
