@@ -103,7 +103,9 @@ def test_through_a_simulation_and_through_theory():
     found = gx.analysis.identifiability(net, mean, spec, sd={"S": 0.1}, key=0)
     assert np.isfinite(found.fisher).all() and found.fisher[0, 0] > 0
     # correlations do not know how strong the noise is
-    theory = gx.analysis.identifiability(net, lambda n, key: gx.analysis.linear_noise(n).fc("S"), spec, sd=0.05)
+    theory = gx.analysis.identifiability(
+        net, lambda n, key: gx.features.upper_triangle(gx.analysis.linear_noise(n).fc("S")), spec, sd=0.05
+    )
     assert theory.eigenvalues[1] < 1e-6 * theory.eigenvalues[0] and "noise.sigma" in theory.named(1)
 
 
@@ -127,3 +129,20 @@ def test_too_many_numbers_for_a_matrix():
     model = Line(np.zeros(5001), 1.0)
     with pytest.raises(ValueError, match=r"5001 numbers are free.*gx.analysis.curvature"):
         gx.analysis.identifiability(model, lambda m, key: m.slope, gx.select(model, "slope"), sd=1.0)
+
+
+def test_a_symmetric_prediction_would_count_each_pair_twice():
+    model = Line([0.2, 0.4], 1.0)
+    spec = gx.select(model, "slope")
+
+    def predict(m, key):
+        return m.slope[:, None] * m.slope
+
+    with pytest.raises(ValueError, match=r"each pair of regions would count as two.*upper_triangle"):
+        gx.analysis.identifiability(model, predict, spec, sd=1.0)
+    fine = gx.analysis.identifiability(model, lambda m, key: gx.features.upper_triangle(predict(m, key)), spec, sd=1.0)
+    assert fine.fisher.shape == (2, 2)
+    with pytest.raises(ValueError, match="a residual is a symmetric matrix"):
+        gx.analysis.curvature(
+            model, lambda m, key: (m.slope.sum(), {"residuals": predict(m, key)}), spec, of="residuals"
+        )

@@ -123,6 +123,20 @@ def test_fc_refuses_other_shapes(shape, message):
         jax.jit(fc)(x)
 
 
+def test_upper_triangle_has_each_pair_once():
+    matrix = np.array([[1.0, 0.1, 0.2], [0.1, 1.0, 0.3], [0.2, 0.3, 1.0]])
+    np.testing.assert_allclose(gx.features.upper_triangle(matrix), matrix[np.triu_indices(3, 1)])
+    named = gx.features.upper_triangle(gx.LabelledArray(matrix, (("a", "b", "c"), ("a", "b", "c"))))
+    assert named.labels == ("a, b", "a, c", "b, c")
+    np.testing.assert_allclose(jax.jit(gx.features.upper_triangle)(jnp.asarray(matrix)), [0.1, 0.2, 0.3], rtol=1e-6)
+    matrix[0, 1] = 0.5
+    with pytest.raises(ValueError, match=r"\[0, 1\] is 0.5 and \[1, 0\] 0.1"):
+        gx.features.upper_triangle(matrix)
+    for wrong in (np.ones(3), np.ones((2, 3)), np.ones((1, 1))):
+        with pytest.raises(ValueError, match=r"square|at least 2"):
+            gx.features.upper_triangle(wrong)
+
+
 def test_off_diagonal_goes_row_by_row():
     np.testing.assert_array_equal(off_diagonal(np.arange(9).reshape(3, 3)), [1, 2, 3, 5, 6, 7])
     assert off_diagonal(np.ones((1, 1))).shape == (0,)

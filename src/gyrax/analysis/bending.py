@@ -24,6 +24,7 @@ from ..fitting.objective import AbstractObjective, Objective, check_objective, d
 from ..fitting.space import Space, space_of
 from ..parameters.splitting import split
 from ..search.slopes import goes_forward
+from .identifying import check_once
 from .telling import in_words
 
 #: Free numbers up to which the whole matrix is made: fewer products than the search for its largest eigenvalues takes.
@@ -197,10 +198,8 @@ def curvature(
     objective = Objective(loss, fixed)
     flat, _ = ravel_pytree(free)
     whole("count", count)
-    if of == "residuals" and not jax.tree.leaves(eqx.filter_eval_shape(objective.at, free, key).residuals):
-        raise ValueError(
-            "of='residuals' needs residuals, and the loss returns none: return (value, {'residuals': (simulated - measured) / sd})"
-        )
+    if of == "residuals":
+        _check_residuals(objective, free, key)
     made = _Products(objective, free, keys_of(key, realisations), of, False)
     if of == "residuals":
         made = dataclasses.replace(made, forward=goes_forward(made.residuals, flat))
@@ -211,6 +210,17 @@ def curvature(
     with tqdm(desc=title, unit="product", disable=not progress) as bar:
         values, vectors, nodes, weights = _spectrum(made, flat, count, bar)
     return Curvature(of, space_of(model, spec), float(np.linalg.norm(slope)), values, vectors, nodes, weights)
+
+
+def _check_residuals(objective: AbstractObjective, free: PyTree, key: Any) -> None:
+    """Refuses a loss without residuals, and such as have each pair twice."""
+    found = jax.tree.leaves(eqx.filter_jit(objective.at)(free, key).residuals)
+    if not found:
+        raise ValueError(
+            "of='residuals' needs residuals, and the loss returns none: return (value, {'residuals': (simulated - measured) / sd})"
+        )
+    for x in map(np.asarray, found):
+        check_once(x, x, "a residual")
 
 
 class _Products(eqx.Module):

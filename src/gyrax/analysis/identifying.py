@@ -93,7 +93,7 @@ def identifiability(
         key: for the prediction; noise is held while parameters change.
 
     Raises:
-        ValueError: for more than 5000 free numbers, an sd that is not positive or of another shape, or a prediction that is not finite, naming it.
+        ValueError: for more than 5000 free numbers, a prediction that is symmetric, and has each pair twice, an sd that is not positive or of another shape, or a prediction that is not finite, naming it.
         TypeError: for a prediction that is no array.
 
     Example:
@@ -102,7 +102,12 @@ def identifiability(
         >>> identifiability(model, lambda m, key: m.gamma * jnp.arange(3.0), gx.select(model, "gamma"), sd=0.1).errors.round(4).tolist()
         [0.0447]
     """
-    check_objective(model, predict, "predict", "lambda model, key: gx.analysis.linear_noise(model).fc('S')")
+    check_objective(
+        model,
+        predict,
+        "predict",
+        "lambda model, key: gx.features.upper_triangle(gx.analysis.linear_noise(model).fc('S'))",
+    )
     free, fixed = split(model, spec)
     key = None if key is None else random_key("key", key)
     flat, whole = ravel_pytree(free)
@@ -117,6 +122,8 @@ def identifiability(
     for name, values in found.items():
         if not np.isfinite(np.asarray(values)).all():
             raise ValueError(f"the prediction{'' if name == '' else f' {name!r}'} is not finite at these parameters")
+    for name, x in found.items():
+        check_once(np.asarray(x), np.asarray(slope[name]), f"the prediction{'' if name == '' else f' {name!r}'}")
     rows = np.concatenate([np.asarray(slope[n], float).reshape(-1, flat.size) / weights[n][:, None] for n in shapes])
     if not np.isfinite(rows).all():
         raise ValueError("the derivatives of the prediction are not finite at these parameters")
@@ -131,6 +138,22 @@ def identifiability(
     values, scales = (np.concatenate([np.ravel(x) for x in found]).astype(float) for found in _units(space, flat))
     errors = np.sqrt(shares.sum(0)) * scales
     return Identifiability(space.names, values, errors, rows.T @ rows, eigenvalues, directions)
+
+
+def check_once(values: np.ndarray, slopes: np.ndarray, what: str) -> None:
+    """Refuses a symmetric matrix, whose pairs would all be counted as two measurements.
+
+    Raises:
+        ValueError: with what to take.
+    """
+    square = values.ndim == 2 and values.shape[0] == values.shape[1] > 1
+    if square and all(
+        np.allclose(x, np.swapaxes(x, 0, 1), rtol=1e-5, atol=1e-7 * np.abs(x).max()) for x in (values, slopes)
+    ):
+        raise ValueError(
+            f"{what} is a symmetric matrix, in which each pair of regions would count as two measurements, and errors come out too small by "
+            "a square root of two: take gx.features.upper_triangle(...) of it"
+        )
 
 
 def _named(out: Any) -> dict[str, Any]:

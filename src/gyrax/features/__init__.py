@@ -9,6 +9,7 @@ from .connectivity import (
     ledoit_wolf_shrinkage,
     off_diagonal,
     partial_correlation,
+    upper_triangle,
 )
 from .connectivity_dynamics import fcd, fcd_values, phase_fcd, windowed_fc
 from .dynamics import autocorrelation, autocorrelation_time, effective_samples, lempel_ziv, permutation_entropy
@@ -68,6 +69,7 @@ __all__ = [
     "psd",
     "spectral_centroid",
     "spectral_slope",
+    "upper_triangle",
     "windowed_fc",
     "wpli",
 ]

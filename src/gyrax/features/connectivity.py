@@ -184,6 +184,8 @@ def edge_series(x: Any) -> Float[MaybeLabelled, "time pair"]:
 def off_diagonal(matrix: Any) -> Shaped[MaybeLabelled, " pair"]:
     """The entries off the diagonal of a square matrix, row by row. Of a matrix with names they are called 'row, column'.
 
+    Of a symmetric matrix each pair is there twice; `upper_triangle` has it once.
+
     Raises:
         ValueError: for a matrix that is not square.
 
@@ -196,6 +198,37 @@ def off_diagonal(matrix: Any) -> Shaped[MaybeLabelled, " pair"]:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square matrix, got shape {matrix.shape}")
     i, j = np.nonzero(~np.eye(len(matrix), dtype=bool))
+    return with_names(matrix[i, j], _pair_names(names[0] if names[0] == names[1] and names[0] else (), i, j))
+
+
+def upper_triangle(matrix: Any) -> Shaped[MaybeLabelled, " pair"]:
+    """Each pair of a symmetric matrix once, row by row: what is compared or counted where both halves say the same.
+
+    Of a matrix with names they are called 'row, column'.
+
+    Raises:
+        ValueError: for a matrix that is not square, or not symmetric (where it is known).
+
+    Example:
+        >>> upper_triangle(jnp.array([[1.0, 0.2, 0.4], [0.2, 1.0, 0.6], [0.4, 0.6, 1.0]])).round(1).tolist()
+        [0.2, 0.4, 0.6]
+    """
+    values, names = known_names(matrix, "matrix")
+    if not is_traced(values):
+        known = np.asarray(values)
+        if (
+            known.ndim == 2
+            and known.shape[0] == known.shape[1]
+            and not np.allclose(known, known.T, rtol=1e-4, atol=1e-6, equal_nan=True)
+        ):
+            i, j = np.unravel_index(int(np.nanargmax(np.abs(known - known.T))), known.shape)
+            raise ValueError(
+                f"the matrix is not symmetric: [{i}, {j}] is {known[i, j]:.4g} and [{j}, {i}] {known[j, i]:.4g}; off_diagonal(...) has both"
+            )
+    matrix = jnp.asarray(values)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"expected a square matrix, got shape {matrix.shape}")
+    i, j = pairs(len(matrix), least=2)
     return with_names(matrix[i, j], _pair_names(names[0] if names[0] == names[1] and names[0] else (), i, j))
 
 
