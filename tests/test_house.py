@@ -21,6 +21,7 @@ ROOMS = [
     "_kinds",
     "_ranges",
     "_extras",
+    "_warned",
     "_progress",
     "_pictures",
     "_steps",

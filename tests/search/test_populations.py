@@ -110,3 +110,10 @@ def test_a_package_that_is_missing_is_named_with_what_brings_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "evosax.algorithms", None)
     with pytest.raises(ImportError, match=r"pip install 'gyrax\[search\]'"):
         find(evolve, bowl, population=23)
+
+
+@pytest.mark.once
+def test_a_warning_points_to_the_line_that_searched():
+    with pytest.warns(RuntimeWarning, match="no candidate's loss was finite") as said:
+        find(evolve, lambda m, key: jnp.where(m.a == POINT.a, 0.0, jnp.inf) + 0 * at_jax(m).sum(), generations=1)
+    assert said[0].filename.endswith("valleys.py")  # of which `find` is

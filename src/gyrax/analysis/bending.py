@@ -1,7 +1,6 @@
 """How a loss bends along thousands of free numbers at once, without the matrix of all pairs."""
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +17,7 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator
 from .._kinds import choice, number, random_key, whole
 from .._pictures import draw
 from .._progress import tqdm
+from .._warned import warn
 from ..fitting.captured import as_now
 from ..fitting.estimates import Estimate
 from ..fitting.objective import AbstractObjective, Objective, check_objective, described, keys_of
@@ -304,10 +304,8 @@ def _largest(
         values, vectors = eigsh(operator, count, **options)
     except ArpackNoConvergence as error:
         values, vectors = error.eigenvalues, error.eigenvectors
-        warnings.warn(
-            f"{len(values)} of {count} directions could be told from each other: the next ones bend alike. Ask for fewer by count=",
-            RuntimeWarning,
-            stacklevel=4,
+        warn(
+            f"{len(values)} of {count} directions could be told from each other: the next ones bend alike. Ask for fewer by count="
         )
         if not len(values):
             raise FloatingPointError("no direction stands out from all others: the loss bends alike in many") from None

@@ -1,6 +1,5 @@
 """Fixed points followed while a parameter moves: round folds, with what becomes of their stability."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from scipy.optimize import brentq
 from .._kinds import expect, number, shown, whole
 from .._progress import tqdm
 from .._types import State
+from .._warned import warn
 from ..network.network import Network
 from ..parameters.addresses import Where, domains
 from ..parameters.selection import Free
@@ -90,7 +90,7 @@ def continuation(
     every = [_back(point) for point in before[::-1]] + [first] + after
     branch = _branch(network, name, every, (other, why))
     if not {other, why} <= {"end", "closed"}:
-        warnings.warn(f"the branch {'; '.join(branch.failures)}", RuntimeWarning, stacklevel=2)
+        warn(f"the branch {'; '.join(branch.failures)}")
     return branch
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from scipy.stats import chi2
 from .._kinds import expect, number, reals, shown, whole
 from .._pictures import draw
 from .._progress import tqdm
+from .._warned import warn
 from ..fitting.objective import AbstractObjective, Outcome, outcome
 from ..fitting.results import FitResult
 from ..fitting.space import Space, space_of
@@ -174,7 +174,7 @@ def profile(
         except FloatingPointError as error:
             if i == own:
                 raise
-            warnings.warn(f"the profile ends before {name} = {grid[i]:.4g}: {error}", RuntimeWarning, stacklevel=3)
+            warn(f"the profile ends before {name} = {grid[i]:.4g}: {error}")
             return None
         if result.stopped == "interrupted":
             raise KeyboardInterrupt
@@ -267,11 +267,9 @@ def _made(name: str, grid: np.ndarray, own: int, space: Space, found: dict[int, 
     others = np.stack([_in_unit(space, ravel_pytree(split(found[i].model, spec)[0])[0]) for i in done])
     lowest, base = int(np.argmin(losses)), losses[done.index(own)]
     if base - losses[lowest] > _SLACK * (losses.max() - losses[lowest]) and base - losses[lowest] > _TOLD * abs(base):
-        warnings.warn(
+        warn(
             f"at {name} = {grid[done[lowest]]:.4g} the loss is {losses[lowest]:.6g}, lower than {base:.6g} at the model's own {grid[own]:.4g}: the "
-            f"model was not the best fit. Go on from models[{lowest}]",
-            RuntimeWarning,
-            stacklevel=3,
+            f"model was not the best fit. Go on from models[{lowest}]"
         )
     return Profile(
         name,

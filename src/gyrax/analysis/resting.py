@@ -30,7 +30,7 @@ class FixedPoints(eqx.Module):
     Attributes:
         values: `(point, state, region)`.
         rates: of each point the largest real part of its modes' rates, per ms; negative where it is stable.
-        found: how many of the starts led there.
+        found: how many searches led there, of two from each start: by the flow, and by Newton's method.
         lost: how many led nowhere.
     """
 
@@ -69,14 +69,17 @@ class FixedPoints(eqx.Module):
         lines = [f"{len(self)} fixed point{'s' * (len(self) != 1)} of {len(self.regions)} regions"]
         for values, rate, count in list(zip(self.values, self.rates, self.found, strict=True))[:8]:
             means = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self.states, values.mean(1), strict=True))
-            lines.append(f"  {'stable' if rate < 0 else 'unstable'}, from {count} starts: mean {means}")
-        lines += ["  ..."] * (len(self) > 8) + [f"  {self.lost} starts led nowhere"] * (self.lost > 0)
+            lines.append(f"  {'stable' if rate < 0 else 'unstable'}, found by {count} searches: mean {means}")
+        lines += ["  ..."] * (len(self) > 8) + [
+            f"  {self.lost} searches led nowhere, of two from each start: by the flow, and by Newton's method"
+        ] * (self.lost > 0)
         return "\n".join(lines)
 
 
 def fixed_points(network: Network, starts: Any = 32, *, key: Any = None) -> FixedPoints:
     """States in which a network stands still, and whether it comes back to them; noise is left out.
 
+    From each start by the flow, as a run would come to rest, and by Newton's method, which finds unstable ones too and often leads nowhere.
     Delays do not move fixed points, but decide whether they are stable. Not all need be found: give more starts, or your own.
 
     Args:

@@ -1,7 +1,5 @@
 """Gradients that grew along a run until they say nothing: told from the losses and gradients of a fit."""
 
-import warnings
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -47,9 +45,7 @@ def exploded(
 def warn_of(steps: Bool[np.ndarray, " step"]) -> None:
     """Says so, if there are any."""
     if steps.any():
-        warnings.warn(
+        warn(
             f"at {steps.sum()} of {len(steps)} steps (first {int(np.argmax(steps))}) the loss was finite and its gradient was not, or was a "
-            f"thousand times longer than around it; {WAY_OUT}",
-            RuntimeWarning,
-            stacklevel=4,
+            f"thousand times longer than around it; {WAY_OUT}"
         )

@@ -1,12 +1,12 @@
 """What a fit found, and what is said of it."""
 
 import dataclasses
-import warnings
 from typing import Any
 
 import numpy as np
 
 from .._pictures import draw
+from .._warned import warn
 from .estimates import WINDOW, Estimate, over_steps, smoothed, window
 from .explosions import exploded, warn_of
 
@@ -92,23 +92,13 @@ def say_of(results: list[FitResult], exact: bool) -> None:
         which = f"starts[{i}]: " if len(results) > 1 else ""
         if result.skipped:
             text = ", ".join(f"{name} at {len(at)} steps (first {at[0]})" for name, at in result.skipped.items())
-            warnings.warn(
-                f"{which}losses or gradients that were not finite, steps not taken: {text}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+            warn(f"{which}losses or gradients that were not finite, steps not taken: {text}")
         if "validation" in result.history and len(result.history["loss"]) and not np.isfinite(result.best_loss):
-            warnings.warn(
-                f"{which}the loss was never finite on validation noise: model= is the start",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+            warn(f"{which}the loss was never finite on validation noise: model= is the start")
         elif not result.learnt and result.gain is not None:
-            warnings.warn(
+            warn(
                 f"{which}nothing was learnt: on validation noise the loss became {result.gain.mean:.2g} lower, with a standard error of "
-                f"{result.gain.scatter:.1g}, which chance alone may do or is next to nothing beside the scatter of the loss; take more steps, a larger learning rate, more realisations, or longer recordings",
-                RuntimeWarning,
-                stacklevel=3,
+                f"{result.gain.scatter:.1g}, which chance alone may do or is next to nothing beside the scatter of the loss; take more steps (or larger ones), more realisations, or longer recordings"
             )
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from jaxtyping import Array, Int, PyTree
 
 from .._extras import need
 from .._kinds import choice, number, whole
+from .._warned import warn
 from ..fitting.descent import HOPELESS, Validation
 from ..fitting.objective import AbstractObjective, keys_of
 from ..fitting.results import FitResult
@@ -213,11 +213,9 @@ def _tell_broken(lowest: np.ndarray, sd: float) -> None:
     """Warns of generations in which there was no finite loss."""
     broken = np.flatnonzero(np.isinf(lowest))
     if len(broken):
-        warnings.warn(
+        warn(
             f"no candidate's loss was finite in {len(broken)} of {len(lowest)} generations, the first of them {broken[0]}: let them scatter "
-            f"less, sd={sd / 10:g}",
-            RuntimeWarning,
-            stacklevel=3,
+            f"less, sd={sd / 10:g}"
         )
 
 

@@ -1,6 +1,5 @@
 """Functions with their derivatives at hand, so that a step into nonsense can be told from a good one before it is taken."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -75,11 +74,9 @@ def choose(function: Callable[[Array], Array], x: Array) -> bool:
     if goes_forward(function, x):
         return True
     if count > 4 * x.size:
-        warnings.warn(
+        warn(
             f"the loss goes backward alone, so that {count} residuals take {count} runs a step; simulate(..., autodiff='forward') "
-            f"in the loss would take {x.size}, one a free number",
-            RuntimeWarning,
-            stacklevel=4,
+            f"in the loss would take {x.size}, one a free number"
         )
     return False
 
