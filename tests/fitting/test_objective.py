@@ -213,3 +213,44 @@ def test_what_did_not_change_is_compiled_once():
     count = next(traced)
     fit()
     assert next(traced) == count + 2  # to see what it returns; nothing is compiled
+
+
+@pytest.mark.parametrize("kind", [int, bool, complex])
+def test_a_loss_is_a_real_number_with_a_fraction(kind):
+    model = gx.models.Linear(gamma=-0.5)
+    with pytest.raises(TypeError, match="a real number with a fraction, got one of"):
+        described(lambda m, key: (m.gamma > 0).astype(kind), model, None)
+
+
+class Plain(gx.AbstractModel):
+    states, inputs = ("x",), ("c",)
+    a: float = 0.7
+
+    def drift(self, t, y, u):
+        return u - self.a * y
+
+
+def test_plain_floats_of_ones_own_model_are_free_like_arrays():
+    model = Plain()
+    found = gx.search.minimise(model, lambda m, key: (m.a - 2.0) ** 2, gx.select(model, "a"), progress=False)
+    assert float(found.model.a) == pytest.approx(2.0)
+
+
+def test_what_ran_to_the_end_of_its_domain_is_told():
+    model = gx.models.JansenRit()
+    spec = gx.select(model, "A", "B")
+
+    def loss(m, key):
+        return (m.A + 1.0) ** 2 + (m.B - 20.0) ** 2
+
+    with pytest.warns(RuntimeWarning, match="^A ran to the end of the domain") as said:
+        gx.search.minimise(model, loss, spec, progress=False)
+    assert len(said) == 1 and said[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="^A ran to the end of the domain"):
+        gx.fit(model, loss, spec, optax.adam(0.5, b2=0.5), steps=300, progress=False)
+
+
+def test_realisations_of_what_hears_no_noise_are_refused():
+    model = gx.models.Linear(gamma=-0.5)
+    with pytest.raises(ValueError, match="all realisations are one"):
+        gx.search.minimise(model, lambda m, key: m.gamma**2, gx.select(model, "gamma"), realisations=2)

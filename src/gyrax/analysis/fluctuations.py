@@ -111,13 +111,21 @@ class LinearNoise(eqx.Module):
 
     def _heard(self, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
         found: Any = Subsample(source=listener, period=1.0) if isinstance(listener, str) else listener
-        expect("listener", found, AbstractMonitor, "a monitor or the name of a state", "'S'")
+        expect(
+            "listener", found, AbstractMonitor, "a monitor or the name of a state", repr(self.network.model.states[0])
+        )
         if found.afferent or found.noisy:
             what = "noise of its own" if found.noisy else "the inputs as its sources"
             raise ValueError(f"{type(found).__name__} has {what}: linear theory is of states and outputs without it")
         names = self.network.model.states if found.source is None else found.source
         if len(names) != 1:
             raise ValueError(f"name the state or output that counts, source='S': {', '.join(names)} are {len(names)}")
+
+        model = self.network.model
+        if names[0] not in model.states + model.outputs:
+            raise ValueError(
+                f"there is no {names[0]!r} to listen to: {type(model).__name__} has the states {model.states} and the outputs {model.outputs}"
+            )
 
         def seen(flat):
             return self.network.observed(names, flat.reshape(self.state.shape))[0]

@@ -84,6 +84,8 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
         >>> described(lambda model, key: (model, {"r": model + jax.random.normal(key)}), jax.numpy.ones(()), jax.random.key(0))
         Description(terms=['r'], noisy=True)
     """
+    # a plain float of a user's own model becomes an array when it is freed
+    model = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, model)
     try:
         jaxpr, arrays, rest = eqx.filter_make_jaxpr(loss)(model, key)
     except jax.errors.JAXTypeError as error:
@@ -98,6 +100,10 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
             raise TypeError(
                 f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
             )
+    if not jnp.issubdtype(getattr(value, "dtype", None), jnp.floating):
+        raise TypeError(
+            f"the loss is a real number with a fraction, got one of {getattr(value, 'dtype', type(value).__name__)}: of counts take .astype(float), of complex numbers their absolute value"
+        )
     for name in terms:
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")

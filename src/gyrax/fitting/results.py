@@ -3,12 +3,19 @@
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from .._pictures import draw
 from .._warned import warn
+from ..parameters.splitting import Fixed
 from .estimates import WINDOW, Estimate, over_steps, smoothed, window
 from .explosions import exploded, warn_of
+
+#: By how much the logarithm of the slope of a domain falls towards its end.
+_EDGE = -15.0
 
 
 @dataclasses.dataclass
@@ -106,3 +113,17 @@ def _exploded(result: FitResult) -> np.ndarray:
     loss, bad = result.history["loss"], np.zeros(len(result.history["loss"]), bool)
     bad[np.concatenate([np.zeros(0, int), *result.skipped.values()])] = True
     return exploded(loss, result.history["gradient"], bad)
+
+
+def say_edges(free: PyTree, fixed: Fixed) -> None:
+    """Says which free numbers ran to the end of their domain, where no step moves them any more."""
+    for rule, real in zip(fixed.rules, jax.tree.leaves(free), strict=True):
+        values = np.asarray(real, float)
+        moves = np.asarray(rule.domain.log_slope(jnp.asarray(values)) - rule.domain.log_slope(jnp.zeros(values.shape)))
+        count = int((moves < _EDGE).sum()) if rule.basis is None else 0
+        if count:
+            which = f"{count} of {values.size} numbers of " if values.size > 1 else ""
+            warn(
+                f"{which}{fixed.names[rule.index]} ran to the end of the domain, {rule.domain}: what the loss wants lies on its edge or beyond; "
+                "free it with a wider one, gx.Free(..., domain=...), or look whether the loss tells anything of it"
+            )

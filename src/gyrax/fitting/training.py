@@ -24,7 +24,7 @@ from .evolution import Evolution, checked_gradient, explain
 from .explosions import WAY_OUT
 from .fingerprint import of_fit
 from .objective import AbstractObjective, Objective, check_objective, described
-from .results import FitResult, say_of
+from .results import FitResult, say_edges, say_of
 
 
 def fit(
@@ -126,12 +126,12 @@ def fit(
         done = int(carry.step)
         _forget(record, carry)
         carry, record, stopped = in_blocks(block, carry, record, done=done, look=look, shown=shown, **options)
-    results = [
-        _result(c, fixed, r, names, spent(), stopped, shown is _losses and held is None)
-        for c, r in _each_start(carry, record, count)
-    ]
-    best = results[int(np.argmin([r.best_loss for r in results]))]
+    each = list(_each_start(carry, record, count))
+    results = [_result(c, fixed, r, names, spent(), stopped, shown is _losses and held is None) for c, r in each]
+    place = int(np.argmin([r.best_loss for r in results]))
+    best = results[place]
     say_of(results, exact=evolution is None)
+    say_edges(each[place][0].best, fixed)
     return best if count is None else dataclasses.replace(best, starts=results)
 
 

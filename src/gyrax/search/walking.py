@@ -21,7 +21,7 @@ from ..fitting.descent import VALIDATION_EACH, Held, Validation
 from ..fitting.estimates import gain
 from ..fitting.fingerprint import Fingerprint, of_objective
 from ..fitting.objective import AbstractObjective, Objective, check_objective, described
-from ..fitting.results import FitResult, say_of
+from ..fitting.results import FitResult, say_edges, say_of
 from ..fitting.training import held_out
 from ..parameters.splitting import Fixed, join, split
 
@@ -165,7 +165,7 @@ def task(model: Any, loss: Any, spec: Any, key: Any, realisations: int, progress
     """Reads what every search is given.
 
     Raises:
-        TypeError, ValueError: as `gx.fit`.
+        TypeError, ValueError: as `gx.fit`, and for realisations of a loss that hears no noise.
     """
     check_objective(model, loss, "loss", "lambda model, key: ...")
     whole("realisations", realisations)
@@ -173,6 +173,10 @@ def task(model: Any, loss: Any, spec: Any, key: Any, realisations: int, progress
     loss, key = as_now(loss), random_key("key", 0 if key is None else key)
     free, fixed = split(model, spec)
     terms, noisy = described(loss, model, key)
+    if realisations > 1 and not noisy:
+        raise ValueError(
+            "the loss does not depend on its key, so that all realisations are one: leave realisations= out"
+        )
     return Task(model, free, fixed, Objective(loss, fixed), key, realisations, terms, noisy)
 
 
@@ -291,4 +295,5 @@ def _result(
         gained, learnt = gain(each[looks[0]], each[step])
         found = dataclasses.replace(found, gain=gained, learnt=learnt)
     say_of([found], exact=False)
+    say_edges(carry.best, what.fixed)
     return found
