@@ -102,7 +102,10 @@ def ours(connectome, case):
             net,
             loss,
             gx.select(net, "coupling.strength", "model.I_o"),
-            priors={"coupling.strength": dist.LogNormal(np.log(0.3), 0.5), "model.I_o": dist.LogNormal(np.log(0.3), 0.2)},
+            priors={
+                "coupling.strength": dist.LogNormal(np.log(0.3), 0.5),
+                "model.I_o": dist.LogNormal(np.log(0.3), 0.2),
+            },
             chains=1,
             warmup=case["warmup"],
             draws=case["draws"],

@@ -192,7 +192,11 @@ def test_interrupted_it_keeps_what_there_is(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gx.inference.SamplingWarning)
         found = gx.inference.nuts(*ON_LINE, priors=LINE_PRIORS, progress=False)
-    assert 4 <= found.real.shape[1] < 500
+    assert (
+        4 <= found.real.shape[1] < 500
+        and found.interrupted == f"after {found.real.shape[1]} of 500 draws of each chain"
+    )
+    assert any("it was interrupted" in doubt for doubt in found.doubts()) and "! it was interrupted" in repr(found)
 
 
 @pytest.mark.parametrize(

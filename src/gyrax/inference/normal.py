@@ -80,7 +80,14 @@ def laplace(
 
 
 def of_normal(
-    density: LogDensity, mean: Array, root: Array, draws: int, key: Any, method: str, figures: dict[str, float]
+    density: LogDensity,
+    mean: Array,
+    root: Array,
+    draws: int,
+    key: Any,
+    method: str,
+    figures: dict[str, float],
+    interrupted: str = "",
 ) -> Posterior:
     """A posterior of draws from a normal distribution, and how well that stands for the density, on draws of its own."""
     normal = jax.random.normal(key, (draws + _COMPARED, mean.size), mean.dtype)
@@ -88,7 +95,9 @@ def of_normal(
     target = np.asarray(_each(density, real[draws:]), float)
     ratios = target + 0.5 * np.asarray((normal[draws:] ** 2).sum(1), float)
     figures = figures | {"pareto k": pareto_k(ratios), "share that counts": share_that_counts(ratios)}
-    return told(Posterior(density.model, density.space, np.asarray(real[:draws])[None], {}, method, figures))
+    return told(
+        Posterior(density.model, density.space, np.asarray(real[:draws])[None], {}, method, figures, interrupted)
+    )
 
 
 @eqx.filter_jit

@@ -47,6 +47,7 @@ class Posterior(eqx.Module):
         statistics: what the method tells of each draw, `(chain, draw)`, such as 'diverging'.
         method: in words.
         figures: what it tells of all of them, by name, such as 'log evidence'.
+        interrupted: when Ctrl-C ended the method, in words; empty if it did not.
     """
 
     model: PyTree
@@ -55,6 +56,7 @@ class Posterior(eqx.Module):
     statistics: dict[str, np.ndarray]
     method: str = eqx.field(static=True)
     figures: dict[str, float] = eqx.field(static=True)
+    interrupted: str = eqx.field(static=True, default="")
 
     @property
     def samples(self) -> xr.Dataset:
@@ -89,6 +91,8 @@ class Posterior(eqx.Module):
     def doubts(self) -> list[str]:
         """What speaks against these draws, a sentence each."""
         found = []
+        if self.interrupted:
+            found.append(f"it was interrupted {self.interrupted}, and is what there was then")
         diverging = int(self.statistics.get("diverging", np.zeros(1)).sum())
         if diverging:
             found.append(

@@ -83,6 +83,9 @@ def svi(
         key: of all that is random; key 0 if left out.
         progress: show a bar; a text is its title.
 
+    Returns:
+        The posterior; Ctrl-C ends it with the distribution of then, which it says.
+
     Raises:
         ValueError: as `log_density`; if the bound is not finite in the end.
 
@@ -106,7 +109,7 @@ def svi(
     below = jnp.zeros((start.size, start.size), start.dtype) if guide == "multivariate" else None
     begun = _Guide(start, jnp.full_like(start, np.log(_NARROW)), below)
     schedule = jnp.asarray([rate, steps], start.dtype)
-    found, bound = _climbed(density, begun, schedule, jax.random.fold_in(key, 1), particles, steps, progress)
+    found, bound, stopped = _climbed(density, begun, schedule, jax.random.fold_in(key, 1), particles, steps, progress)
     late = max(int(_LATE * len(bound)), 1)
     last = bound[-late:]
     if not np.isfinite(last).all():
@@ -115,8 +118,10 @@ def svi(
         )
     figures = {"evidence lower bound": float(last.mean())}
     kind = "a multivariate normal" if guide == "multivariate" else "independent normals"
-    own = jax.random.fold_in(key, 2)
-    return of_normal(density, found.mean, found.root, draws, own, f"SVI with {kind}", figures)
+    own, ended = jax.random.fold_in(key, 2), ""
+    if stopped == "interrupted":
+        ended = f"after {len(bound)} of {steps} steps"
+    return of_normal(density, found.mean, found.root, draws, own, f"SVI with {kind}", figures, ended)
 
 
 def _optimiser(schedule: Array) -> optax.GradientTransformation:
@@ -153,8 +158,8 @@ def _advance(
 
 def _climbed(
     density: LogDensity, guide: _Guide, schedule: Array, key: Array, particles: int, steps: int, progress: bool | str
-) -> tuple[_Guide, np.ndarray]:
-    """The guide after all steps, and the bound at each."""
+) -> tuple[_Guide, np.ndarray, str]:
+    """The guide after all steps, the bound at each, and why it ended."""
 
     def block(carry: _Carry, most_steps: int) -> tuple[int, _Carry, dict[str, Array]]:
         taken, later, new = _advance(density, schedule, key, particles, carry, jnp.asarray(most_steps, jnp.int32))
@@ -174,6 +179,6 @@ def _climbed(
         unit="step",
         progress=progress,
     )
-    if stopped == "interrupted":
-        raise KeyboardInterrupt(f"after {len(record['bound'])} of {steps} steps, before the bound was highest")
-    return carry.guide, record["bound"]
+    if stopped == "interrupted" and len(record["bound"]) < 1 / _LATE:
+        raise KeyboardInterrupt(f"after {len(record['bound'])} of {steps} steps, before there was anything to keep")
+    return carry.guide, record["bound"], stopped
