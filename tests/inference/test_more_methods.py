@@ -2,18 +2,22 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import gyrax as gx
 from conftest import DOUBLE
-from gyrax.inference import variational
+from gyrax.inference import flows, splines, variational
 from gyrax.inference.diagnostics import effective_draws
 from known_posteriors import LINE, LINE_PRIORS, LINE_SPEC, SD, Y, line, line_loss, line_posterior
 
@@ -148,6 +152,20 @@ def test_a_flow_learns_the_posterior(learnt):
 
 @pytest.mark.once
 @pytest.mark.slow
+def test_few_simulations_of_many_features_are_doubted(learnt):
+    def features(model, key):
+        return jnp.concatenate([measured(model, key), jax.random.normal(jax.random.fold_in(key, 1), (50,))])
+
+    many = gx.inference.learn_posterior(
+        LINE, features, LINE_SPEC, priors=LINE_PRIORS, simulations=600, progress=False, key=1
+    )
+    assert many.gap > 0.5 > learnt.gap
+    with pytest.warns(gx.inference.SamplingWarning, match="these were too few for so many features"):
+        many.given(many.simulated[0])
+
+
+@pytest.mark.once
+@pytest.mark.slow
 def test_a_flow_refuses_what_it_has_not_seen(learnt):
     assert "Learnt from 3000 simulations of 7 features: 2 free numbers" in repr(learnt)
     with pytest.raises(ValueError, match=r"observed value\[2\] is 99.*simulations reach from"):
@@ -162,17 +180,96 @@ def test_a_flow_refuses_what_it_has_not_seen(learnt):
         learnt.given(Y + np.array([4.0, -4.0, 0, 0, 0, 0, 0]))
 
 
+FRESH = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+import gyrax as gx
+from known_posteriors import Line, Y
+learnt = gx.inference.Learnt.load(sys.argv[1], own=[Line])
+np.save(sys.argv[1] + ".npy", learnt.given(Y, draws=50).real)
+"""
+
+
+@pytest.mark.once
+def test_what_was_learnt_is_kept_in_a_file(tmp_path, monkeypatch):
+    """A fresh process draws the same from it; what was cut short, or learnt by heart, says so."""
+
+    original, calls = flows._batch, []
+
+    def batch(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(flows, "_CALL", 120)
+    monkeypatch.setattr(flows, "_batch", batch)
+
+    def untrained(key, parameters, features, progress):
+        design = {"parameters": 2, "features": 7, "layers": 2, "knots": 4, "width": 8}
+        leaves = jax.tree.leaves(eqx.filter(splines._built(key, **design), eqx.is_array))
+        return tuple(leaves), (*design.items(), ("FlowJAX", splines.flowjax_version())), 1.0, 0.1
+
+    monkeypatch.setattr(flows, "trained_flow", untrained)
+    learnt = gx.inference.learn_posterior(
+        LINE, measured, LINE_SPEC, priors=LINE_PRIORS, simulations=300, progress=False, key=1
+    )
+    assert len(learnt.simulated) == 120 and "interrupted after 120 of 300 simulations" in repr(learnt)
+    doubted = dataclasses.replace(learnt, gap=1.4)
+    with pytest.warns(gx.inference.SamplingWarning, match="these were too few for so many features"):
+        found = doubted.given(Y, draws=50)
+    assert found.interrupted == "after 120 of 300 simulations" and len(found.doubts()) == 2
+    learnt.save(tmp_path / "learnt.npz")
+    tests = str(Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", FRESH, str(tmp_path / "learnt.npz"), tests], check=True, timeout=300)
+    there = np.load(tmp_path / "learnt.npz.npy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gx.inference.SamplingWarning)
+        np.testing.assert_allclose(there, learnt.given(Y, draws=50).real, rtol=1e-12)
+    other = dataclasses.replace(learnt, weights=learnt.weights[:-1])
+    with pytest.raises(ValueError, match=r"makes it of other arrays: install flowjax=="):
+        other.given(Y)
+    gx.io.save(tmp_path / "model.npz", gx.models.WongWang())
+    with pytest.raises(ValueError, match="holds a WongWang, and nothing that was learnt"):
+        gx.inference.Learnt.load(tmp_path / "model.npz")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("observed", "message"),
+    [
+        (np.zeros(6), r"observed 'value' has shape \(6,\), and the simulated feature \(7,\)"),
+        (np.where(np.arange(7) == 3, np.nan, Y), r"observed value\[d\] is not finite"),
+        ({"fc": Y}, "observed has fc, and the simulated features are value"),
+        (pd.Series(Y, list("abcdegf")), "labels disagree"),
+    ],
+)
+def test_observed_features_are_looked_at_before_anything_is_simulated(observed, message, monkeypatch):
+    def never(*arguments):
+        raise AssertionError("it was simulated")
+
+    def features(model, key):
+        return gx.LabelledArray(measured(model, key), [tuple("abcdefg")])
+
+    monkeypatch.setattr(flows, "_batch", never)
+    with pytest.raises(ValueError, match=message):
+        gx.inference.neural_posterior(LINE, features, LINE_SPEC, observed, priors=LINE_PRIORS, progress=False)
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        (lambda m, key: jnp.stack([m.slope, 1.0]), r"value\[1\] is the same in all simulations"),
+        (lambda m, key: jnp.stack([m.slope, 1.0]), r"value\[1\] is the same in all of 200 simulations"),
         (lambda m, key: jnp.stack([m.slope, jnp.nan * m.offset]), "of 200 simulations 0 have finite features"),
     ],
 )
-def test_features_that_tell_nothing(features, message):
+def test_features_that_tell_nothing(features, message, monkeypatch):
+    """After the first of many simulations, not the last."""
+    monkeypatch.setattr(flows, "_CALL", 200)
     with pytest.raises(ValueError, match=message):
-        gx.inference.learn_posterior(LINE, features, LINE_SPEC, priors=LINE_PRIORS, simulations=200, progress=False)
+        gx.inference.learn_posterior(LINE, features, LINE_SPEC, priors=LINE_PRIORS, simulations=10**6, progress=False)
 
 
 @pytest.mark.once

@@ -29,6 +29,9 @@ AGREE, FITS = 1.01, 0.7
 _SHARE = 0.1
 #: Nats by which estimates of a log-likelihood may scatter.
 _SCATTER = 3.0
+#: Nats a free number by which a flow may be surer of the simulations that it was trained on than of others. Below 0.11 intervals of 50 and 90 %
+#: held 50 and 92 % of unseen truths (7 features, 1000 simulations), from 0.35 to 0.84 they held 35 to 44 and 79 to 89 %.
+_GAP = 0.25
 #: Models that `predictive` runs side by side.
 _SIDE_BY_SIDE = 64
 
@@ -117,6 +120,13 @@ class Posterior(eqx.Module):
             found.append(
                 f"estimates of the log-likelihood scatter by {scatter:.2g} nats, at best by less than {_SCATTER:g}: chains get stuck at "
                 "lucky ones; give more realisations="
+            )
+        gap = self.figures.get("lower on those trained on by", 0.0)
+        if not gap <= _GAP * self.space.size:
+            found.append(
+                f"the flow is surer by {gap:.2g} nats of the simulations that it was trained on than of others (at best less than "
+                f"{_GAP * self.space.size:g}): these were too few for so many features, and the posterior is likely too narrow; give more "
+                "simulations=, or fewer features that tell more"
             )
         return found
 
