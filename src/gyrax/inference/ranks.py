@@ -343,7 +343,7 @@ def _posterior(
     """Of one set of data."""
     if isinstance(method, Learnt):
         return method.given(measured, key=key, **options)
-    if method is not laplace and "progress" not in options and getattr(method, "__module__", "").startswith("gyrax."):
+    if "progress" not in options and getattr(method, "__module__", "").startswith("gyrax."):
         options = options | {"progress": False}
     found = method(model, Given(loss, measured), spec, priors=priors, key=key, **options)
     if found.interrupted:  # it kept what there was: not the posterior that is to be judged

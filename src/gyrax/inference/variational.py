@@ -14,7 +14,7 @@ from .._kinds import choice, expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from ..fitting.space import vector_of
 from .density import LogDensity, log_density
-from .normal import of_normal
+from .normal import NO_SLOPE, of_normal
 from .posterior import Posterior
 
 #: Steps that one call into XLA may take.
@@ -87,7 +87,7 @@ def svi(
         The posterior; Ctrl-C ends it with the distribution of then, which it says.
 
     Raises:
-        ValueError: as `log_density`; if the bound is not finite in the end.
+        ValueError: as `log_density`; if the bound is not finite in the end; if the loss has no slope around the start, as what counts or rounds.
 
     Example:
         >>> import gyrax as gx, numpyro.distributions as d
@@ -131,13 +131,24 @@ def _optimiser(schedule: Array) -> optax.GradientTransformation:
     return optax.adam(rate)
 
 
-def _bound(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
-    """The evidence lower bound of some draws; the distribution itself is held in the density that it has (Roeder et al. 2017)."""
-    held = jax.lax.stop_gradient(guide)
-    vectors = guide.mean + normal @ guide.root.T
+def _vectors(guide: _Guide, normal: Float[Array, "particle number"]) -> Float[Array, "particle number"]:
+    return guide.mean + normal @ guide.root.T
+
+
+def _likelihood(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
+    """The mean log-likelihood of some draws."""
+    return jax.vmap(lambda x: density.log_likelihood(density.space.tree(x, density.start)))(
+        _vectors(guide, normal)
+    ).mean()
+
+
+def _rest(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
+    """The rest of the evidence lower bound; the distribution itself is held in the density that it has (Roeder et al. 2017)."""
+    held, vectors = jax.lax.stop_gradient(guide), _vectors(guide, normal)
     away = jax.scipy.linalg.solve_triangular(held.root, (vectors - held.mean).T, lower=True)
     own = -0.5 * (away**2).sum(0) - held.log_diagonal.sum() - 0.5 * guide.mean.size * jnp.log(2 * jnp.pi)
-    return (jax.vmap(density.at)(vectors) - own).mean()
+    prior = jax.vmap(lambda x: density.log_prior(density.space.tree(x, density.start)))(vectors)
+    return (prior - own).mean()
 
 
 @eqx.filter_jit
@@ -147,11 +158,14 @@ def _advance(
     def step(carry: _Carry) -> tuple[_Carry, dict[str, Array]]:
         shape = (particles, carry.guide.mean.size)
         normal = jax.random.normal(jax.random.fold_in(key, carry.step), shape, carry.guide.mean.dtype)
-        bound, slope = eqx.filter_value_and_grad(_bound)(carry.guide, density, normal)
+        likelihood, told = eqx.filter_value_and_grad(_likelihood)(carry.guide, density, normal)
+        rest, known = eqx.filter_value_and_grad(_rest)(carry.guide, density, normal)
+        bound, slope = likelihood + rest, jax.tree.map(jnp.add, told, known)
+        tells = jnp.any(jnp.array([(g != 0).any() for g in jax.tree.leaves(told)]))
         fine = jnp.isfinite(bound) & jnp.all(jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(slope)]))
         down = jax.tree.map(lambda g: jnp.where(fine, -g, 0.0), slope)
         updates, state = _optimiser(schedule).update(down, carry.optimiser)
-        return _Carry(eqx.apply_updates(carry.guide, updates), state, carry.step + 1), {"bound": bound}
+        return _Carry(eqx.apply_updates(carry.guide, updates), state, carry.step + 1), {"bound": bound, "tells": tells}
 
     return compiled_steps(step, carry, most_steps, lambda carry: jnp.array(True), _BLOCK)
 
@@ -165,15 +179,19 @@ def _climbed(
         taken, later, new = _advance(density, schedule, key, particles, carry, jnp.asarray(most_steps, jnp.int32))
         return int(taken), later, new
 
+    def look(carry: _Carry, record: dict[str, np.ndarray], done: int) -> None:
+        if not record["tells"].any():
+            raise ValueError(f"at {particles} draws around the start {NO_SLOPE}")
+
     tree: Any = guide  # as optax's types call what it takes
     carry, record, stopped = in_blocks(
         block,
         _Carry(guide, _optimiser(schedule).init(tree), jnp.zeros((), jnp.int32)),
-        {"bound": np.zeros(0)},
+        {"bound": np.zeros(0), "tells": np.zeros(0, bool)},
         done=0,
         steps=steps,
         room=_BLOCK,
-        look=lambda carry, record, done: None,
+        look=look,
         shown=lambda carry, record: {"bound": f"{record['bound'][-20:].mean():.4g}"},
         title="svi",
         unit="step",
