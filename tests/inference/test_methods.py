@@ -11,7 +11,7 @@ import pytest
 
 import gyrax as gx
 from conftest import DOUBLE
-from gyrax.inference import hamiltonian
+from gyrax.inference import hamiltonian, normal
 from known_posteriors import (
     LINE,
     LINE_PRIORS,
@@ -192,7 +192,11 @@ def test_interrupted_it_keeps_what_there_is(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gx.inference.SamplingWarning)
         found = gx.inference.nuts(*ON_LINE, priors=LINE_PRIORS, progress=False)
-    assert 4 <= found.real.shape[1] < 500
+    assert (
+        4 <= found.real.shape[1] < 500
+        and found.interrupted == f"after {found.real.shape[1]} of 500 draws of each chain"
+    )
+    assert any("it was interrupted" in doubt for doubt in found.doubts()) and "! it was interrupted" in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -216,3 +220,71 @@ def test_inside_jit_the_density_has_models(key):
     draws = jax.vmap(density.draw)(jax.random.split(key, 3))
     assert jax.vmap(lambda free: density.model_at(free).slope)(draws).shape == (3,)
     assert jax.jit(jax.vmap(density))(draws).shape == (3,)
+
+
+@pytest.mark.parametrize("method", ["laplace", "svi"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda m, key: jnp.floor(3 * m.slope) + jnp.round(m.offset),
+        lambda m, key: jnp.argmax(jnp.stack([m.slope, m.offset, 0.1])).astype(float),
+        lambda m, key: jax.lax.stop_gradient(m.slope**2 + m.offset),
+    ],
+)
+@pytest.mark.once
+def test_a_loss_without_a_slope_is_no_prior_given_back(method, loss):
+    options = {"progress": False} if method == "laplace" else {"progress": False, "steps": 10}
+    with pytest.raises(ValueError, match="the loss has no slope at all"):
+        getattr(gx.inference, method)(LINE, loss, LINE_SPEC, priors=LINE_PRIORS, **options)
+
+
+@pytest.mark.once
+def test_a_start_where_the_likelihood_is_highest_has_a_curvature():
+    """No slope at one place is no loss without one."""
+    found = gx.inference.laplace(
+        Line(0.0, 0.0),
+        lambda m, key: 2 * m.slope**2 + 8 * m.offset**2,
+        LINE_SPEC,
+        priors=LINE_PRIORS,
+        draws=4000,
+        progress=False,
+    )
+    np.testing.assert_allclose(found.summary()["sd"], [(1 + 4) ** -0.5, (0.25 + 16) ** -0.5], rtol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        (lambda m, key: m.slope > 0, "bool"),
+        (lambda m, key: jnp.round(m.slope).astype(int), "int"),
+        (lambda m, key: m.slope + 1j, "complex"),
+    ],
+)
+def test_a_loss_is_a_real_number(loss, kind):
+    for method in (gx.inference.log_density, gx.inference.laplace):
+        with pytest.raises(TypeError, match=f"the loss is of {kind}.*, and minus a log-likelihood is a real number"):
+            method(LINE, loss, LINE_SPEC, priors=LINE_PRIORS)
+
+
+@pytest.mark.once
+def test_slow_densities_are_compared_one_after_another_or_side_by_side(monkeypatch):
+    """Whichever way is quicker, the same ratios."""
+    density = gx.inference.log_density(*ON_LINE, priors=LINE_PRIORS)
+    vectors = np.random.default_rng(0).normal(size=(70, 2)).astype(density.start.slope.dtype)
+    expected = [float(density.at(jnp.asarray(x))) for x in vectors]
+    for slow, long in ((np.inf, np.inf), (0.0, np.inf), (0.0, 0.0)):
+        monkeypatch.setattr(normal, "_SLOW", slow)
+        monkeypatch.setattr(normal, "_LONG", long)
+        np.testing.assert_allclose(normal._values(density, vectors, None), expected, rtol=1e-6)
+
+
+@pytest.mark.once
+def test_laplace_compiles_once_and_shows_a_bar(capsys):
+    gx.inference.laplace(*ON_LINE, priors=LINE_PRIORS, progress="mode")
+    assert "mode" in capsys.readouterr().err
+    compiled = [f._cached._cache_size() for f in (normal._around, normal._descended, normal._each, normal.value_at)]
+    other = {"slope": dist.Normal(0.5, 1.0), "offset": dist.Normal(0.0, 2.0)}
+    gx.inference.laplace(*ON_LINE, priors=other, progress=False, key=3)
+    assert compiled == [
+        f._cached._cache_size() for f in (normal._around, normal._descended, normal._each, normal.value_at)
+    ]

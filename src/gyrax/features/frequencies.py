@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -18,6 +19,14 @@ from ..recordings.recording import Recording
 def _array(values: Any) -> Any:
     # Known frequencies stay NumPy: they are then known inside jit too, where bands can be checked.
     return values if is_traced(values) else reals("frequencies", values).astype(jnp.result_type(float))
+
+
+def _kept(values: Any) -> Array:
+    """In the precision of this session; what is known stays so, where a spectrum is made inside jit."""
+    if is_traced(*jax.tree.leaves(values)):
+        return owned(values, jnp.result_type(float))
+    with jax.ensure_compile_time_eval():
+        return owned(values, jnp.result_type(float))
 
 
 def _with_labels(argument: str, values: Any, labels: Any) -> tuple[Any, tuple[str, ...]]:
@@ -109,7 +118,7 @@ class Spectrum(_OverFrequency):
         Spectrum(3 frequencies from 0 to 4 Hz, 2 channels)
     """
 
-    power: Float[Array, "frequency channel"] = eqx.field(converter=lambda p: owned(p, jnp.result_type(float)))
+    power: Float[Array, "frequency channel"] = eqx.field(converter=_kept)
     labels: tuple[str, ...] = eqx.field(static=True, default=())
 
     def __init__(self, frequencies: Any, power: Any, labels: tuple[str, ...] = ()):

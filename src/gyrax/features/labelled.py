@@ -64,6 +64,20 @@ def _number(values: Any) -> Array:
     return jnp.asarray(values, float) if np.dtype(values.dtype).kind in "iu" else jnp.asarray(values)
 
 
+def known(x: Any) -> np.ndarray | None:
+    """The values as NumPy has them, in the precision of this session; None where JAX is tracing them.
+
+    Of what was given and before anything is done with it: inside jit a cast or an index makes a tracer of a known array too, and what was to
+    be checked of it is not known any more.
+
+    Example:
+        >>> known(np.array([1, 2])).tolist()
+        [1.0, 2.0]
+    """
+    values = labelled(x).values
+    return None if is_traced(values) else np.asarray(values).astype(jnp.result_type(float))
+
+
 def refuse_missing(x: Any, kept: Bool[np.ndarray, "..."], which: str, mend: str) -> None:
     """Raises if an entry that counts is not a finite number, where values are known (a target is, inside jit too).
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from .._kinds import choice, random_key, whole
 from .._types import is_traced
 from ..fitting.captured import as_now
-from ..fitting.objective import Objective, check_objective, described
+from ..fitting.objective import Objective, check_objective, described, outcome
 from ..fitting.space import Space, space_of, vector_of
 from ..parameters.splitting import Fixed
 from .priors import described_prior, drawn, log_prior, resolved
@@ -148,7 +148,7 @@ def log_density(
         ValueError: for a leaf whose domain tells no prior and that has none, a prior that reaches outside of its domain or is of a leaf that is
             not free, a start outside of its domain or prior, a loss that hears its key without `noise=`, or a density
             that is not finite at the start.
-        TypeError: for a prior that is no distribution, or a loss that returns no scalar.
+        TypeError: for a prior that is no distribution, or a loss that returns no scalar, or one that is no real number (bool, int, complex).
 
     Example:
         >>> import gyrax as gx, numpyro.distributions as d
@@ -165,9 +165,9 @@ def log_density(
     with jax.ensure_compile_time_eval():  # inside jit too, what is known is looked at
         space = space_of(model, spec)  # first: a spec of another model is no fault of the loss
     loss, key = as_now(loss), random_key("key", 0 if key is None else key)
-    keys = _keys(described(loss, model, key).noisy, noise, whole("realisations", realisations), key)
+    keys = _keys(described(_of_real_value(loss), model, key).noisy, noise, whole("realisations", realisations), key)
     density = density_of(model, loss, space, priors, keys)
-    found = _value(density)
+    found = value_at(density, vector_of(density.start))
     if not is_traced(found) and not np.isfinite(found):
         raise ValueError(
             f"the log-density is {float(found):g} where the model is now: the log-likelihood is {np.asarray(density.log_likelihood(density.start))}, "
@@ -212,6 +212,23 @@ def _keys(noisy: bool, noise: Any, realisations: int, key: Any) -> Array | None:
     return jax.random.split(key, realisations) if noisy else None
 
 
+def _of_real_value(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss, which refuses to be no real number while it is traced."""
+
+    def checked(model: Any, key: Any) -> Any:
+        out = loss(model, key)
+        dtype = getattr(outcome(out).value, "dtype", None)
+        if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"the loss is of {dtype}, and minus a log-likelihood is a real number, with a slope: compute it in floats, such as by "
+                "-gx.losses.gaussian_log_likelihood(...)"
+            )
+        return out
+
+    return checked
+
+
 @eqx.filter_jit
-def _value(density: LogDensity) -> Array:
-    return density(density.start)
+def value_at(density: LogDensity, vector: Float[Array, " number"]) -> Float[Array, ""]:
+    """The log-density at a vector of all free numbers, compiled."""
+    return density.at(vector)

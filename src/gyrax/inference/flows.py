@@ -1,6 +1,7 @@
 """Posteriors learnt from simulations: a flow that turns features into a distribution of parameters, without any likelihood."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,23 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .._extras import need
 from .._kinds import expect, random_key, whole
 from .._progress import tqdm
 from .._ranges import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
 from ..fitting.space import Space, space_of
+from ..io.saving import load, save
 from ..labelled import LabelledArray, check_same, known_names
-from .posterior import Posterior, SamplingWarning
+from .posterior import Posterior, SamplingWarning, told
 from .priors import drawn, resolved
+from .splines import blank_flow, flowjax_version, trained_flow
 
 #: Simulations of a call into XLA, and side by side within.
 _CALL, _SIDE_BY_SIDE = 256, 64
 #: Fewest simulations with finite features that are worth learning from.
 _FEWEST = 100
-#: Layers and knots of the flow, and epochs without a gain after which learning ends.
-_LAYERS, _KNOTS, _WIDTH, _PATIENCE, _EPOCHS, _RATE = 5, 8, 50, 15, 300, 1e-3
 #: What part of the simulations lies less far from their middle than data may.
 _USUAL = 0.999
 
@@ -35,18 +35,22 @@ class Learnt(eqx.Module):
 
     Attributes:
         model, space: what is free, and of what.
-        flow: parameters on the real line given features, both in units of their standard deviation over simulations.
+        weights: of the flow, of parameters on the real line given features, both in units of their standard deviation over simulations.
+        design: what the flow is made by, with the version of FlowJAX.
         middle, spread: of parameters and features, by name.
         names: of the features, one a number.
         shapes: of the features, by name, and names along their axes.
         simulated: features of the simulations, `(simulation, feature)`.
         lost: how many simulations had features that are not finite.
         loss: of the flow on simulations that were held out, at the end.
+        gap: by how much that is above the loss on those it was trained on.
+        interrupted: when Ctrl-C ended the simulations, in words; empty if it did not.
     """
 
     model: PyTree
     space: Space
-    flow: Any
+    weights: tuple[Array, ...]
+    design: tuple[tuple[str, int | str], ...] = eqx.field(static=True)
     middle: dict[str, np.ndarray]
     spread: dict[str, np.ndarray]
     names: tuple[str, ...] = eqx.field(static=True)
@@ -54,6 +58,48 @@ class Learnt(eqx.Module):
     simulated: Float[np.ndarray, "simulation feature"]
     lost: int = eqx.field(static=True)
     loss: float = eqx.field(static=True)
+    gap: float = eqx.field(static=True)
+    interrupted: str = eqx.field(static=True, default="")
+
+    @property
+    def flow(self) -> Any:
+        """The flow, as FlowJAX has it.
+
+        Raises:
+            ValueError: if the FlowJAX that is installed makes another one than that of the file.
+        """
+        design = dict(self.design)
+        made = str(design.pop("FlowJAX"))
+        tree, shapes, rest = blank_flow(tuple(design.items()), jnp.result_type(float).name)
+        if shapes != [np.shape(x) for x in self.weights]:
+            raise ValueError(
+                f"the flow was learnt with FlowJAX {made}, and FlowJAX {flowjax_version()} makes it of other arrays: install flowjax=={made}, or "
+                "learn it anew"
+            )
+        return eqx.combine(jax.tree.unflatten(tree, self.weights), rest)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes it to an npz, as `gx.io.save`: simulations and training need not be repeated."""
+        save(path, self)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, own: Sequence[Any] = ()) -> "Learnt":
+        """What `save` wrote.
+
+        Args:
+            path: the file.
+            own: your own classes and functions that the model has, as in `gx.io.load`.
+
+        Raises:
+            ValueError: for a file that holds something else, or a flow of a FlowJAX that made it otherwise.
+        """
+        found = load(path, own=own)
+        if not isinstance(found, Learnt):
+            raise ValueError(
+                f"{path}: it holds a {type(found).__name__}, and nothing that was learnt by gx.inference.learn_posterior"
+            )
+        found.flow  # noqa: B018 - which refuses one that does not fit
+        return found
 
     def given(self, observed: Any, *, draws: int = 1000, key: Any = None) -> Posterior:
         """The posterior given observed features, in a moment.
@@ -71,25 +117,16 @@ class Learnt(eqx.Module):
         condition = jnp.asarray((seen - self.middle["features"]) / self.spread["features"], jnp.result_type(float))
         real = np.asarray(_drawn(self.flow, condition, key, whole("draws", draws, 2)))
         real = real * self.spread["parameters"] + self.middle["parameters"]
-        figures = {"simulations": float(len(self.simulated)), "loss on held-out simulations": self.loss}
-        return Posterior(self.model, self.space, real[None].astype(condition.dtype), {}, "a neural posterior", figures)
+        figures = {
+            "simulations": float(len(self.simulated)),
+            "loss on held-out simulations": self.loss,
+            "lower on those trained on by": self.gap,
+        }
+        real = real[None].astype(condition.dtype)
+        return told(Posterior(self.model, self.space, real, {}, "a neural posterior", figures, self.interrupted))
 
     def _observed(self, observed: Any) -> np.ndarray:
-        given = observed if isinstance(observed, dict) else {"value": observed}
-        wanted = dict(self.shapes)
-        if set(given) != set(wanted):
-            raise ValueError(f"observed has {', '.join(given)}, and the simulated features are {', '.join(wanted)}")
-        found = []
-        for name, (shape, names) in wanted.items():
-            values, own = known_names(given[name], f"observed[{name!r}]" if len(wanted) > 1 else "observed")
-            if np.shape(values) != shape:
-                raise ValueError(f"observed '{name}' has shape {np.shape(values)}, and the simulated feature {shape}")
-            for one, two in zip(own, names, strict=True):
-                check_same(one, two, "observed", "the simulated features")
-            found.append(np.ravel(np.asarray(values, float)))
-        seen = np.concatenate(found)
-        if not np.isfinite(seen).all():
-            raise ValueError(f"observed {self.names[int(np.argmin(np.isfinite(seen)))]} is not finite")
+        seen = _numbers(observed, dict(self.shapes), self.names)
         low, high = self.simulated.min(0), self.simulated.max(0)
         outside = (seen < low) | (seen > high)
         if outside.any():
@@ -122,7 +159,31 @@ class Learnt(eqx.Module):
             return super().__repr__()
         count = len(self.simulated)
         text = f"Learnt from {count} simulations of {len(self.names)} features: {self.space.size} free numbers"
-        return text + (f" ({self.lost} more simulations were not finite)" if self.lost else "")
+        text += f" ({self.lost} more simulations were not finite)" if self.lost else ""
+        return text + (f"; interrupted {self.interrupted}" if self.interrupted else "")
+
+
+def _numbers(observed: Any, wanted: dict[str, Any], names: tuple[str, ...]) -> np.ndarray:
+    """Observed features one after another.
+
+    Raises:
+        ValueError: for other features than are simulated, and for what is not finite.
+    """
+    given = observed if isinstance(observed, dict) else {"value": observed}
+    if set(given) != set(wanted):
+        raise ValueError(f"observed has {', '.join(given)}, and the simulated features are {', '.join(wanted)}")
+    found = []
+    for name, (shape, along) in wanted.items():
+        values, own = known_names(given[name], f"observed[{name!r}]" if len(wanted) > 1 else "observed")
+        if np.shape(values) != shape:
+            raise ValueError(f"observed '{name}' has shape {np.shape(values)}, and the simulated feature {shape}")
+        for one, two in zip(own, along, strict=True):
+            check_same(one, two, "observed", "the simulated features")
+        found.append(np.ravel(np.asarray(values, float)))
+    seen = np.concatenate(found)
+    if not np.isfinite(seen).all():
+        raise ValueError(f"observed {names[int(np.argmin(np.isfinite(seen)))]} is not finite")
+    return seen
 
 
 def learn_posterior(
@@ -151,8 +212,12 @@ def learn_posterior(
         key: of all that is random; key 0 if left out.
         progress: show bars; a text is the title of the first.
 
+    Returns:
+        What was learnt; Ctrl-C during the simulations goes on with those that there are, if at least 100, which it says.
+
     Raises:
-        ValueError: as `log_density` for priors; for a feature that is the same in all simulations, or if too few are finite.
+        ValueError: as `log_density` for priors; for a feature that is the same in all simulations, or if too few are finite, which is looked
+            at first after 256 of them.
 
     Example:
         >>> import gyrax as gx, numpyro.distributions as d
@@ -170,31 +235,25 @@ def learn_posterior(
     key = random_key("key", 0 if key is None else key)
     begun, trained = jax.random.split(key)
     space, found = resolved(model, space_of(model, spec), priors)
-    real, out = _simulated(as_now(features), model, space, found, jax.random.split(begun, simulations), progress)
-    shapes = {
-        n: (x.shape[1:], (None,) * (x.ndim - 1) if not isinstance(x, LabelledArray) else _names(x))
-        for n, x in out.items()
-    }
-    flat = np.concatenate([np.asarray(x, float).reshape(simulations, -1) for x in out.values()], axis=1)
+    shapes = _shapes(features, model)
     names = tuple(_feature_names(shapes))
+    keys = jax.random.split(begun, simulations)
+    real, flat = _simulated(as_now(features), model, space, found, keys, names, progress)
+    count = len(flat)
     fine = np.isfinite(flat).all(1)
-    if fine.sum() < max(_FEWEST, simulations / 10):
-        bad = names[int(np.argmax((~np.isfinite(flat)).sum(0)))]
-        raise ValueError(
-            f"of {simulations} simulations {fine.sum()} have finite features (the fewest of {bad}): give narrower priors, or more simulations="
-        )
+    if fine.sum() < max(_FEWEST, count / 10):
+        raise _not_finite(flat, names)
     # What is not finite is unlike any data, so to leave it out changes no posterior of data.
     flat, real = flat[fine], real[fine]
+    _refuse_constant(flat, names)
     middle = {"features": flat.mean(0), "parameters": real.mean(0)}
     spread = {"features": flat.std(0), "parameters": real.std(0)}
-    same = spread["features"] <= 1e-9 * np.abs(flat).max(0)
-    if same.any():
-        raise ValueError(
-            f"{names[int(same.argmax())]} is the same in all simulations: leave it out, as gx.features.off_diagonal does with the diagonal"
-        )
     scaled = [(x - middle[n]) / spread[n] for n, x in (("parameters", real), ("features", flat))]
-    flow, loss = _learnt(trained, scaled[0], scaled[1], progress)
-    return Learnt(model, space, flow, middle, spread, names, tuple(shapes.items()), flat, int((~fine).sum()), loss)
+    weights, design, loss, gap = trained_flow(trained, scaled[0], scaled[1], progress)
+    lost, ended = int((~fine).sum()), f"after {count} of {simulations} simulations" if count < simulations else ""
+    return Learnt(
+        model, space, weights, design, middle, spread, names, tuple(shapes.items()), flat, lost, loss, gap, ended
+    )
 
 
 def neural_posterior(
@@ -223,7 +282,8 @@ def neural_posterior(
         progress: show bars; a text is the title of the first.
 
     Raises:
-        ValueError: as `learn_posterior`; for features of other shapes or regions, or outside of all simulated ones.
+        ValueError: before anything is simulated, for features of other names, shapes or regions, or that are not finite; as
+            `learn_posterior`; for features outside of all simulated ones.
 
     Example:
         >>> import gyrax as gx, numpyro.distributions as d
@@ -235,12 +295,47 @@ def neural_posterior(
         True
     """
     draws = whole("draws", draws, 2)
+    check_objective(model, features, "features", "lambda model, key: ...")
+    shapes = _shapes(features, model)
+    _numbers(observed, shapes, tuple(_feature_names(shapes)))  # before hours of simulations
     learnt = learn_posterior(model, features, spec, priors=priors, simulations=simulations, key=key, progress=progress)
     return learnt.given(observed, draws=draws, key=key)
 
 
-def _names(x: LabelledArray) -> tuple[Any, ...]:
-    return (None,) * (x.values.ndim - 1 - len(x.names)) + tuple(x.names)
+def _shapes(features: Callable[..., Any], model: PyTree) -> dict[str, Any]:
+    """Of each feature its shape, and names along its axes; nothing is simulated."""
+    out = eqx.filter_eval_shape(lambda model, key: named_arrays(features(model, key)), model, jax.random.key(0))
+    return {
+        name: (x.shape, (None,) * (len(x.shape) - len(x.names)) + x.names)
+        if isinstance(x, LabelledArray)
+        else (x.shape, (None,) * len(x.shape))
+        for name, x in out.items()
+    }
+
+
+def _not_finite(flat: np.ndarray, names: tuple[str, ...]) -> ValueError:
+    fine, bad = np.isfinite(flat), names[int(np.argmax((~np.isfinite(flat)).sum(0)))]
+    return ValueError(
+        f"of {len(flat)} simulations {fine.all(1).sum()} have finite features (the fewest of {bad}): give narrower priors, or more simulations="
+    )
+
+
+def _refuse_constant(flat: np.ndarray, names: tuple[str, ...]) -> None:
+    same = np.std(flat, 0) <= 1e-9 * np.abs(flat).max(0)
+    if same.any():
+        raise ValueError(
+            f"{names[int(same.argmax())]} is the same in all of {len(flat)} simulations: leave it out, as gx.features.off_diagonal does with the "
+            "diagonal"
+        )
+
+
+def _check_first(flat: np.ndarray, names: tuple[str, ...]) -> None:
+    """Looks at the first of many simulations, for what would be refused after the last."""
+    fine = np.isfinite(flat).all(1)
+    if not fine.any():
+        raise _not_finite(flat, names)
+    if fine.sum() >= _FEWEST:
+        _refuse_constant(flat[fine], names)
 
 
 def _feature_names(shapes: dict[str, Any]) -> list[str]:
@@ -254,22 +349,32 @@ def _feature_names(shapes: dict[str, Any]) -> list[str]:
 
 
 def _simulated(
-    features: Callable[..., Any], model: PyTree, space: Space, priors: Any, keys: Array, progress: bool | str
-) -> tuple[np.ndarray, dict[str, Any]]:
+    features: Callable[..., Any],
+    model: PyTree,
+    space: Space,
+    priors: Any,
+    keys: Array,
+    names: tuple[str, ...],
+    progress: bool | str,
+) -> tuple[np.ndarray, np.ndarray]:
     """Parameters drawn from the prior, on the real line, and the features of a simulation with each."""
-    real, parts = [], []
+    real, flat = [], []
     title = progress if isinstance(progress, str) else "simulations"
     with tqdm(total=len(keys), desc=title, disable=not progress) as bar:
-        for begin in range(0, len(keys), _CALL):
-            some, out = _batch(features, model, space, priors, keys[begin : begin + _CALL])
-            real.append(np.asarray(some))
-            parts.append(named_arrays(out))
-            bar.update(len(some))
-    found = {}
-    for name, first in parts[0].items():
-        values = np.concatenate([np.asarray(part[name]) for part in parts])
-        found[name] = LabelledArray(values, first.names) if isinstance(first, LabelledArray) else values
-    return np.concatenate(real), found
+        try:
+            for begin in range(0, len(keys), _CALL):
+                some, out = _batch(features, model, space, priors, keys[begin : begin + _CALL])
+                parts = [np.asarray(x, float).reshape(len(some), -1) for x in named_arrays(out).values()]
+                new = np.asarray(some), np.concatenate(parts, axis=1)
+                real.append(new[0])
+                flat.append(new[1])
+                bar.update(len(some))
+                if not begin:
+                    _check_first(flat[0], names)
+        except KeyboardInterrupt:
+            if sum(map(len, flat)) < _FEWEST:
+                raise
+    return np.concatenate(real[: len(flat)]), np.concatenate(flat)
 
 
 @eqx.filter_jit
@@ -282,33 +387,6 @@ def _batch(features: Callable[..., Any], model: PyTree, space: Space, priors: An
         return vector, features(space.model(vector, free, fixed), noise)
 
     return jax.lax.map(one, keys, batch_size=min(_SIDE_BY_SIDE, len(keys)))
-
-
-def _learnt(key: Any, parameters: np.ndarray, features: np.ndarray, progress: bool | str) -> tuple[Any, float]:
-    """A flow of parameters given features, and its loss on simulations that it was not trained on."""
-    flows = need("flowjax.flows", "inference")
-    distributions, bijections = need("flowjax.distributions", "inference"), need("flowjax.bijections", "inference")
-    train = need("flowjax.train", "inference")
-    made, trained = jax.random.split(key)
-    flow = flows.masked_autoregressive_flow(
-        made,
-        base_dist=distributions.Normal(jnp.zeros(parameters.shape[1])),
-        transformer=bijections.RationalQuadraticSpline(knots=_KNOTS, interval=4),
-        cond_dim=features.shape[1],
-        flow_layers=_LAYERS,
-        nn_width=_WIDTH,
-    )
-    flow, losses = train.fit_to_data(
-        trained,
-        flow,
-        tuple(jnp.asarray(x, jnp.result_type(float)) for x in (parameters, features)),
-        learning_rate=_RATE,
-        max_epochs=_EPOCHS,
-        max_patience=_PATIENCE,
-        batch_size=min(100, len(parameters) // 4),
-        show_progress=bool(progress),
-    )
-    return flow, float(min(losses["val"]))
 
 
 @eqx.filter_jit

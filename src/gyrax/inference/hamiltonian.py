@@ -59,7 +59,7 @@ def nuts(
         progress: show a bar; a text is its title.
 
     Returns:
-        The posterior; Ctrl-C ends it with the draws that there are. Draws that diverged and chains that disagree are warned of.
+        The posterior; Ctrl-C ends it with the draws that there are, which it says. Draws that diverged and chains that disagree are warned of.
 
     Raises:
         ValueError: as `log_density`.
@@ -87,7 +87,8 @@ def nuts(
     if stopped == "interrupted" and len(record["real"]) < warmup + 4:
         raise KeyboardInterrupt(f"after {len(record['real'])} steps, before there was a draw")
     real = kept.pop("real")
-    return told(Posterior(density.model, density.space, real, kept, "NUTS", {}))
+    ended = f"after {real.shape[1]} of {draws} draws of each chain" if stopped == "interrupted" else ""
+    return told(Posterior(density.model, density.space, real, kept, "NUTS", {}, ended))
 
 
 class _Plan(NamedTuple):

@@ -71,6 +71,9 @@ def pseudo_marginal(
         key: of all that is random; key 0 if left out.
         progress: show a bar; a text is its title.
 
+    Returns:
+        The posterior; Ctrl-C ends it with the draws that there are, which it says.
+
     Raises:
         ValueError: as `log_density`, and for a loss that does not hear its key.
 
@@ -100,7 +103,8 @@ def pseudo_marginal(
     spread = float(_scatter(density, realisations, middle, jax.random.split(estimated, _ESTIMATES)))
     figures = {"accepted": float(kept["acceptance"].mean()), "sd of the log-likelihood": spread}
     method = f"pseudo-marginal Metropolis with {realisations} new realisation{'s' * (realisations > 1)} a step"
-    return told(Posterior(density.model, density.space, real, kept, method, figures))
+    ended = f"after {real.shape[1]} of {draws} draws of each chain" if stopped == "interrupted" else ""
+    return told(Posterior(density.model, density.space, real, kept, method, figures, ended))
 
 
 def _estimate(density: LogDensity, realisations: int, vector: Array, key: Array) -> tuple[Array, Array]:

@@ -29,6 +29,9 @@ AGREE, FITS = 1.01, 0.7
 _SHARE = 0.1
 #: Nats by which estimates of a log-likelihood may scatter.
 _SCATTER = 3.0
+#: Nats a free number by which a flow may be surer of the simulations that it was trained on than of others. Below 0.11 intervals of 50 and 90 %
+#: held 50 and 92 % of unseen truths (7 features, 1000 simulations), from 0.35 to 0.84 they held 35 to 44 and 79 to 89 %.
+_GAP = 0.25
 #: Models that `predictive` runs side by side.
 _SIDE_BY_SIDE = 64
 
@@ -47,6 +50,7 @@ class Posterior(eqx.Module):
         statistics: what the method tells of each draw, `(chain, draw)`, such as 'diverging'.
         method: in words.
         figures: what it tells of all of them, by name, such as 'log evidence'.
+        interrupted: when Ctrl-C ended the method, in words; empty if it did not.
     """
 
     model: PyTree
@@ -55,6 +59,7 @@ class Posterior(eqx.Module):
     statistics: dict[str, np.ndarray]
     method: str = eqx.field(static=True)
     figures: dict[str, float] = eqx.field(static=True)
+    interrupted: str = eqx.field(static=True, default="")
 
     @property
     def samples(self) -> xr.Dataset:
@@ -89,6 +94,8 @@ class Posterior(eqx.Module):
     def doubts(self) -> list[str]:
         """What speaks against these draws, a sentence each."""
         found = []
+        if self.interrupted:
+            found.append(f"it was interrupted {self.interrupted}, and is what there was then")
         diverging = int(self.statistics.get("diverging", np.zeros(1)).sum())
         if diverging:
             found.append(
@@ -113,6 +120,13 @@ class Posterior(eqx.Module):
             found.append(
                 f"estimates of the log-likelihood scatter by {scatter:.2g} nats, at best by less than {_SCATTER:g}: chains get stuck at "
                 "lucky ones; give more realisations="
+            )
+        gap = self.figures.get("lower on those trained on by", 0.0)
+        if not gap <= _GAP * self.space.size:
+            found.append(
+                f"the flow is surer by {gap:.2g} nats of the simulations that it was trained on than of others (at best less than "
+                f"{_GAP * self.space.size:g}): these were too few for so many features, and the posterior is likely too narrow; give more "
+                "simulations=, or fewer features that tell more"
             )
         return found
 

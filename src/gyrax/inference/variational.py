@@ -14,7 +14,7 @@ from .._kinds import choice, expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from ..fitting.space import vector_of
 from .density import LogDensity, log_density
-from .normal import of_normal
+from .normal import NO_SLOPE, of_normal
 from .posterior import Posterior
 
 #: Steps that one call into XLA may take.
@@ -83,8 +83,11 @@ def svi(
         key: of all that is random; key 0 if left out.
         progress: show a bar; a text is its title.
 
+    Returns:
+        The posterior; Ctrl-C ends it with the distribution of then, which it says.
+
     Raises:
-        ValueError: as `log_density`; if the bound is not finite in the end.
+        ValueError: as `log_density`; if the bound is not finite in the end; if the loss has no slope around the start, as what counts or rounds.
 
     Example:
         >>> import gyrax as gx, numpyro.distributions as d
@@ -106,7 +109,7 @@ def svi(
     below = jnp.zeros((start.size, start.size), start.dtype) if guide == "multivariate" else None
     begun = _Guide(start, jnp.full_like(start, np.log(_NARROW)), below)
     schedule = jnp.asarray([rate, steps], start.dtype)
-    found, bound = _climbed(density, begun, schedule, jax.random.fold_in(key, 1), particles, steps, progress)
+    found, bound, stopped = _climbed(density, begun, schedule, jax.random.fold_in(key, 1), particles, steps, progress)
     late = max(int(_LATE * len(bound)), 1)
     last = bound[-late:]
     if not np.isfinite(last).all():
@@ -115,8 +118,10 @@ def svi(
         )
     figures = {"evidence lower bound": float(last.mean())}
     kind = "a multivariate normal" if guide == "multivariate" else "independent normals"
-    own = jax.random.fold_in(key, 2)
-    return of_normal(density, found.mean, found.root, draws, own, f"SVI with {kind}", figures)
+    own, ended = jax.random.fold_in(key, 2), ""
+    if stopped == "interrupted":
+        ended = f"after {len(bound)} of {steps} steps"
+    return of_normal(density, found.mean, found.root, draws, own, f"SVI with {kind}", figures, ended)
 
 
 def _optimiser(schedule: Array) -> optax.GradientTransformation:
@@ -126,13 +131,24 @@ def _optimiser(schedule: Array) -> optax.GradientTransformation:
     return optax.adam(rate)
 
 
-def _bound(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
-    """The evidence lower bound of some draws; the distribution itself is held in the density that it has (Roeder et al. 2017)."""
-    held = jax.lax.stop_gradient(guide)
-    vectors = guide.mean + normal @ guide.root.T
+def _vectors(guide: _Guide, normal: Float[Array, "particle number"]) -> Float[Array, "particle number"]:
+    return guide.mean + normal @ guide.root.T
+
+
+def _likelihood(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
+    """The mean log-likelihood of some draws."""
+    return jax.vmap(lambda x: density.log_likelihood(density.space.tree(x, density.start)))(
+        _vectors(guide, normal)
+    ).mean()
+
+
+def _rest(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
+    """The rest of the evidence lower bound; the distribution itself is held in the density that it has (Roeder et al. 2017)."""
+    held, vectors = jax.lax.stop_gradient(guide), _vectors(guide, normal)
     away = jax.scipy.linalg.solve_triangular(held.root, (vectors - held.mean).T, lower=True)
     own = -0.5 * (away**2).sum(0) - held.log_diagonal.sum() - 0.5 * guide.mean.size * jnp.log(2 * jnp.pi)
-    return (jax.vmap(density.at)(vectors) - own).mean()
+    prior = jax.vmap(lambda x: density.log_prior(density.space.tree(x, density.start)))(vectors)
+    return (prior - own).mean()
 
 
 @eqx.filter_jit
@@ -142,38 +158,45 @@ def _advance(
     def step(carry: _Carry) -> tuple[_Carry, dict[str, Array]]:
         shape = (particles, carry.guide.mean.size)
         normal = jax.random.normal(jax.random.fold_in(key, carry.step), shape, carry.guide.mean.dtype)
-        bound, slope = eqx.filter_value_and_grad(_bound)(carry.guide, density, normal)
+        likelihood, told = eqx.filter_value_and_grad(_likelihood)(carry.guide, density, normal)
+        rest, known = eqx.filter_value_and_grad(_rest)(carry.guide, density, normal)
+        bound, slope = likelihood + rest, jax.tree.map(jnp.add, told, known)
+        tells = jnp.any(jnp.array([(g != 0).any() for g in jax.tree.leaves(told)]))
         fine = jnp.isfinite(bound) & jnp.all(jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(slope)]))
         down = jax.tree.map(lambda g: jnp.where(fine, -g, 0.0), slope)
         updates, state = _optimiser(schedule).update(down, carry.optimiser)
-        return _Carry(eqx.apply_updates(carry.guide, updates), state, carry.step + 1), {"bound": bound}
+        return _Carry(eqx.apply_updates(carry.guide, updates), state, carry.step + 1), {"bound": bound, "tells": tells}
 
     return compiled_steps(step, carry, most_steps, lambda carry: jnp.array(True), _BLOCK)
 
 
 def _climbed(
     density: LogDensity, guide: _Guide, schedule: Array, key: Array, particles: int, steps: int, progress: bool | str
-) -> tuple[_Guide, np.ndarray]:
-    """The guide after all steps, and the bound at each."""
+) -> tuple[_Guide, np.ndarray, str]:
+    """The guide after all steps, the bound at each, and why it ended."""
 
     def block(carry: _Carry, most_steps: int) -> tuple[int, _Carry, dict[str, Array]]:
         taken, later, new = _advance(density, schedule, key, particles, carry, jnp.asarray(most_steps, jnp.int32))
         return int(taken), later, new
 
+    def look(carry: _Carry, record: dict[str, np.ndarray], done: int) -> None:
+        if not record["tells"].any():
+            raise ValueError(f"at {particles} draws around the start {NO_SLOPE}")
+
     tree: Any = guide  # as optax's types call what it takes
     carry, record, stopped = in_blocks(
         block,
         _Carry(guide, _optimiser(schedule).init(tree), jnp.zeros((), jnp.int32)),
-        {"bound": np.zeros(0)},
+        {"bound": np.zeros(0), "tells": np.zeros(0, bool)},
         done=0,
         steps=steps,
         room=_BLOCK,
-        look=lambda carry, record, done: None,
+        look=look,
         shown=lambda carry, record: {"bound": f"{record['bound'][-20:].mean():.4g}"},
         title="svi",
         unit="step",
         progress=progress,
     )
-    if stopped == "interrupted":
-        raise KeyboardInterrupt(f"after {len(record['bound'])} of {steps} steps, before the bound was highest")
-    return carry.guide, record["bound"]
+    if stopped == "interrupted" and len(record["bound"]) < 1 / _LATE:
+        raise KeyboardInterrupt(f"after {len(record['bound'])} of {steps} steps, before there was anything to keep")
+    return carry.guide, record["bound"], stopped

@@ -108,12 +108,17 @@ def _size(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 def _values(x: Any, which: str) -> Float[Array, " value"]:
     argument = {"first": "a", "second": "b"}[which]
-    values = jnp.asarray(known_names(x, argument)[0], jnp.result_type(float))
+    given = known_names(x, argument)[0]
+    values = jnp.asarray(given, jnp.result_type(float))
     if values.ndim != 1 or values.size == 0:
         raise ValueError(
             f"{argument}, the {which} sample, has shape {values.shape}, expected values (value,): take fcd_values(...), or one channel"
         )
-    if not is_traced(values) and not np.isfinite(values).all():
-        at = int(np.argmin(np.isfinite(values)))
-        raise ValueError(f"value {at} of the {which} sample is {values[at]:g}: distributions are of finite values")
+    if (
+        not is_traced(given) and not np.isfinite(np.asarray(given)).all()
+    ):  # as it was given: inside jit a cast is a tracer
+        at = int(np.argmin(np.isfinite(np.asarray(given))))
+        raise ValueError(
+            f"value {at} of the {which} sample is {np.asarray(given)[at]:g}: distributions are of finite values"
+        )
     return values

@@ -74,26 +74,35 @@ def _cholesky(covariance: Any, count: int, names: Names | None) -> Float[Array, 
         raise ValueError(f"covariance has shape {matrix.shape}, expected ({count}, {count})")
     check_same(given.names[0], names, "covariance", "the features")
     check_same(given.names[0], given.names[1], "the rows of covariance", "its columns")
-    if not is_traced(matrix):
-        uneven = np.abs(matrix - matrix.T) > 1e-5 * np.abs(matrix).max()
-        if uneven.any():
-            i, j = (int(k) for k in np.argwhere(uneven)[0])
-            raise ValueError(
-                f"covariance is not symmetric: {matrix[i, j]:g} from {_name(names, i)} to {_name(names, j)}, but "
-                f"{matrix[j, i]:g} back"
-            )
-    root = jnp.linalg.cholesky(matrix)
-    if not is_traced(root) and not np.isfinite(root).all():
-        # The first block from the top left that has no root ends with the culprit.
-        def rootless(k):
-            return not np.isfinite(jnp.linalg.cholesky(matrix[:k, :k])).all()
+    if not is_traced(given.values):
+        _check_covariance(np.asarray(given.values, float), names)
+    return jnp.linalg.cholesky(matrix)
 
-        last = bisect.bisect_left(range(1, count + 1), True, key=rootless)
+
+def _check_covariance(matrix: Float[np.ndarray, "feature feature"], names: Names | None) -> None:
+    """By NumPy: inside jit JAX knows nothing of what it computes, be the matrix known or not."""
+    uneven = np.abs(matrix - matrix.T) > 1e-5 * np.abs(matrix).max()
+    if uneven.any():
+        i, j = (int(k) for k in np.argwhere(uneven)[0])
+        raise ValueError(
+            f"covariance is not symmetric: {matrix[i, j]:g} from {_name(names, i)} to {_name(names, j)}, but "
+            f"{matrix[j, i]:g} back"
+        )
+    rounded = matrix.astype(jnp.result_type(float))
+
+    def rootless(k: int) -> bool:
+        try:
+            return not np.isfinite(np.linalg.cholesky(rounded[:k, :k])).all()
+        except np.linalg.LinAlgError:
+            return True
+
+    if rootless(len(matrix)):
+        # The first block from the top left that has no root ends with the culprit.
+        last = bisect.bisect_left(range(1, len(matrix) + 1), True, key=rootless)
         raise ValueError(
             f"covariance is not positive definite: {_name(names, last)} has no variance of its own beside the features before "
             f"it (its variance is {matrix[last, last]:g}); leave it out, or shrink the covariance"
         )
-    return root
 
 
 def _name(names: Names | None, feature: int) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from .._kinds import by_annotations
 from .._types import is_traced
 from ..features.connectivity import correlate
-from ..features.labelled import labelled, pair, refuse_missing
+from ..features.labelled import known, labelled, pair, refuse_missing
 from ..labelled import Names, check_same
 
 #: What to do about an entry that is missing.
@@ -56,7 +56,7 @@ def fc_rmse(a: Any, b: Any, where: Any = None) -> Float[Array, ""]:
         >>> float(fc_rmse(jnp.eye(3), jnp.zeros((3, 3))))
         0.0
     """
-    return root_mean_square(*_off_diagonals(a, b, where))
+    return root_mean_square(*_off_diagonals(a, b, where)[:2])
 
 
 @by_annotations
@@ -78,20 +78,22 @@ def fc_correlation(a: Any, b: Any, fisher_z: bool = False, where: Any = None) ->
         >>> round(float(fc_correlation(a, 2 * a)), 6)
         1.0
     """
-    a, b = _off_diagonals(a, b, where)
-    for values, which in ((a, "first"), (b, "second")):
-        if is_traced(values):
+    one, two, kept = _off_diagonals(a, b, where)
+    for x, which in ((a, "first"), (b, "second")):
+        whole = known(x)
+        if whole is None:
             continue
-        if values.size == 0 or np.ptp(np.asarray(values)) == 0:
+        values = whole[kept]
+        if values.size == 0 or np.ptp(values) == 0:
             raise ValueError(f"off its diagonal the {which} matrix does not vary: no correlation is defined")
-        if fisher_z and np.abs(np.asarray(values)).max() >= 1:
+        if fisher_z and np.abs(values).max() >= 1:
             raise ValueError(
-                f"an entry of the {which} matrix is {np.asarray(values)[np.abs(np.asarray(values)).argmax()]:g}: Fisher's z "
+                f"an entry of the {which} matrix is {values[np.abs(values).argmax()]:g}: Fisher's z "
                 "is defined for correlations between -1 and 1"
             )
     if fisher_z:
-        a, b = jnp.arctanh(a), jnp.arctanh(b)
-    return correlate(a[:, None], b[:, None])[0, 0]
+        one, two = jnp.arctanh(one), jnp.arctanh(two)
+    return correlate(one[:, None], two[:, None])[0, 0]
 
 
 @by_annotations
@@ -131,7 +133,10 @@ def root_mean_square(a: Any, b: Any) -> Float[Array, ""]:
     return jnp.where(equal, 0.0, largest * jnp.sqrt(jnp.where(equal, 1.0, square)))
 
 
-def _off_diagonals(a: Any, b: Any, where: Any) -> tuple[Float[Array, " pair"], Float[Array, " pair"]]:
+def _off_diagonals(
+    a: Any, b: Any, where: Any
+) -> tuple[Float[Array, " pair"], Float[Array, " pair"], Bool[np.ndarray, "row column"]]:
+    """Entries that count, and which these are."""
     one, two = (x.astype(jnp.result_type(float)) for x in pair(a, b))
     if one.ndim != 2 or one.shape[0] != one.shape[1]:
         raise ValueError(f"expected a square matrix, got shape {one.shape}")
@@ -142,7 +147,7 @@ def _off_diagonals(a: Any, b: Any, where: Any) -> tuple[Float[Array, " pair"], F
     if where is not None:
         kept &= _mask(where, a, b, a_region=True)
     _refuse_missing(a, b, kept)
-    return one[kept], two[kept]
+    return one[kept], two[kept], kept
 
 
 def _refuse_missing(a: Any, b: Any, kept: Bool[np.ndarray, "..."]) -> None:

@@ -10,11 +10,13 @@ from jaxtyping import Array, Float
 from .._kinds import by_annotations, whole
 from .._types import is_traced
 from ..features.frequencies import Spectrum
-from ..features.labelled import labelled, pair, refuse_missing
+from ..features.labelled import known, labelled, pair, refuse_missing
 from ..labelled import check_same
 from .matrices import entries_that_count
 from .spectral import powers, refuse_silent
 
+#: How far a correlation of a region with itself may be from one, in files with three digits.
+_ROUNDED = 1e-3
 _MEND = "leave that region out of both, or where= it"
 
 
@@ -29,12 +31,12 @@ def fisher_z_log_likelihood(fc: Any, target: Any, *, samples: Any, where: Any = 
     Args:
         fc: that of the model without noise, or of a long run, `(region, region)`.
         target: measured. Where both have labels, these must agree.
-        samples: effective number of samples behind the target, one for all or `(region, region)`, more than 3.
+        samples: effective number of samples behind the target, one for all or `(region, region)` and symmetric, more than 3.
         where: True for the entries that count, a matrix, or one value a region that has data; all, if left out.
 
     Raises:
-        ValueError: for shapes or labels that differ, a target that is not symmetric, correlations that do not lie between -1 and 1 (NaN inside
-            jit, where values are not known), or too few samples.
+        ValueError: for shapes or labels that differ, matrices that are not symmetric, correlations that do not lie between -1 and 1 (NaN inside
+            jit, where values are not known), a diagonal that is neither 1 nor empty, as of covariances, or too few samples.
 
     Example:
         >>> a = jnp.array([[1.0, 0.2], [0.2, 1.0]])
@@ -44,47 +46,64 @@ def fisher_z_log_likelihood(fc: Any, target: Any, *, samples: Any, where: Any = 
     one, two = (x.astype(jnp.result_type(float)) for x in pair(fc, target, ("fc", "target")))
     if one.ndim != 2 or one.shape[0] != one.shape[1]:
         raise ValueError(f"expected a square matrix, got shape {one.shape}")
-    shape, known = one.shape, {}
+    shape, names = one.shape, {}
     for x, which in ((fc, "fc"), (target, "target")):
-        rows, columns = known[which] = labelled(x).names
+        rows, columns = names[which] = labelled(x).names
         check_same(rows, columns, f"the rows of {which}", "its columns")
-    counts = entries_that_count(where, shape, known)
+    counts = entries_that_count(where, shape, names)
     kept = np.triu(counts & counts.T, 1)
     if not kept.any():
         raise ValueError("no pair of regions is left to compare")
-    for x, values, which in ((fc, one, "fc"), (target, two, "target")):
+    for x, which in ((fc, "fc"), (target, "target")):
         refuse_missing(x, kept, which, _MEND)
-        if not is_traced(values):
-            _check_correlations(np.asarray(values), kept, which)
-    precision = jnp.broadcast_to(_samples(samples, shape, known, kept) - 3, shape)[kept]
+        values = known(x)
+        if values is not None:
+            _check_correlations(values, kept, which)
+    precision = jnp.broadcast_to(_samples(samples, shape, names, kept) - 3, shape)[kept]
     away = jnp.arctanh(two[kept]) - jnp.arctanh(one[kept])
     return 0.5 * (jnp.log(precision / (2 * jnp.pi)) - precision * away**2).sum()
 
 
 def _check_correlations(values: np.ndarray, kept: np.ndarray, which: str) -> None:
-    off = np.abs(values - values.T) * kept
-    if off.max() > 1e-4:
-        i, j = np.unravel_index(off.argmax(), off.shape)
-        raise ValueError(f"{which} is not symmetric: {values[i, j]:g} at [{i}, {j}] and {values[j, i]:g} at [{j}, {i}]")
+    _check_symmetric(values, kept, which, 1e-4)
     largest = np.abs(values[kept]).max()
     if largest >= 1:
         raise ValueError(f"an entry of {which} is {largest:g} in size: correlations lie between -1 and 1")
+    diagonal = np.diagonal(values)
+    counts = (kept | kept.T).any(0) & np.isfinite(diagonal) & (diagonal != 0)  # which some leave empty
+    apart = counts & (np.abs(diagonal - 1) > _ROUNDED)
+    if apart.any():
+        i = int(apart.argmax())
+        raise ValueError(
+            f"{which} is {diagonal[i]:g} at [{i}, {i}], and a correlation with itself is 1: is it a covariance? Take gx.features.fc(...), or of "
+            "theory gx.analysis.linear_noise(...).fc(...)"
+        )
 
 
-def _samples(samples: Any, shape: tuple[int, ...], known: Any, kept: np.ndarray) -> Any:
+def _check_symmetric(values: np.ndarray, kept: np.ndarray, which: str, tolerance: float) -> None:
+    off = np.abs(np.where(kept, values - values.T, 0.0))
+    if not (off <= tolerance).all():
+        i, j = np.unravel_index(np.nan_to_num(off, nan=np.inf).argmax(), off.shape)
+        raise ValueError(f"{which} is not symmetric: {values[i, j]:g} at [{i}, {j}] and {values[j, i]:g} at [{j}, {i}]")
+
+
+def _samples(samples: Any, shape: tuple[int, ...], known_as: Any, kept: np.ndarray) -> Any:
     given = labelled(samples, "samples")
     if given.values.shape not in ((), shape):
         raise ValueError(f"samples has shape {given.values.shape}, expected one number or {shape}, one for each pair")
-    for names in known.values():
+    for names in known_as.values():
         for one, two in zip(given.names, names, strict=False):
             check_same(one, two, "samples", "the matrices")
     if is_traced(given.values):
         return given.values
     values = np.broadcast_to(np.asarray(given.values, float), shape)
-    if not (values[kept] > 3).all():
+    counted = values[kept | kept.T]
+    wrong = counted[~((counted > 3) & np.isfinite(counted))]
+    if wrong.size:
         raise ValueError(
-            f"samples is {values[kept].min():g}: the error of a correlation is known from more than 3 effective samples on"
+            f"samples is {wrong[0]:g}: the error of a correlation is known from more than 3 effective samples on, of which there are finitely many"
         )
+    _check_symmetric(values, kept, "samples", 1e-4 * counted.max())
     return jnp.asarray(values, jnp.result_type(float))
 
 
@@ -120,26 +139,25 @@ def whittle_log_likelihood(
     """
     segments = whole("segments", segments)
     model, power = powers(spectrum, periodogram, ("spectrum", "periodogram"))
-    known = next((x for x in (periodogram, spectrum) if isinstance(x, Spectrum)), None)
-    counts: Any = 1.0
-    if known is not None:
-        band = known._in(low, high)
-        if is_traced(band):
-            counts = band[:, None]
-        else:
-            model, power = model[np.asarray(band)], power[np.asarray(band)]
-            spectrum, periodogram = (_some(x, band) for x in (spectrum, periodogram))
-    elif low is not None or high is not None:
-        raise ValueError("low= and high= choose frequencies: give a Spectrum, which knows its own")
-    for x, values, which in ((spectrum, model, "spectrum"), (periodogram, power, "periodogram")):
-        refuse_silent(x, values, which)
+    band = _band(spectrum, periodogram, low, high)
+    if is_traced(band):
+        # Ones outside, where a power may be zero: no value and no slope of what does not count.
+        model, power = (jnp.where(band[:, None], x, 1.0) for x in (model, power))
+        counts: Any = band[:, None]
+    else:
+        refuse_silent(spectrum, "spectrum", band)
+        refuse_silent(periodogram, "periodogram", band)
+        model, power, counts = model[band], power[band], 1.0
     each = segments * jnp.log(segments / model) + (segments - 1) * jnp.log(power) - segments * power / model
     return (counts * (each - jax.scipy.special.gammaln(jnp.asarray(segments, each.dtype)))).sum()
 
 
-def _some(x: Any, band: Any) -> Any:
-    """The part in a band, with its labels."""
-    chosen = np.asarray(band)
-    if isinstance(x, Spectrum):
-        return Spectrum(x.frequencies[chosen], x.power[chosen], x.labels)
-    return labelled(x).values[chosen]
+def _band(spectrum: Any, periodogram: Any, low: float | None, high: float | None) -> Any:
+    """Which frequencies count: of those of the two that are known, if any are."""
+    spectra = [x for x in (periodogram, spectrum) if isinstance(x, Spectrum)]
+    if not spectra:
+        if low is not None or high is not None:
+            raise ValueError("low= and high= choose frequencies: give a Spectrum, which knows its own")
+        return np.ones(len(labelled(spectrum).values), bool)
+    band = min(spectra, key=lambda x: is_traced(x.frequencies))._in(low, high)
+    return band if is_traced(band) else np.asarray(band)

@@ -11,7 +11,7 @@ from .._kinds import by_annotations
 from .._types import is_traced
 from ..features.connectivity import refuse_constant, standardised
 from ..features.frequencies import Spectrum
-from ..features.labelled import labelled, pair, refuse_missing
+from ..features.labelled import known, labelled, pair, refuse_missing
 from ..features.spectra import peak_frequency
 from .matrices import root_mean_square
 
@@ -33,8 +33,8 @@ def psd_rmse(a: Any, b: Any) -> Float[Array, ""]:
         2.0
     """
     one, two = powers(a, b)
-    for x, power, which in ((a, one, "first"), (b, two, "second")):
-        refuse_silent(x, power, which)
+    for x, which in ((a, "first"), (b, "second")):
+        refuse_silent(x, which)
     # Compiled, two logarithms of one number may differ in their last digit, which would pass for a slope.
     target = jnp.log10(two)
     return root_mean_square(jnp.where(one == two, target, jnp.log10(one)), target)
@@ -57,10 +57,12 @@ def psd_correlation(a: Any, b: Any) -> Float[Array, ""]:
         1.0
     """
     one, two = powers(a, b)
-    for x, power, which in ((a, one, "first"), (b, two, "second")):
-        refuse_constant(
-            power, lambda k, x=x, which=which: f"the power of {_name(x, k)} of the {which}", "over frequency"
-        )
+    for x, which in ((a, "first"), (b, "second")):
+        power = known(x)
+        if power is not None:
+            refuse_constant(
+                power, lambda k, x=x, which=which: f"the power of {_name(x, k)} of the {which}", "over frequency"
+            )
     # Each to a size of one first: squares of powers of magnetic fields in T^2 vanish in float32.
     one, two = (standardised(x / jax.lax.stop_gradient(jnp.abs(x).max(0))) for x in (one, two))
     return (one * two).sum(0).mean()
@@ -120,14 +122,18 @@ def peak_frequency_rmse(
     return root_mean_square(*(peak_frequency(x, low, high, sharpness=sharpness) for x in (a, b)))
 
 
-def refuse_silent(x: Any, power: Any, which: str) -> None:
-    """Raises where a power is not positive, as far as it is known.
+def refuse_silent(x: Any, which: str, band: Any = True) -> None:
+    """Raises where a power in a band is not positive, as far as it is known.
 
     Example:
-        >>> refuse_silent(jnp.ones((2, 1)), jnp.ones((2, 1)), "first")
+        >>> refuse_silent(jnp.array([[0.0], [1.0]]), "first", np.array([False, True]))
     """
-    if not is_traced(power) and not (np.asarray(power) > 0).all():
-        frequency, channel = (int(k) for k in np.argwhere(~(np.asarray(power) > 0))[0])
+    power = known(x)
+    if power is None:
+        return
+    silent = ~(power > 0) & np.reshape(band, (-1, 1))
+    if silent.any():
+        frequency, channel = (int(k) for k in np.argwhere(silent)[0])
         raise ValueError(
             f"{_name(x, channel)} of the {which} has power {power[frequency, channel]:g} at {_at(x, frequency)}, which "
             "has no logarithm: leave that frequency out"
