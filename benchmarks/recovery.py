@@ -122,7 +122,7 @@ def case(count, smoke=False):
     regions = {2: 20, 85: 84, 168: 84, 380: 20}[count]
     duration = {2: 400.0, 85: 400.0, 168: 400.0, 380: 1600.0}[count]
     if smoke:
-        regions, duration = {2: 4, 85: 6, 168: 6, 380: 4}[count], 200.0
+        regions, duration = 4, 200.0
     truth = {"model.a": DECAY, "model.omega": FREQUENCY, "coupling.strength": STRENGTH}
     if count in (85, 168):
         truth["model.a"] = DECAY * np.exp(0.3 * rng.normal(size=regions))
@@ -145,7 +145,7 @@ def case(count, smoke=False):
             start[name] = np.full(x.shape, x.sum() / (regions * (regions - 1))) * (1 - np.eye(regions))
         else:  # the same in every region, and a little by chance
             start[name] = away[name] * x.mean() * np.exp(0.05 * rng.normal(size=x.shape))
-    pulses = PULSES * MORE if count == 380 and not smoke else PULSES
+    pulses = PULSES * (MORE if count == 380 else 1)
     networks = [built(regions, duration, values, pulses) for values in (truth, start)]
     return Case(*networks, free, duration, SD / np.sqrt(TRIALS if count == 380 else 1))
 

@@ -18,7 +18,7 @@ the measurement, so that the likelihood is exact, and so is the Cramér-Rao erro
 (`gx.analysis.identifiability`, at the truth). Of a recording at rest, noise within the network would hide the moments. Runs are with
 `autodiff="forward"`, which all methods take. sd is {sd:g} of a signal of about 0.05, and a fifth of that where all weights are free, as of the mean of 25 trials.
 
-Starts are the same in all regions: a twice as damped, omega a tenth too slow, coupling at half its strength, or all weights their mean. Domains have
+Starts are nearly the same in all regions: a twice as damped, omega a tenth too slow, coupling at half its strength (each by 5 % by chance), or all weights their mean. Domains have
 the size of what is expected (`gx.Free("model.a", domain=gx.Real(0.02))`).
 
 """
