@@ -36,6 +36,7 @@ def page(record):
     text = HEAD.format(sd=record["sd"])
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     text += f"{record['date']}, {record['cpu']}, {record['cores']} cores; {versions}.\n\n"
+    text += f"Run {record['run']}.\n\n" if "run" in record else ""
     if max(case["load"] for case in record["cases"].values()) > record["cores"]:
         text += "Others worked on the machine meanwhile: under such a load seconds are several times those of a quiet machine, those of compiling most of all.\n\n"
     text += "**A smoke run: small networks and few steps, to see that all works.**\n\n" if record["smoke"] else ""
@@ -139,5 +140,5 @@ def verdict(cases):
 TAKEN = """`gx.search.least_squares` takes the fewest steps and no setting, wherever a loss names residuals and its runs go forward; `gx.search.minimise` takes the least time where
 many numbers are free, for its steps cost one gradient each. `gx.fit` with Adam comes as near at a learning rate that suits the domains, in more steps: take it
 where noise must be new at every step, and leave `gx.Evolution` and `gx.search.evolve`, which ask no gradient, to few numbers or to losses that have none.
-Posteriors of few numbers say what Cramér and Rao's error says, Laplace's in one fit; NUTS costs a hundred times as much and is for where a loss is no parabola.
+Posteriors of few numbers say what Cramér and Rao's error says, Laplace's in one fit; NUTS costs a hundred times as much and is for where a loss is no parabola, and `svi` is still too wide after 400 steps.
 """
