@@ -259,10 +259,15 @@ def _peer(session: nox.Session, name: str, interpreter: str = "3.11") -> Path:
 def studies(session: nox.Session) -> None:
     """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look.
 
-    `-- analysis`: gx.analysis beside tvboptim, minutes.
+    `-- analysis`: gx.analysis beside tvboptim, minutes. `-- recovery`: known parameters found again by every method, beside scipy, minutes.
     """
     session.install("-e", ".[notebooks]", "nbconvert", "uv")
     named = [argument for argument in session.posargs if not argument.startswith("-")]
+    if "recovery" in named:
+        session.install("-e", ".[inference,search]")
+        others = [argument for argument in session.posargs if argument != "recovery"]
+        session.run("python", "benchmarks/recovery.py", *others)
+        return
     if "analysis" in named:
         others = [argument for argument in session.posargs if argument != "analysis"]
         session.run("python", "benchmarks/analysis.py", f"--tvboptim={_peer(session, 'tvboptim')}", *others)

@@ -122,7 +122,7 @@ def profile(
 ) -> Profile:
     """Holds one free number at each of several values and fits all others: how far data bound it, and what makes up for it.
 
-    From the model, which should be the best fit, outward to either side, every fit from where its neighbour ended, by BFGS or L-BFGS as
+    From the model, which should be the best fit, outward to either side, every fit from where its neighbour ended, by L-BFGS as
     `gx.search.minimise`. All hear the same noise. Standard errors (`gx.analysis.identifiability`) tell the same where the loss is a parabola; a
     profile tells it where it is not.
 

@@ -74,7 +74,7 @@ class Free:
             ValueError: if the leaf is free without a basis.
         """
         if self.basis is None:
-            raise ValueError(f"{self!r} has no basis: get the values themselves, gx.get or network.model")
+            raise ValueError(f"{self!r} has no basis: read the values themselves, such as network.model.w")
         index = find(network, self.where)[0]
         domain = self.domain or domains(network)[index]
         leaf = jnp.broadcast_to(jax.tree.leaves(network)[index], len(self.basis))

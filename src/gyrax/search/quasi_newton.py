@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import optimistix as optx
 from jaxtyping import PyTree
@@ -16,8 +15,8 @@ from .newton import STRETCH, Values
 from .squares import check_start, tolerance_of
 from .walking import Carry, Task, task, walked
 
-#: Free numbers up to which the curvature of all pairs is kept; beyond, that of the last steps.
-_ALL_PAIRS = 300
+#: Steps whose curvature is kept. Ten, as is usual, take up to seven times as many where numbers differ much in how far they reach.
+_REMEMBERED = 100
 
 
 def minimise(
@@ -26,7 +25,7 @@ def minimise(
     spec: PyTree,
     *,
     steps: int = 100,
-    method: Literal["auto", "bfgs", "l-bfgs"] = "auto",
+    method: Literal["l-bfgs", "bfgs"] = "l-bfgs",
     key: Any = None,
     realisations: int = 1,
     validation: Validation | Literal["auto"] | None = "auto",
@@ -45,8 +44,8 @@ def minimise(
         loss: `loss(model, key)`, a scalar, or a scalar and a dict of named scalars for the history.
         spec: which leaves are free: `gx.select(model, ...)`.
         steps: most of them; a trial that is not taken counts.
-        method: 'bfgs' keeps a matrix of all pairs of free numbers, 'l-bfgs' the last ten steps. 'auto' takes the first up to 300 free
-            numbers.
+        method: 'l-bfgs' keeps the last hundred steps and learns anew at each how large curvatures are, 'bfgs' a matrix of all pairs of free
+            numbers, which begins with one size for all and takes about twice as many steps to learn others.
         key: `jax.random.key(...)`, or a whole number as its seed.
         realisations: the loss and its gradient are means over so many keys, computed side by side.
         validation: noise never trained on, by which the best model is kept, as in `gx.fit`; looked at after every step if left out.
@@ -89,17 +88,15 @@ def descended(
     steps: int,
     tolerance: float | None,
     progress: bool | str,
-    method: Literal["auto", "bfgs", "l-bfgs"] = "auto",
+    method: Literal["l-bfgs", "bfgs"] = "l-bfgs",
     validation: Validation | Literal["auto"] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """`minimise`, of a task that is checked already."""
-    choice("method", method, ("auto", "bfgs", "l-bfgs"))
+    choice("method", method, ("l-bfgs", "bfgs"))
     tol = tolerance_of(tolerance)
-    count = sum(np.size(x) for x in jax.tree.leaves(what.free))
-    full = method == "bfgs" or (method == "auto" and count <= _ALL_PAIRS)
     absolute = tol * STRETCH
-    solver = optx.BFGS(tol, absolute) if full else optx.LBFGS(tol, absolute, history_length=10)
+    solver = optx.BFGS(tol, absolute) if method == "bfgs" else optx.LBFGS(tol, absolute, history_length=_REMEMBERED)
     made = Values(objective=what.objective, key=what.key, solver=solver, realisations=what.realisations)
 
     def look(record: dict[str, np.ndarray], carry: Carry) -> None:
