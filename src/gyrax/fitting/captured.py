@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._digests import digest
+from .._types import is_traced
 
 #: Where code lies that holds no data of a user's.
 _LIBRARIES = tuple(
@@ -117,7 +118,7 @@ def _read(name: str, x: Any, seen: set[int], used: tuple[str, ...]) -> Iterator[
     if id(x) in seen:
         return
     seen.add(id(x))
-    if isinstance(x, jax.core.Tracer):
+    if is_traced(x):
         yield _Read(name, _Itself(x))
     elif isinstance(x, jax.Array | np.ndarray):
         numbers = isinstance(x, jax.Array) or x.dtype.kind in "biufc"

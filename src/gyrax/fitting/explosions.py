@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .._warned import warn
+
 #: A gradient so many times longer than is usual around it is none of the loss at the scale of a step.
 _SPIKE = 1e3
 #: Steps on either side by which it is known what is usual.

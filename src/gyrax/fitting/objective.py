@@ -100,9 +100,10 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
             raise TypeError(
                 f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
             )
-    if not jnp.issubdtype(getattr(value, "dtype", None), jnp.floating):
+    kind: Any = getattr(value, "dtype", None)
+    if kind is None or not jnp.issubdtype(kind, jnp.floating):
         raise TypeError(
-            f"the loss is a real number with a fraction, got one of {getattr(value, 'dtype', type(value).__name__)}: of counts take .astype(float), of complex numbers their absolute value"
+            f"the loss is a real number with a fraction, got one of {kind}: of counts take .astype(float), of complex numbers their absolute value"
         )
     for name in terms:
         if name in RESERVED:

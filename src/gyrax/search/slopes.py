@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._warned import warn
+
 #: Rows or columns of a Jacobian that are made at once.
 _TOGETHER = 32
 
