@@ -154,18 +154,15 @@ def eigen(found: Slopes, count: int, gone: Bool[np.ndarray, "state node"]) -> tu
         points = enough
     for i in likely:
         refined = _newton(found, complex(rates[i]), shapes[:n, i])
-        several = refined is None
-        if refined is None:  # as where several modes have the same rate, which makes the equation singular
-            rate = _multiple(found, complex(rates[i]))
-            if rate is None:
-                continue
-        else:
-            rate, shape = refined
+        # None as where several modes have the same rate, which makes the equation singular
+        rate = _multiple(found, complex(rates[i])) if refined is None else refined[0]
+        if rate is None:
+            continue
         again = [k for k, (other, _) in enumerate(kept) if abs(rate - other) <= 1e-8 * (abs(other) + 1e-6)]
         if again:
             kept[again[0]] = kept[again[0]][0], _shapes_of(found, rate)
         else:
-            kept.append((rate, _shapes_of(found, rate) if several else shape[None]))
+            kept.append((rate, _shapes_of(found, rate) if refined is None else refined[1][None]))
     first = complex(rates[likely[0]])
     if not kept or max(rate.real for rate, _ in kept) < first.real - 0.1 * (abs(first) + 1e-6):
         raise ValueError(
