@@ -98,6 +98,10 @@ class Learnt(eqx.Module):
             raise ValueError(
                 f"{path}: it holds a {type(found).__name__}, and nothing that was learnt by gx.inference.learn_posterior"
             )
+        if not all(
+            np.isfinite(np.asarray(x)).all() for x in (*found.weights, *found.middle.values(), *found.spread.values())
+        ):
+            raise ValueError(f"{path}: numbers of the flow are not finite: it was damaged")
         found.flow  # noqa: B018 - which refuses one that does not fit
         return found
 
