@@ -136,7 +136,7 @@ def log_density(
         loss: `loss(model, key)`, minus a log-likelihood in nats; named terms beside it are left out.
         spec: which leaves are free: `gx.select(model, ...)`.
         priors: distributions of NumPyro by the path of a leaf (or a function that returns it), in its unit:
-            `{"model.w": numpyro.distributions.LogNormal(-0.5, 0.3)}`. One for a leaf holds for each of its entries by itself; one of the
+            `{"model.w": numpyro.distributions.TruncatedNormal(0.6, 0.2, low=0.0, high=2.0)}`. One for a leaf holds for each of its entries by itself; one of the
             leaf's shape for all of them. Of a leaf along maps, a dict by the names of its parts, whose coefficients are on the
             real line. A leaf without one has a weak one of its domain: Uniform between two ends; above or below an end log-normal distances
             around the size s of the declared default (LogNormal(log s, 1)); otherwise Normal(0, 2 s); along maps Normal(0, 1).

@@ -98,6 +98,10 @@ class Learnt(eqx.Module):
             raise ValueError(
                 f"{path}: it holds a {type(found).__name__}, and nothing that was learnt by gx.inference.learn_posterior"
             )
+        if not all(
+            np.isfinite(np.asarray(x)).all() for x in (*found.weights, *found.middle.values(), *found.spread.values())
+        ):
+            raise ValueError(f"{path}: numbers of the flow are not finite: it was damaged")
         found.flow  # noqa: B018 - which refuses one that does not fit
         return found
 
@@ -229,31 +233,7 @@ def learn_posterior(
         >>> bool(abs(learnt.given(jnp.array([-1.0])).samples["gamma"].mean() + 1.0) < 0.1)
         True
     """
-    check_objective(model, features, "features", "lambda model, key: ...")
-    expect("progress", progress, (bool, str), "True, False or a title", "True")
-    simulations = whole("simulations", simulations, _FEWEST)
-    key = random_key("key", 0 if key is None else key)
-    begun, trained = jax.random.split(key)
-    space, found = resolved(model, space_of(model, spec), priors)
-    shapes = _shapes(features, model)
-    names = tuple(_feature_names(shapes))
-    keys = jax.random.split(begun, simulations)
-    real, flat = _simulated(as_now(features), model, space, found, keys, names, progress)
-    count = len(flat)
-    fine = np.isfinite(flat).all(1)
-    if fine.sum() < max(_FEWEST, count / 10):
-        raise _not_finite(flat, names)
-    # What is not finite is unlike any data, so to leave it out changes no posterior of data.
-    flat, real = flat[fine], real[fine]
-    _refuse_constant(flat, names)
-    middle = {"features": flat.mean(0), "parameters": real.mean(0)}
-    spread = {"features": flat.std(0), "parameters": real.std(0)}
-    scaled = [(x - middle[n]) / spread[n] for n, x in (("parameters", real), ("features", flat))]
-    weights, design, loss, gap = trained_flow(trained, scaled[0], scaled[1], progress)
-    lost, ended = int((~fine).sum()), f"after {count} of {simulations} simulations" if count < simulations else ""
-    return Learnt(
-        model, space, weights, design, middle, spread, names, tuple(shapes.items()), flat, lost, loss, gap, ended
-    )
+    return _learn(model, features, spec, priors, simulations, key, progress, lambda shapes, names: None)
 
 
 def neural_posterior(
@@ -295,11 +275,56 @@ def neural_posterior(
         True
     """
     draws = whole("draws", draws, 2)
-    check_objective(model, features, "features", "lambda model, key: ...")
-    shapes = _shapes(features, model)
-    _numbers(observed, shapes, tuple(_feature_names(shapes)))  # before hours of simulations
-    learnt = learn_posterior(model, features, spec, priors=priors, simulations=simulations, key=key, progress=progress)
+    learnt = _learn(
+        model,
+        features,
+        spec,
+        priors,
+        simulations,
+        key,
+        progress,
+        lambda shapes, names: _numbers(observed, shapes, names),
+    )
     return learnt.given(observed, draws=draws, key=key)
+
+
+def _learn(
+    model: PyTree,
+    features: Callable[[Any, Any], Any],
+    spec: PyTree,
+    priors: Mapping[Any, Any] | None,
+    simulations: int,
+    key: Any,
+    progress: bool | str,
+    look: Callable[[dict[str, Any], tuple[str, ...]], Any],
+) -> Learnt:
+    """`learn_posterior`, with a look at the shapes and names of the features before anything is simulated."""
+    check_objective(model, features, "features", "lambda model, key: ...")
+    expect("progress", progress, (bool, str), "True, False or a title", "True")
+    simulations = whole("simulations", simulations, _FEWEST)
+    key = random_key("key", 0 if key is None else key)
+    begun, trained = jax.random.split(key)
+    space, found = resolved(model, space_of(model, spec), priors)
+    shapes = _shapes(features, model)
+    names = tuple(_feature_names(shapes))
+    look(shapes, names)  # before hours of simulations
+    keys = jax.random.split(begun, simulations)
+    real, flat = _simulated(as_now(features), model, space, found, keys, names, progress)
+    count = len(flat)
+    fine = np.isfinite(flat).all(1)
+    if fine.sum() < max(_FEWEST, count / 10):
+        raise _not_finite(flat, names)
+    # What is not finite is unlike any data, so to leave it out changes no posterior of data.
+    flat, real = flat[fine], real[fine]
+    _refuse_constant(flat, names)
+    middle = {"features": flat.mean(0), "parameters": real.mean(0)}
+    spread = {"features": flat.std(0), "parameters": real.std(0)}
+    scaled = [(x - middle[n]) / spread[n] for n, x in (("parameters", real), ("features", flat))]
+    weights, design, loss, gap = trained_flow(trained, scaled[0], scaled[1], progress)
+    lost, ended = int((~fine).sum()), f"after {count} of {simulations} simulations" if count < simulations else ""
+    return Learnt(
+        model, space, weights, design, middle, spread, names, tuple(shapes.items()), flat, lost, loss, gap, ended
+    )
 
 
 def _shapes(features: Callable[..., Any], model: PyTree) -> dict[str, Any]:

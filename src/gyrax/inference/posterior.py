@@ -149,19 +149,22 @@ class Posterior(eqx.Module):
             count: how many models; all draws, at most 1000, if left out.
 
         Returns:
-            The values with a dimension 'sample' in front; names of regions stay.
+            The values with a dimension 'sample' in front. Axes of a labelled array with the names of the model's regions are called 'region' and
+            'other', such as those of functional connectivity; others after the value, 'value_0', with their names.
         """
         check_objective(self.model, function, "function", "lambda model, key: ...")
         key = random_key("key", 0 if key is None else key)
         chosen, within = jax.random.split(key)
         vectors = self._some(min(self.real[..., 0].size, 1000) if count is None else count, chosen)
         out = _predicted(as_now(function), self.space, self.model, vectors, jax.random.split(within, len(vectors)))
+        labels = _regions(self.model)
         found, coords = {}, {"sample": np.arange(len(vectors))}
         for name, x in named_arrays(out).items():
             names = x.names if isinstance(x, LabelledArray) else ()
             x = np.asarray(x)
             along = (None,) * (x.ndim - 1 - len(names)) + tuple(names)
-            dims = tuple(f"{name}_{i}" for i in range(x.ndim - 1))
+            regions = iter(("region", "other"))  # as tables of labelled arrays call them
+            dims = [next(regions, f"{name}_{i}") if a and a == labels else f"{name}_{i}" for i, a in enumerate(along)]
             found[name] = (("sample", *dims), x)
             coords |= {dim: list(a) for dim, a in zip(dims, along, strict=True) if a is not None}
         return xr.Dataset(found, coords, {"method": self.method})
@@ -202,10 +205,20 @@ class Posterior(eqx.Module):
         Args:
             path: the file.
             own: your own classes and functions that the model has, as in `gx.io.load`.
+
+        Raises:
+            ValueError: for a file that holds something else, or draws that are not finite.
         """
         found = load(path, own=own)
         if not isinstance(found, Posterior):
             raise ValueError(f"{path}: it holds a {type(found).__name__}, and no posterior")
+        wrong = int((~np.isfinite(found.real)).any(-1).sum())
+        if wrong:
+            raise ValueError(
+                f"{path}: {wrong} of {found.real[..., 0].size} draws are not finite: it was damaged, or never a posterior"
+            )
+        if found.real.shape[-1] != found.space.size:
+            raise ValueError(f"{path}: draws of {found.real.shape[-1]} numbers, and {found.space.size} are free")
         return found
 
     def __repr__(self):
@@ -221,6 +234,12 @@ class Posterior(eqx.Module):
             lines.append("  " + ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items()))
         lines += [f"  ! {doubt}" for doubt in self.doubts()]
         return "\n".join(lines)
+
+
+def _regions(model: PyTree) -> tuple[str, ...]:
+    """Labels of the network, or of the first of several."""
+    parts = jax.tree.leaves(model, is_leaf=lambda x: hasattr(x, "labels"))
+    return next((tuple(part.labels) for part in parts if hasattr(part, "labels") and part.labels), ())
 
 
 def told(posterior: Posterior) -> Posterior:
