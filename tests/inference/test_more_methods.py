@@ -279,7 +279,9 @@ def test_calibration_tells_right_from_wrong():
         *arguments, loss_of, LINE_SPEC, priors=LINE_PRIORS, repetitions=60, progress=False, key=3
     )
     assert (
-        right.calibrated and right.doubted == 0 and "no fault found; so many find those that are larger" in repr(right)
+        right.calibrated
+        and right.doubted == 0
+        and "no fault found; 60 repetitions see only those as large as" in repr(right)
     )
     assert right.coverage(0.9).between(0.8, 0.98).all() and (right.chances() > 0.005).all()
     assert right.ranks.shape == (60, 2) and right.ranks.min() >= 0 and right.ranks.max() <= 99

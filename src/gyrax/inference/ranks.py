@@ -135,7 +135,7 @@ class Calibration(eqx.Module):
             more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
             return f"NOT calibrated: {'; '.join(faults[:3])}{more}"
         seen = [_visible(level, count, _CHANCE / len(found)) for level in _LEVELS]
-        text = f"no fault found; so many find those that are larger: {'; '.join(words for words in seen if words)}"
+        text = f"no fault found; {count} repetitions see only those as large as: {'; '.join(words for words in seen if words)}"
         least = min(found, key=lambda words: found[words])
         if found[least] < _CHANCE:
             text += f". The least likely of {len(found)} tests: {least} (chance {found[least]:.2g}); more repetitions would tell"
