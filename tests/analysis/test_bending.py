@@ -126,6 +126,7 @@ def test_of_a_simulation_it_is_the_matrix_of_second_derivatives():
     assert sum(found.shares(0).values()) == pytest.approx(1.0, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autodiff", ["reverse", "forward"])
 @pytest.mark.once
 def test_of_residuals_it_is_fisher_information(autodiff):

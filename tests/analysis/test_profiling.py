@@ -76,6 +76,7 @@ def decays(rates, size, maths):
     return ((maths.exp(-rates[0] * T) + size * maths.exp(-rates[1] * T) - DECAY) ** 2).sum() / (2 * 0.1**2)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_of_decays_it_is_scipys_on_a_grid_and_at_its_ends():
     positive = gx.Positive(scale=1.0)

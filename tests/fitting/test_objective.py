@@ -139,11 +139,11 @@ def to_one_of_a_class(m, key):
     return (m.gamma + Settings.level) ** 2
 
 
-@pytest.mark.parametrize("minimised", [gx.search.minimise, functools.partial(gx.fit, optimiser=optax.adam(0.1))])
-def test_what_was_assigned_anew_counts(minimised):
+def test_what_was_assigned_anew_counts():
     """The next cell of a notebook: the same functions, other numbers under the same names."""
     global LEVEL
     model, distance, outer = gx.models.Linear(gamma=-0.5), Distance(), 1.0
+    spec, optimiser = gx.select(model, "gamma"), optax.adam(0.1)
 
     def to_a_cell(m, key):
         return to_a_global(m, key) + 0.0 * outer
@@ -159,7 +159,7 @@ def test_what_was_assigned_anew_counts(minimised):
         LEVEL, SETTINGS.level, outer = jnp.asarray(level), np.asarray(level), level
         Settings.level = distance.level = module.level = level  # pyright: ignore[reportAttributeAccessIssue]
         for function in functions:
-            found = minimised(model, function, spec=gx.select(model, "gamma"), steps=1, progress=False)
+            found = gx.fit(model, function, spec, optimiser, steps=1, progress=False)
             assert found.history["loss"][0] == pytest.approx((level - 0.5) ** 2)
 
 
@@ -215,10 +215,10 @@ def test_what_did_not_change_is_compiled_once():
     assert next(traced) == count + 2  # to see what it returns; nothing is compiled
 
 
-@pytest.mark.parametrize("kind", [int, bool, complex])
-def test_a_loss_is_a_real_number_with_a_fraction(kind):
+@pytest.mark.parametrize("kind", [bool, complex])
+def test_a_loss_is_a_real_number(kind):
     model = gx.models.Linear(gamma=-0.5)
-    with pytest.raises(TypeError, match="a real number with a fraction, got one of"):
+    with pytest.raises(TypeError, match="the loss is a real number, got one of"):
         described(lambda m, key: (m.gamma > 0).astype(kind), model, None)
 
 
@@ -246,8 +246,6 @@ def test_what_ran_to_the_end_of_its_domain_is_told():
     with pytest.warns(RuntimeWarning, match="^A ran to the end of the domain") as said:
         gx.search.minimise(model, loss, spec, progress=False)
     assert len(said) == 1 and said[0].filename == __file__
-    with pytest.warns(RuntimeWarning, match="^A ran to the end of the domain"):
-        gx.fit(model, loss, spec, optax.adam(0.5, b2=0.5), steps=300, progress=False)
 
 
 def test_realisations_of_what_hears_no_noise_are_refused():

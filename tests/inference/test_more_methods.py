@@ -191,6 +191,7 @@ np.save(sys.argv[1] + ".npy", learnt.given(Y, draws=50).real)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_what_was_learnt_is_kept_in_a_file(tmp_path, monkeypatch):
     """A fresh process draws the same from it; what was cut short, or learnt by heart, says so."""
@@ -272,6 +273,7 @@ def test_features_that_tell_nothing(features, message, monkeypatch):
         gx.inference.learn_posterior(LINE, features, LINE_SPEC, priors=LINE_PRIORS, simulations=10**6, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_calibration_tells_right_from_wrong():
     arguments = (LINE, measured)

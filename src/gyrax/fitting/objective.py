@@ -101,9 +101,9 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
                 f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
             )
     kind: Any = getattr(value, "dtype", None)
-    if kind is None or not jnp.issubdtype(kind, jnp.floating):
+    if jnp.issubdtype(kind, jnp.complexfloating) or jnp.issubdtype(kind, jnp.bool_):
         raise TypeError(
-            f"the loss is a real number with a fraction, got one of {kind}: of counts take .astype(float), of complex numbers their absolute value"
+            f"the loss is a real number, got one of {kind}: take jnp.abs(...) of complex ones, and .astype(float) of what is true or false"
         )
     for name in terms:
         if name in RESERVED:
