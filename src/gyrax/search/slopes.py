@@ -88,17 +88,22 @@ def jacobian(
 ) -> tuple[Float[Array, " residual"], Float[Array, "residual number"], Any]:
     """Residuals, their derivatives, and what else the function returned, in so many runs at a time that memory allows."""
     if forward:
-        value, rest = function(x)
 
-        def push(tangent: Array) -> Array:
-            return jax.jvp(lambda x: function(x)[0], (x,), (tangent,))[1]
+        def push(units: Array) -> tuple[Array, Array, Any]:
+            # what does not depend on the direction is computed once
+            return jax.vmap(lambda unit: jax.jvp(function, (x,), (unit,), has_aux=True), out_axes=(None, 0, None))(
+                units
+            )
 
-        columns = jax.lax.map(push, jnp.eye(x.size, dtype=x.dtype), batch_size=min(_TOGETHER, x.size))
-        return value, columns.T, rest
+        value, columns, rest = jax.lax.map(push, _units(x.size, x.dtype))
+        return value[0], columns.reshape(-1, columns.shape[-1])[: x.size].T, jax.tree.map(lambda a: a[0], rest)
     value, pull, rest = jax.vjp(function, x, has_aux=True)
+    rows = jax.lax.map(jax.vmap(lambda unit: pull(unit)[0]), _units(value.size, value.dtype))
+    return value, rows.reshape(-1, x.size)[: value.size], rest
 
-    def back(cotangent: Array) -> Array:
-        return pull(cotangent)[0]
 
-    rows = jax.lax.map(back, jnp.eye(value.size, dtype=value.dtype), batch_size=min(_TOGETHER, value.size))
-    return value, rows, rest
+def _units(count: int, dtype: Any) -> Float[Array, "call together count"]:
+    """Directions in calls of one size, for another size would be compiled once more; the last call is filled with zeros."""
+    calls = -(-count // _TOGETHER)
+    together = -(-count // calls)
+    return jnp.eye(calls * together, count, dtype=dtype).reshape(calls, together, count)
