@@ -23,8 +23,11 @@ hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and "GYRAX_UN
 import gyrax  # noqa: E402
 
 if hook is not None:
-    for room in gyrax._LATER:  # which come when they are asked for, too late for the hook
-        importlib.import_module(f"gyrax.{room}")
+    if (
+        "--all" in sys.argv
+    ):  # tracing takes twice as long; what the study says of wrong kinds is its own, and tested as such
+        for room in ("search", "inference"):
+            importlib.import_module(f"gyrax.{room}")
     hook.uninstall()
 
 import equinox as eqx  # noqa: E402

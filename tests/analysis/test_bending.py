@@ -60,6 +60,7 @@ def test_a_known_matrix(n):
     assert found.to_xarray()["part"].dims == ("direction", "number") and found.names[-1] == "b"
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_random_vectors_count_what_was_not_looked_for():
     values = np.concatenate([np.linspace(100, 90, 3), np.linspace(8.0, 12.0, 60), np.full(138, 1e-4)])

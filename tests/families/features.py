@@ -80,6 +80,7 @@ FEATURES = {
     "lagged_correlation": Feature(MATRIX, {"lag": 20.0}, timed=True),
     "edge_series": Feature(("time", "pair"), pairs="above"),
     "off_diagonal": Feature(("pair",), of=connected, pairs="off", refuses=NOT_SQUARE),
+    "upper_triangle": Feature(("pair",), of=connected, pairs="above", refuses=NOT_SQUARE),
     "windowed_fc": Feature(("window", *MATRIX), {"window": 120.0, "step": 60.0}, timed=True),
     "fcd": Feature(("window", "window"), {"window": 120.0, "step": 60.0}, timed=True),
     "fcd_values": Feature(("pair",), {"apart": 2}, of=windows, timed=True, refuses=NOT_SQUARE),

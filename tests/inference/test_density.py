@@ -50,6 +50,7 @@ def mass(found, values=lambda x: jnp.ones(()), far=4000.0):
 AFFINE = dist.transforms.AffineTransform
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("domain", "prior", "mean"),
     [
@@ -125,6 +126,7 @@ def test_other_samplers_take_it():
     assert isinstance(found.model_at(state.position), Line)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_masks_maps_groups_and_ties():
     labels = ["a", "b", "c"]

@@ -118,6 +118,7 @@ def test_models_predictions_files_and_arviz(nuts, tmp_path):
     assert int(data.sample_stats["diverging"].sum()) == 0
 
 
+@pytest.mark.slow
 def test_regions_keep_their_names():
     net = gx.per_region(NETWORK, "model.gamma")
     spec = gx.select(net, "model.gamma")
@@ -188,6 +189,7 @@ def test_chains_that_disagree_and_draws_that_diverge_are_told(nuts):
     assert all(f"! {doubt}" in repr(found) for doubt in told)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_interrupted_it_keeps_what_there_is(monkeypatch):
     original, calls, most = hamiltonian._advance, [], [3]

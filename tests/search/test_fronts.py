@@ -92,7 +92,7 @@ def test_the_common_descent_is_the_shortest_mean(rows):
         assert (gradients @ found >= -1e-4 * (1 + (gradients**2).sum())).all()
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow
 def test_no_step_downhill_leaves_a_term_worse():
     def function(points):
         def one(x):

@@ -23,7 +23,7 @@ def at_jax(m):
     return jnp.concatenate([jnp.stack([m.a, m.b]), m.x])
 
 
-@pytest.mark.slow("float32")
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["cma", "sep-cma"])
 def test_finds_the_lowest_stair(method):
     found = find(evolve, bowl, method=method, generations=80)

@@ -51,6 +51,7 @@ def test_many_numbers_take_the_last_steps_alone():
     np.testing.assert_allclose(found.model["x"], 1.0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_is_judged_on_noise_that_it_never_heard():
     found = find(minimise, noisy, realisations=8, validation=gx.Validation(keys=16, every=1))
     assert found.best_loss == np.nanmin(found.history["validation"])

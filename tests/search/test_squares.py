@@ -119,6 +119,7 @@ def test_a_second_call_compiles_nothing():
     assert count > 0 and next(traced) - 1 - count <= count // 2
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_simulations_go_forward_where_that_is_cheaper():
     connectome = gx.Connectome(np.array([[0.0, 1.0], [0.5, 0.0]]), labels=["a", "b"])
