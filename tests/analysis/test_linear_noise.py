@@ -331,3 +331,29 @@ def test_wrong_listeners_are_refused():
         theory.fc(gx.monitors.MEG(field, source="S", period=1.0, covariance=0.1))
     with pytest.raises(ValueError, match="start has shape"):
         gx.analysis.linear_noise(wong_wang(), np.ones(6))
+
+
+@pytest.mark.once
+def test_side_by_side_they_are_what_each_is_alone():
+    """Of networks of which some need many more frequencies than others, and none has to wait in vain for the rest."""
+    net = gx.Network(
+        gx.models.Hopf(a=-2e-5, omega=2 * np.pi * 5e-5),
+        gx.couplings.Difference(source=("x", "y"), strength=2e-5),
+        drawn(4),
+        noise=gx.noise.White(sigma=2e-5),
+    )
+    average = gx.monitors.TemporalAverage(source="x", period=100.0)
+    several = -jnp.array([[1e-2, 2e-5, 1e-3], [1e-4, 5e-3, 4e-5]])
+
+    def size(a):
+        network = eqx.tree_at(lambda n: n.model.a, net, a)
+        return jnp.log(gx.analysis.linear_noise(network).covariance(average).values[0, 0])
+
+    one = jax.jit(jax.value_and_grad(size))
+    alone = np.array([[one(a) for a in row] for row in several], float)
+    values, slopes = jax.jit(jax.vmap(jax.vmap(jax.value_and_grad(size))))(several)
+    assert np.isfinite(alone).all()
+    np.testing.assert_allclose(values, alone[..., 0], rtol=1e-9)
+    np.testing.assert_allclose(slopes, alone[..., 1], rtol=1e-7)
+    whole = jax.jit(jax.grad(lambda x: jax.vmap(jax.vmap(size))(x).sum()))(several)
+    np.testing.assert_allclose(whole, alone[..., 1], rtol=1e-7)

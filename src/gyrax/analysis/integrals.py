@@ -29,6 +29,17 @@ class Integral(NamedTuple):
     beside: Complex[Array, " frequency"]
 
 
+@jax.custom_batching.custom_vmap
+def _of_all(settled: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether all integrals that are made side by side have settled: a condition that differs among them would have every one go through all levels."""
+    return settled
+
+
+@_of_all.def_vmap
+def _(size: int, batched: list[bool], settled: Bool[Array, "..."]) -> tuple[Bool[Array, "..."], bool]:
+    return _of_all(settled.all(0) if batched[0] else settled), False
+
+
 def _chunks() -> list[tuple[int, int, bool]]:
     """Of each chunk: its first place on the finest grid, its level, and whether it is the last of it."""
     found = [(0, 0, True)]
@@ -72,7 +83,7 @@ def over_frequencies(
         total, value, settled, reached = carry
         first, level, last = now
         total, beside = jax.lax.cond(
-            settled,
+            _of_all(settled),
             lambda total: (total, jnp.zeros(_CHUNK, one.dtype)),
             lambda total: jax.lax.scan(add, total, first + 2**LEVELS * jnp.arange(_CHUNK)),
             total,
