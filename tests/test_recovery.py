@@ -80,8 +80,12 @@ def errors():
     return found
 
 
+#: Whose own tests have known answers too.
+LONG = ("Evolution", "evolve", "nuts", "svi")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", SEARCHES)
+@pytest.mark.parametrize("method", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in SEARCHES])
 def test_every_search_finds_the_truth_again(method, errors):
     found = SEARCHES[method](progress=False).model
     away = (np.array([found.model.gamma, found.coupling.strength]) - list(TRUE.values())) / errors
@@ -89,7 +93,9 @@ def test_every_search_finds_the_truth_again(method, errors):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", POSTERIORS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in POSTERIORS]
+)
 def test_every_posterior_holds_the_truth(method, errors):
     found = POSTERIORS[method]().samples
     draws = np.stack([np.ravel(found[name]) for name in TRUE])

@@ -128,7 +128,7 @@ def test_of_a_simulation_it_is_the_matrix_of_second_derivatives():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("autodiff", ["reverse", "forward"])
+@pytest.mark.parametrize("autodiff", ["reverse", pytest.param("forward", marks=pytest.mark.long)])
 @pytest.mark.once
 def test_of_residuals_it_is_fisher_information(autodiff):
     net = network()

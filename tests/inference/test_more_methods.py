@@ -151,7 +151,7 @@ def test_a_flow_learns_the_posterior(learnt):
 
 
 @pytest.mark.once
-@pytest.mark.slow
+@pytest.mark.long
 def test_few_simulations_of_many_features_are_doubted(learnt):
     def features(model, key):
         return jnp.concatenate([measured(model, key), jax.random.normal(jax.random.fold_in(key, 1), (50,))])
