@@ -61,10 +61,10 @@ def test_a_delay_for_every_connection(small_connectome, key, rounding):
 @pytest.mark.parametrize(
     ("leaf", "interpolation"),
     [
-        ("delay.speed", "linear"),
         ("delay.speed", "cubic"),
         ("connectome.lengths", "linear"),
-        ("delay.ms", "linear"),
+        pytest.param("delay.speed", "linear", marks=pytest.mark.long),
+        pytest.param("delay.ms", "linear", marks=pytest.mark.long),
         pytest.param("connectome.lengths", "cubic", marks=pytest.mark.long),
         pytest.param("delay.ms", "cubic", marks=pytest.mark.long),
     ],

@@ -130,7 +130,7 @@ def compiled_fast():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n == "jansen_rit")) for n in NETWORKS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n != "wong_wang")) for n in NETWORKS])
 def test_every_gradient_equals_plain_autodiff(name, monkeypatch):
     """All parameters, weights with zeros among them, start and monitors; several ticks, windows of two lengths."""
     monkeypatch.setattr(lengths, "_TICK", 30)

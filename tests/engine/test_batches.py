@@ -148,7 +148,7 @@ def test_gradients_together_equal_one_after_another():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("axes", [pytest.param("keys", marks=pytest.mark.slow), "weights"])
+@pytest.mark.parametrize("axes", [pytest.param("keys", marks=pytest.mark.long), "weights"])
 def test_the_gradient_of_an_ensemble_is_the_sum_of_gradients(axes):
     """Of what all members share: of the strength and the start, and of the weights unless each has its own."""
     together, each = members(several(), AXES[axes])

@@ -247,7 +247,7 @@ WIRINGS = {
 
 @pytest.mark.slow
 @pytest.mark.once
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (i > 1)) for i, k in enumerate(WIRINGS)])
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (i > 0)) for i, k in enumerate(WIRINGS)])
 def test_whole_runs_do_not_depend_on_the_windows(kind, key, rounding, monkeypatch):
     coupling = {
         "far": gx.couplings.Difference(source=("x", "y"), strength=0.05),

@@ -404,7 +404,9 @@ def test_calibration_passes_on_what_went_wrong():
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["nuts", "svi", "learnt"])
+@pytest.mark.parametrize(
+    "method", ["nuts", *(pytest.param(name, marks=pytest.mark.long) for name in ("svi", "learnt"))]
+)
 def test_intervals_hold_the_truth_as_often_as_they_say(method, learnt):
     kinds = {
         "nuts": (gx.inference.nuts, {"chains": 2, "warmup": 200, "draws": 400}),

@@ -226,7 +226,7 @@ def test_afferent_coupling_of_a_surface(rounding):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["at once", pytest.param("delayed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [pytest.param("at once", marks=pytest.mark.long), "delayed"])
 def test_gradients_of_afferent_coupling(kind, small_connectome):
     """By the hand-written adjoint: against forward mode for every weight and parameter, and against differences."""
     net = networks(small_connectome)[kind]
