@@ -152,11 +152,11 @@ def profile(
     Example:
         >>> import gyrax as gx
         >>> model = gx.models.Hopf(a=-0.5, omega=0.1)
-        >>> loss = lambda m, key: 50 * (m.a + m.omega + 0.4) ** 2 + 50 * m.omega**2
+        >>> loss = lambda m, key: 50 * (m.a + m.omega + 0.2) ** 2 + 50 * (m.omega - 0.2) ** 2
         >>> best = gx.search.minimise(model, loss, gx.select(model, "a", "omega"), progress=False).model
         >>> found = gx.analysis.profile(best, loss, gx.select(best, "a", "omega"), "a", [-0.8, -0.6, -0.2, -0.1], progress=False)
         >>> [round(x, 2) for x in found.interval()]
-        [-0.68, -0.2]
+        [-0.68, -0.12]
     """
     whole("steps", steps)
     what, space = task(model, loss, spec, key, realisations, progress), space_of(model, spec)
