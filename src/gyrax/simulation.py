@@ -19,9 +19,10 @@ from ._engine.prepare import Setup, resolve
 from ._engine.running import run
 from ._engine.starts import begin
 from ._kinds import choice, expect, number, random_key, reals, refused
-from ._ranges import STEP, check_usual, warn
+from ._ranges import STEP, UnitWarning, check_usual
 from ._steps import MOST, whole_steps
 from ._types import State, is_traced
+from ._warned import warn
 from .labelled import LabelledArray, is_named, known_names
 from .monitors import AbstractMonitor, Raw
 from .network import Network
@@ -208,7 +209,8 @@ def _check_fast_enough(network: Network, dt: float) -> None:
     if shortest < dt * (1 - 1e-6):
         warn(
             f"dt = {dt:g} ms is longer than a time constant of the model, {shortest:.3g} ms (by {name}), so that steps "
-            f"overshoot and results may be wrong, though finite: take a tenth of it, {shortest / 10:.1g} ms"
+            f"overshoot and results may be wrong, though finite: take a tenth of it, {shortest / 10:.1g} ms",
+            UnitWarning,
         )
 
 
@@ -224,7 +226,7 @@ def _check_samples(setup: Setup, start: Any, steps: int) -> None:
     )
     if len(short) == len(setup.ears):
         raise ValueError(sentence)
-    warn(sentence)
+    warn(sentence, UnitWarning)
 
 
 def _check_late(network: Network, start: Any, steps: int, dt: float) -> None:
@@ -240,8 +242,7 @@ def _check_late(network: Network, start: Any, steps: int, dt: float) -> None:
     if plain and np.spacing(ends) > dt:
         warn(
             f"the run ends at {last * dt:g} ms, where {ends.dtype} tells times apart by {np.spacing(ends):.3g} ms, more than a step, "
-            f'and {plain[0]} is given such times: switch jax.config.update("jax_enable_x64", True) on, or start it anew',
-            RuntimeWarning,
+            f'and {plain[0]} is given such times: switch jax.config.update("jax_enable_x64", True) on, or start it anew'
         )
 
 

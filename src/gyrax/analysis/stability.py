@@ -160,7 +160,9 @@ def eigen(found: Slopes, count: int, gone: Bool[np.ndarray, "state node"]) -> tu
             continue
         again = [k for k, (other, _) in enumerate(kept) if abs(rate - other) <= 1e-8 * (abs(other) + 1e-6)]
         if again:
-            kept[again[0]] = kept[again[0]][0], _shapes_of(found, rate)
+            other, known = kept[again[0]]
+            if len(known) == 1:  # all of them are found at once
+                kept[again[0]] = other, _shapes_of(found, rate)
         else:
             kept.append((rate, _shapes_of(found, rate) if refined is None else refined[1][None]))
     first = complex(rates[likely[0]])

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._kinds import expect, random_key, whole
 from .._progress import tqdm
-from .._ranges import warn
+from .._warned import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
 from ..fitting.space import Space, space_of

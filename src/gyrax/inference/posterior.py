@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from .._extras import need
 from .._kinds import expect_function, random_key, whole
 from .._pictures import draw
-from .._ranges import warn
+from .._warned import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
 from ..fitting.space import Space

@@ -16,7 +16,7 @@ from scipy import stats
 from .._kinds import expect, expect_function, number, random_key, whole
 from .._pictures import draw
 from .._progress import tqdm
-from .._ranges import warn
+from .._warned import warn
 from ..fitting.captured import as_now
 from ..fitting.space import Space, space_of
 from .flows import Learnt
