@@ -38,6 +38,9 @@ SPECTRUM = gx.features.Spectrum(np.arange(1.0, 31.0), RNG.gamma(3.0, size=(30, 3
 QUARTET = gx.Recording(
     jnp.asarray(RNG.normal(size=(48, 4))), jnp.array(1), 10.0, 1.0, 0.0, ("time", "region"), ("x",), tuple("ABCD")
 )
+THEORY = gx.analysis.linear_noise(
+    gx.Network(gx.models.Linear(), gx.couplings.Linear(source="x"), CONNECTOME, noise=gx.noise.White(sigma=0.1))
+)
 FIELD = gx.LeadField(np.ones((2, 3)), sensors=["P", "Q"], regions=CONNECTOME.labels)
 RAW = gx.monitors.Raw(source="x")
 FC = np.where(np.eye(3, dtype=bool), 1.0, 0.3 * MATRIX)
@@ -168,6 +171,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.analysis.linear_noise": {
         "network": eqx.tree_at(lambda n: n.noise, NETWORK, gx.noise.White(), is_leaf=lambda x: x is None)
     },
+    "gx.analysis.nonlinearity": {"theory": THEORY, "listener": "x"},
     "gx.analysis.identifiability": {"predict": loss, "sd": 1.0},
     "gx.analysis.adiabatic_scan": {"parameter": "model.a", "values": [-0.5, -0.4]},
     "gx.analysis.continuation": {"parameter": "model.a", "between": (-1.0, 0.0)},
@@ -212,6 +216,7 @@ RESULTS = (
     "FixedPoints",
     "Front",
     "LinearNoise",
+    "Nonlinearity",
     "Modes",
     "Exponents",
     "Identifiability",
@@ -253,6 +258,7 @@ def uncompiled(monkeypatch):
         (tuning, "_piece"),
         (resting, "_rests"),
         (fluctuations, "_around"),
+        (fluctuations, "covariance_of"),
         (branching, "_come_to_rest"),
         (branching, "_refined"),
         (stability, "_slopes"),

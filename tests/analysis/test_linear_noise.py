@@ -357,3 +357,134 @@ def test_side_by_side_they_are_what_each_is_alone():
     np.testing.assert_allclose(slopes, alone[..., 1], rtol=1e-7)
     whole = jax.jit(jax.grad(lambda x: jax.vmap(jax.vmap(size))(x).sum()))(several)
     np.testing.assert_allclose(whole, alone[..., 1], rtol=1e-7)
+
+
+@pytest.mark.once
+def test_a_kernel_is_summed_over_averages_of_its_steps():
+    """Against sums of covariances of averages, lag by lag, of states with coloured noise and unequal scales."""
+    noise = {
+        "a": gx.noise.White(sigma=np.linspace(0.001, 0.003, 6)),
+        "b": gx.noise.OrnsteinUhlenbeck(sigma=0.0005, tau=70.0),
+    }
+    net = wong_wang(noise=noise)
+    theory = gx.analysis.linear_noise(net)
+    bold = gx.monitors.HRFBold(source="S", period=50.0, length=400.0, kernel=lambda t: t * jnp.exp(-t / 0.1))
+    found = np.asarray(theory.covariance(bold))
+
+    n = 6
+    flow = np.block([[np.asarray(theory.slopes.at_once), np.eye(n)], [np.zeros((n, n)), -np.eye(n) / 70.0]])
+    intensity = np.diag([*np.linspace(0.001, 0.003, 6) ** 2, *np.full(n, 2 * 0.0005**2 / 70.0)])
+    still = linalg.solve_continuous_lyapunov(flow, -intensity)
+    count, h = 24, 400.0 / 24  # whole shares of a period, of at most 20 ms
+    kernel = h / 1000 * (t := (np.arange(count) + 0.5) * h / 1000) * np.exp(-t / 0.1)
+    # averages over a step by the exponential of blocks: of e^{J s}, and of e^{J (s - s')} on both sides
+    once = linalg.expm(np.block([[flow * h, np.eye(2 * n)], [np.zeros((2 * n, 4 * n))]]))[: 2 * n, 2 * n :]
+    fine = (np.arange(400) + 0.5) * h / 400
+    within = sum((h - s) * linalg.expm(flow * s) for s in fine) * (h / 400) / h**2
+    expected = np.zeros((2 * n, 2 * n))
+    for i in range(count):
+        for j in range(count):
+            ahead = (i - j) * h
+            if i == j:
+                part = within @ still + still @ within.T
+            else:
+                lag = once @ once @ linalg.expm(flow * (abs(ahead) - h)) @ still
+                part = lag.T if ahead > 0 else lag
+            expected += kernel[i] * kernel[j] * part
+    np.testing.assert_allclose(found, expected[:n, :n], rtol=1e-5)
+
+
+@pytest.mark.slow("float64")
+def test_kernels_of_regions_that_are_one_are_one():
+    """What each region has for itself goes through frequencies: another way to the same."""
+    theory = gx.analysis.linear_noise(wong_wang())
+    one = gx.monitors.HRFBold(source="S", period=500.0, kernel=gx.monitors.Gamma())
+    each = eqx.tree_at(lambda m: m.kernel.tau, one, jnp.full(6, float(one.kernel.tau)))
+    found, expected = (np.asarray(theory.covariance(m)) for m in (each, one))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def hopf(sigma):
+    model, coupling = gx.models.Hopf(a=-0.01, omega=0.06), gx.couplings.Difference(source=("x", "y"), strength=0.05)
+    return gx.Network(model, coupling, drawn(4), noise=gx.noise.White(sigma=sigma))
+
+
+@pytest.mark.once
+def test_beyond_small_noise_a_cubic_has_a_closed_form():
+    # x' = -a x - x^3: swings of variance v meet slopes of -a - 3 v
+    class Cubic(gx.AbstractModel):
+        states, inputs = ("x",), ("c",)
+
+        def drift(self, t, y, u):
+            return -0.1 * y - y**3 + u
+
+    net = gx.Network(Cubic(), gx.couplings.Linear(source="x"), np.zeros((2, 2)), noise=gx.noise.White(sigma=0.05))
+    found = gx.analysis.nonlinearity(gx.analysis.linear_noise(net), "x")
+    v = 0.05**2 / 0.2
+    np.testing.assert_allclose(np.asarray(found.sd), np.sqrt(v), rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(found.sd_beyond), np.sqrt(0.05**2 / (0.2 + 6 * v)), rtol=0.02)
+    np.testing.assert_allclose(found.shift, 0.0, atol=1e-9)
+    assert not found.small and "not small noise" in repr(found)
+
+
+@pytest.mark.once
+def test_the_mean_moves_as_a_square_moves_it():
+    class Square(gx.AbstractModel):
+        states, inputs = ("x",), ("c",)
+
+        def drift(self, t, y, u):
+            return -0.1 * y + 0.2 * y**2 + u
+
+    net = gx.Network(Square(), gx.couplings.Linear(source="x"), np.zeros((1, 1)), noise=gx.noise.White(sigma=0.02))
+    found = gx.analysis.nonlinearity(gx.analysis.linear_noise(net), "x")
+    v = 0.02**2 / 0.2
+    assert found.shift[0, 0] == pytest.approx(0.2 * v / 0.1 / np.sqrt(v), rel=0.1)
+    assert found.fc.shape == (1, 1) and "small noise" in repr(found)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize("sigma", [0.001, 0.005])
+def test_near_a_hopf_bifurcation_runs_differ_as_it_says(sigma):
+    net = hopf(sigma)
+    theory = gx.analysis.linear_noise(net)
+    found = gx.analysis.nonlinearity(theory, "x")
+
+    def one(key):
+        seen = gx.simulate(net, 60_000.0, 0.5, monitors={"x": gx.monitors.Subsample(source="x", period=5.0)}, key=key)
+        return jnp.cov(seen["x"].values[400:, 0].T)
+
+    covariance = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 32))).mean(0)
+    sd = np.sqrt(np.diag(covariance))
+    apart = (covariance / sd[:, None] / sd - np.asarray(theory.fc("x")))[np.triu_indices(5, 1)]
+    said = found.error[np.triu_indices(5, 1)]
+    assert np.abs(apart - said).max() < 0.25 * np.abs(said).max() + 0.006  # what 32 minutes leave open
+    assert found.small == (sigma == 0.001)
+    np.testing.assert_allclose(sd, np.asarray(found.sd_beyond), rtol=0.03)
+
+
+@pytest.mark.once
+def test_what_is_held_at_its_limits_is_told():
+    found = gx.analysis.nonlinearity(gx.analysis.linear_noise(wong_wang(noise=gx.noise.White(sigma=0.01))), "S")
+    assert not found.small and "beyond its limits" in repr(found)
+    assert (found.outside > 0.1).all()
+    quiet = gx.analysis.nonlinearity(gx.analysis.linear_noise(wong_wang()), "S")
+    assert quiet.small and (quiet.outside < 1e-3).all()
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_beyond_small_noise_delays_change_little_where_they_are_short():
+    connectome = gx.Connectome(drawn(4), 1.0 * (1 - np.eye(5)))
+    models = dict(noise=gx.noise.White(sigma=0.005))
+    both = []
+    for delay in (None, gx.Delay(speed=100.0)):
+        coupling = gx.couplings.Difference(source=("x", "y"), strength=0.05)
+        net = gx.Network(gx.models.Hopf(a=-0.01, omega=0.06), coupling, connectome, delay, **models)
+        both.append(gx.analysis.nonlinearity(gx.analysis.linear_noise(net), "x"))
+    np.testing.assert_allclose(both[0].error, both[1].error, atol=1e-3)
+
+
+def test_nonlinearity_takes_a_theory():
+    with pytest.raises(TypeError, match="theory"):
+        gx.analysis.nonlinearity(wong_wang(), "S")

@@ -3,6 +3,7 @@ what noise makes of it, how fast runs part, and what data can tell of it.
 """
 
 from .bending import Curvature, curvature
+from .beyond import Nonlinearity, nonlinearity
 from .branches import Branch
 from .branching import continuation
 from .chaos import Exponents, lyapunov_exponents
@@ -22,6 +23,7 @@ __all__ = [
     "Identifiability",
     "LinearNoise",
     "Modes",
+    "Nonlinearity",
     "Profile",
     "adiabatic_scan",
     "continuation",
@@ -31,5 +33,6 @@ __all__ = [
     "linear_noise",
     "lyapunov_exponents",
     "modes",
+    "nonlinearity",
     "profile",
 ]

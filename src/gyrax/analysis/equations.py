@@ -1,11 +1,13 @@
 """Matrix equations of linear theory."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 #: Steps of the iteration; a dozen are usual, for each doubles the digits.
-_MOST = 60
+_MOST = 40
 
 
 def lyapunov(a: Float[Array, "flat flat"], q: Float[Array, "flat flat"]) -> Float[Array, "flat flat"]:
@@ -18,18 +20,20 @@ def lyapunov(a: Float[Array, "flat flat"], q: Float[Array, "flat flat"]) -> Floa
         >>> float(lyapunov(jnp.array([[-0.5]]), jnp.array([[2.0]]))[0, 0])
         2.0
     """
+    chain = _signs(jax.lax.stop_gradient(a))
 
     def left(x):
         return -(a @ x + x @ a.T)
 
     def solve(_, q):
-        x = _signed(a, q)
+        x = _signed(chain, q)
         # once more for what is left: near the edge of stability the first one loses digits
-        return x + _signed(a, q - left(x))
+        return x + _signed(chain, q - left(x))
 
     def solve_transposed(_, q):
-        x = _signed(a.T, q)
-        return x + _signed(a.T, q + a.T @ x + x @ a)
+        turned = chain._replace(inverses=chain.inverses.mT)
+        x = _signed(turned, q)
+        return x + _signed(turned, q + a.T @ x + x @ a)
 
     return jax.lax.custom_linear_solve(left, q, solve, solve_transposed)
 
@@ -41,33 +45,46 @@ def growing(a: Float[Array, "flat flat"]) -> Float[Array, ""]:
         >>> float(growing(jnp.diag(jnp.array([-1.0, 2.0, -3.0]))))
         1.0
     """
-    z, _ = _sign(a, jnp.zeros_like(a))
-    found = (len(a) + jnp.trace(z)) / 2
+    found = (len(a) + jnp.trace(_signs(a).sign)) / 2
     return jnp.where(jnp.abs(found - jnp.round(found)) < 0.1, jnp.round(found), jnp.nan)
 
 
-def _signed(a: Array, q: Array) -> Array:
+class _Signs(NamedTuple):
+    """How a matrix became its sign: what serves every equation with it."""
+
+    sign: Float[Array, "flat flat"]
+    inverses: Float[Array, "step flat flat"]
+    scales: Float[Array, " step"]
+    steps: Int[Array, ""]
+
+
+def _signed(chain: _Signs, q: Array) -> Array:
     """The solution by the sign iteration, NaN where the sign of A is not minus one."""
-    z, x = _sign(a, q)
-    return jnp.where(jnp.linalg.norm(z + jnp.eye(len(z))) < 0.1, x / 2, jnp.nan)
+
+    def step(k, x):
+        back, c = chain.inverses[k], chain.scales[k]
+        return (c * x + back @ x @ back.T / c) / 2
+
+    x = jax.lax.fori_loop(0, chain.steps, step, q)
+    return jnp.where(jnp.linalg.norm(chain.sign + jnp.eye(len(q))) < 0.1, x / 2, jnp.nan)
 
 
-def _sign(a: Array, q: Array) -> tuple[Array, Array]:
-    """The sign of a matrix, and what becomes of q on the way: twice the solution of the Lyapunov equation, if it is -1."""
+def _signs(a: Array) -> _Signs:
+    """The sign of a matrix, with what becomes of any right side on the way: twice the solution of the Lyapunov equation, if it is -1."""
     n, eps = len(a), jnp.finfo(a.dtype).eps
 
     def going(carry):
-        _, _, moved, count = carry
-        return (moved > 10 * n * eps) & (count < _MOST)
+        found, moved = carry
+        return (moved > 10 * n * eps) & (found.steps < _MOST)
 
     def step(carry):
-        z, x, moved, count = carry
+        (z, inverses, scales, count), moved = carry
         back = jnp.linalg.inv(z)
         # scaled so that large and small eigenvalues come near one together, until they are there
         c = jnp.where(moved > 0.1, jnp.sqrt(jnp.linalg.norm(back) / jnp.linalg.norm(z)), 1.0)
         after = (c * z + back / c) / 2
         moved = jnp.linalg.norm(after - z) / jnp.linalg.norm(after)
-        return after, (c * x + back @ x @ back.T / c) / 2, moved, count + 1
+        return _Signs(after, inverses.at[count].set(back), scales.at[count].set(c), count + 1), moved
 
-    z, x, *_ = jax.lax.while_loop(going, step, (a, q, jnp.asarray(jnp.inf, a.dtype), 0))
-    return z, x
+    start = _Signs(a, jnp.zeros((_MOST, n, n), a.dtype), jnp.ones(_MOST, a.dtype), jnp.array(0))
+    return jax.lax.while_loop(going, step, (start, jnp.asarray(jnp.inf, a.dtype)))[0]

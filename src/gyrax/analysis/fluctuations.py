@@ -14,9 +14,11 @@ from .._types import State, is_known, is_traced
 from ..labelled import LabelledArray, Names
 from ..monitors.base import AbstractMonitor
 from ..monitors.bold import Hemodynamic
+from ..monitors.hrf import HRFBold
 from ..monitors.sampling import Raw, Subsample
 from ..network.network import Network
 from ..noise import OrnsteinUhlenbeck
+from .convolution import convolved
 from .equations import growing, lyapunov
 from .integrals import LEVELS, over_frequencies
 from .resting import rest
@@ -67,13 +69,14 @@ class LinearNoise(eqx.Module):
     def covariance(self, listener: AbstractMonitor | str) -> Float[LabelledArray, "channel channel"]:
         """Covariances between channels at one time.
 
-        Without delays and filters by a Lyapunov equation, otherwise by an integral over all frequencies, to 1e-4 or better.
+        Without delays by a Lyapunov equation, through one kernel for all regions too (`HRFBold`); otherwise by an integral over all
+        frequencies, to 1e-4 or better.
 
         Raises:
             ValueError: if the state is unstable, or a mode of it so near to unstable that the integral is not exact. Inside jit: NaN.
         """
-        heard, names = self._heard(listener)
-        found, stable, resolved = _covariance(self, heard)
+        heard, names = self.heard(listener)
+        found, stable, resolved = covariance_of(self, heard)
         if is_known(stable, resolved):
             if not stable:
                 raise ValueError(
@@ -103,13 +106,13 @@ class LinearNoise(eqx.Module):
         self, frequencies: Any, listener: AbstractMonitor | str
     ) -> Complex[Array, "frequency channel channel"]:
         """One-sided cross-spectral densities at frequencies in Hz, in the square of the signal's unit per Hz."""
-        return _spectra(self, self._heard(listener)[0], _omega(frequencies), True)
+        return _spectra(self, self.heard(listener)[0], _omega(frequencies), True)
 
     def spectrum(self, frequencies: Any, listener: AbstractMonitor | str) -> Float[Array, "frequency channel"]:
         """One-sided power spectral densities at frequencies in Hz, as `gx.features.psd` estimates them of a recording."""
-        return _spectra(self, self._heard(listener)[0], _omega(frequencies), False)
+        return _spectra(self, self.heard(listener)[0], _omega(frequencies), False)
 
-    def _heard(self, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
+    def heard(self, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
         found: Any = Subsample(source=listener, period=1.0) if isinstance(listener, str) else listener
         expect(
             "listener", found, AbstractMonitor, "a monitor or the name of a state", repr(self.network.model.states[0])
@@ -119,12 +122,14 @@ class LinearNoise(eqx.Module):
             raise ValueError(f"{type(found).__name__} has {what}: linear theory is of states and outputs without it")
         names = self.network.model.states if found.source is None else found.source
         if len(names) != 1:
-            raise ValueError(f"name the state or output that counts, source='S': {', '.join(names)} are {len(names)}")
+            raise ValueError(
+                f"name the state or output that the listener hears, source='S': {', '.join(names)} are {len(names)}"
+            )
 
         model = self.network.model
         if names[0] not in model.states + model.outputs:
             raise ValueError(
-                f"there is no {names[0]!r} to listen to: {type(model).__name__} has the states {model.states} and the outputs {model.outputs}"
+                f"the listener names {names[0]!r}, which there is not: {type(model).__name__} has the states {model.states} and the outputs {model.outputs}"
             )
 
         def seen(flat):
@@ -264,16 +269,15 @@ def _fourier(
 
 
 @eqx.filter_jit
-def _covariance(theory: LinearNoise, heard: Heard) -> tuple[Float[Array, "channel channel"], Array, Array]:
+def covariance_of(theory: LinearNoise, heard: Heard) -> tuple[Float[Array, "channel channel"], Array, Array]:
     """A covariance, NaN where it is not known; whether the state is stable; and whether the integral has come out."""
-    late = bool(theory.slopes.late)
-    if heard.filter is None:
-        alone = _of_activity(theory, heard.rows)
-        if not late:
-            stable = jnp.isfinite(alone).all()
-            return alone, stable, stable
-    else:
-        alone = jnp.full((), jnp.nan)
+    late, kernel = bool(theory.slopes.late), _kernel(heard)
+    if not late and (heard.filter is None or kernel is not None):
+        alone = _of_activity(theory, heard.rows, kernel)
+        alone = alone if heard.spatial is None else heard.spatial @ alone @ heard.spatial.T
+        stable = jnp.isfinite(alone).all()
+        return alone, stable, stable
+    alone = jnp.full((), jnp.nan) if heard.filter is not None else _of_activity(theory, heard.rows)
     known = jnp.isfinite(alone).all()
     n = len(heard.rows) if heard.spatial is None else len(heard.spatial)
     base = jnp.where(known, alone, 0) + jnp.zeros((n, n), theory.state.dtype)
@@ -321,8 +325,16 @@ def _roots_on_the_right(found: Slopes, turned: Complex[Array, " frequency"]) -> 
     return jnp.round(count), followed
 
 
-def _of_activity(theory: LinearNoise, rows: Array) -> Float[Array, "node node"]:
-    """By a Lyapunov equation of the state and of coloured noise below it."""
+def _kernel(heard: Heard) -> tuple[Float[Array, " time"], float, Array] | None:
+    """The kernel of a convolution that is the same for all nodes: its values, their step in ms, and the slope of what is made of it."""
+    if not isinstance(heard.filter, HRFBold):
+        return None
+    values, step, slope = heard.filter.convolution(heard.level)
+    return (values[:, 0], step, slope) if values.shape[1] == 1 else None
+
+
+def _of_activity(theory: LinearNoise, rows: Array, kernel: Any = None) -> Float[Array, "node node"]:
+    """By a Lyapunov equation of the state and of coloured noise below it; of the activity, or of what a kernel makes of it."""
     drives, n, nodes = _drives(theory), theory.state.size, theory.state.shape[1]
     coloured = [drive for drive in drives if drive.tau is not None]
     size = n + nodes * len(coloured)
@@ -339,7 +351,11 @@ def _of_activity(theory: LinearNoise, rows: Array) -> Float[Array, "node node"]:
             own = slice(below, below + nodes)
             flow = flow.at[:n, own].set(enters).at[own, own].set(-jnp.diag(1 / drive.tau))
             intensity, below = intensity.at[own, own].set(mixed @ mixed.T), below + nodes
-    return rows @ lyapunov(flow, intensity)[:n, :n] @ rows.T
+    covariance = lyapunov(flow, intensity)
+    if kernel is not None:
+        values, step, slope = kernel
+        covariance, rows = convolved(flow, covariance, values, step), slope[:, None] * rows
+    return rows @ covariance[:n, :n] @ rows.T
 
 
 def _range(theory: LinearNoise, heard: Heard) -> tuple[Array, Array]:

@@ -208,15 +208,19 @@ class HRFBold(Hemodynamic):
 
     def response(self, omega: Float[Array, " frequency"], level: Sources) -> Complex[Array, "frequency #node"]:
         """The Fourier transform of the kernel, summed as a run sums it: over averages of at most 20 ms."""
+        values, step, slope = self.convolution(level)
+        ago = (jnp.arange(len(values), dtype=omega.dtype) + 0.5) * step
+        return jnp.exp(-1j * omega[:, None] * ago) @ values * slope
+
+    def convolution(self, level: Sources) -> tuple[Float[Array, "time #node"], float, Float[Array, " node"]]:
+        """The kernel at the middle of steps of at most 20 ms, the step in it; the step in ms; the slope of the signal made of it."""
         self.check_row(level)
         assert self.period is not None
         count = self._samples * math.ceil(self.period / self.longest_step)
-        h = self._samples * self.period / count / 1000  # s
-        ago = (jnp.arange(count, dtype=omega.dtype) + 0.5) * h
-        values = h * self.kernel(ago[:, None])  # (time, #node)
-        swing = jnp.exp(-1000j * omega[:, None] * ago) @ values
+        step = self._samples * self.period / count
+        ago = (jnp.arange(count, dtype=level.dtype) + 0.5) * step / 1000
         slope = jax.jvp(self._signal, (jnp.zeros_like(level[0]),), (jnp.ones_like(level[0]),))[1]
-        return swing * slope
+        return step / 1000 * self.kernel(ago[:, None]), step, slope
 
     def _signal(self, convolved: Array) -> Array:
         return self.kernel.signal(convolved) if hasattr(self.kernel, "signal") else convolved
