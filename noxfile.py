@@ -100,8 +100,13 @@ def _suite(session: nox.Session, double: bool) -> None:
     session.install("-e", ".[test]")
     # worksteal: files that follow each other stay with one worker, which has compiled what they share
     command = ["pytest", "-n", "auto", "--dist", "worksteal", *session.posargs]
-    compiled = str(Path(session.cache_dir).resolve() / "compiled")
-    session.run(*command, env={"JAX_ENABLE_X64": str(int(double)), "JAX_COMPILATION_CACHE_DIR": compiled})
+    session.run(*command, env=_compiled(session) | {"JAX_ENABLE_X64": str(int(double))})
+
+
+def _compiled(session: nox.Session) -> dict[str, str]:
+    """Where the sessions with the newest JAX here keep what they compile, also what took no time: each would again."""
+    folder = str(Path(session.cache_dir).resolve() / "compiled")
+    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
 @nox.session
@@ -171,7 +176,7 @@ def types(session: nox.Session) -> None:
 def doctest(session: nox.Session) -> None:
     """The examples in the docstrings."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "auto", "--doctest-modules", "src/gyrax", *session.posargs)
+    session.run("pytest", "-n", "auto", "--doctest-modules", "src/gyrax", *session.posargs, env=_compiled(session))
 
 
 @nox.session
@@ -182,12 +187,13 @@ def notebooks(session: nox.Session) -> None:
     if not names:
         session.error("there are no notebooks")
     path = os.pathsep.join([*session.bin_paths, os.environ.get("PATH", "")])
+    settings = os.environ | _compiled(session) | {"PATH": path, "GYRAX_SMOKE": "1"}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:  # most of it compiles, on one core
 
         def execute(name: Path) -> int:
             jupyter = shutil.which("jupyter", path=path) or "jupyter"
             command = [jupyter, "execute", "--timeout=600", shutil.copy(name, folder)]
-            return subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path, "GYRAX_SMOKE": "1"}).returncode
+            return subprocess.run(command, cwd=folder, env=settings).returncode
 
         failed = [name.name for name, code in zip(names, pool.map(execute, names), strict=True) if code]
     if failed:

@@ -16,10 +16,14 @@ from jaxtyping import install_import_hook
 
 DOUBLE = bool(jax.config.jax_enable_x64)
 if "--slow" in sys.argv:
-    os.environ["GYRAX_UNCHECKED"] = "1"  # for workers, which know no arguments
+    os.environ["GYRAX_SLOW"] = "1"  # for workers, which know no arguments
+SLOW = "GYRAX_SLOW" in os.environ
+# What runs for milliseconds need not be compiled for speed: that saves a quarter to a half of compiling. The quick suite and
+# --all run programs as users do.
+jax.config.update("jax_disable_most_optimizations", SLOW)
 # Annotations say shapes and kinds of numbers, not how many digits: checked once, by the quick suite, for that more than doubles
 # tracing.
-hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and "GYRAX_UNCHECKED" not in os.environ else None
+hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and not SLOW else None
 import gyrax  # noqa: E402
 
 if hook is not None:
@@ -65,6 +69,12 @@ def pytest_ignore_collect(collection_path, config):
     return True if not DOUBLE and not named and any(map(collection_path.match, ONCE)) else None
 
 
+def pytest_collection_finish():
+    """What was imported stays: the collector of garbage, a twentieth of the time, need not look at it again and again."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 def pytest_collection_modifyitems(config, items):
     """Leaves out tests marked `once` in float32, and slow ones unless they are asked for: by an option or by name."""
     every = config.option.all or any("::" in str(argument) for argument in config.args)
@@ -94,7 +104,15 @@ def compiled_once(tmp_path_factory):
         return  # jaxlib 0.6.0 loads loops from the cache that take no step, or crash
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.getbasetemp().parent / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small ones are most of them
+
+
+@pytest.fixture(scope="module")
+def compiled_fast():
+    """For files of which no test runs for long, in the quick suite too."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", SLOW)
 
 
 @pytest.fixture(autouse=True)

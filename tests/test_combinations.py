@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 import gyrax as gx
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("compiled_fast")]
 
 WEIGHTS = np.array([[0.0, 0.5, 0.2], [0.3, 0.0, 0.9], [0.7, 0.1, 0.0]])
 LENGTHS = np.array([[0.0, 7.0, 2.0], [4.0, 0.0, 11.0], [9.0, 5.0, 0.0]])
@@ -19,14 +19,6 @@ PATTERN = {"A": 1.0, "C": -0.5}
 WAVE = gx.stimuli.Sine(frequency=30.0, amplitude=0.4) * gx.stimuli.Pulse(onset=2.0, duration=15.0, rise=2.0)
 CONTROL = {"solver": dfx.Tsit5(), "stepsize_controller": dfx.PIDController(rtol=1e-9, atol=1e-11)}
 START = np.array([[0.1, -0.2, 0.3]])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What runs for milliseconds need not be compiled for speed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def network(delay=None, noise=None, surface=None) -> gx.Network:

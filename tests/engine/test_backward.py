@@ -13,6 +13,8 @@ from gyrax._engine import lengths, running
 from naive import wiring
 from toys import counting
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 DOUBLE = jnp.result_type(float) == jnp.float64
 #: Relative to the largest entry of a leaf.
 CLOSE = 1e-8 if DOUBLE else 2e-3
@@ -119,14 +121,6 @@ def directions(free, fixed):
         moves[i] = jnp.asarray(rng.normal(size=leaf.shape) * size * (connected if leaf.shape == (N, N) else 1))
         found.append(jax.tree.unflatten(tree, moves))
     return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What runs for milliseconds need not be compiled for speed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.slow

@@ -12,18 +12,12 @@ import gyrax as gx
 from naive import wiring
 from toys import counting
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 DOUBLE = jnp.result_type(float) == jnp.float64
 CLOSE = 1e-9 if DOUBLE else 1e-4
 N, SIZE = 6, 3
 STEPS = 24.0
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What runs for milliseconds need not be compiled for speed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def network(tag, delay):

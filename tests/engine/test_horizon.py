@@ -9,6 +9,8 @@ import pytest
 import gyrax as gx
 from naive import wiring
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 DOUBLE = jnp.result_type(float) == jnp.float64
 #: Relative to the largest entry of a leaf.
 CLOSE = 1e-10 if DOUBLE else 2e-4
@@ -25,14 +27,6 @@ VALUES = {
     "start": jnp.linspace(0.05, 0.4, N)[None],
 }
 SHARES = jnp.asarray(np.random.default_rng(0).normal(size=(STEPS, N)))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What runs for milliseconds need not be compiled for speed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def loop(values, horizon):

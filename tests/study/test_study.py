@@ -31,7 +31,7 @@ from gyrax._formats.locking import held
 from gyrax.study import config, judging, mismatch, report, stages
 from gyrax.study import study as whole_study
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("compiled_fast")]
 
 N, SEEDS, REALISATIONS, STEPS = 4, 5, 3, 8
 #: No other test has these durations: what is compiled here has no simulation in it.
@@ -86,14 +86,6 @@ def simulate(network, duration, dt, *, monitors, key):
     # what comes before it counts is far from all that follows
     values = values.at[: round(TIMES["warm_up"] / monitor.period)].add(100.0 * np.arange(N))
     return {name: SimpleNamespace(values=values[:, None])}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What runs for milliseconds need not be compiled for speed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def measured(seed=1, order=slice(None)):
