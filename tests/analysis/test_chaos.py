@@ -61,6 +61,18 @@ def test_a_gradient_may_look_back_until_it_has_grown_tenfold():
             growing(1.0, values).gradient_horizon(growth)
 
 
+@pytest.mark.once
+def test_an_exponent_that_still_drifts_says_so():
+    """84 modes side by side: a difference turns to the slowest one for longer than the run takes."""
+    rates = -0.006 - 0.0002 * np.arange(84)
+    net = gx.Network(
+        gx.models.Linear(gamma=0.0), gx.couplings.Linear(source="x", weights=np.diag(rates)), np.zeros((84, 84))
+    )
+    found = gx.analysis.lyapunov_exponents(net, 2000.0, 1.0, warm_up=10.0)
+    off = abs(found.values[0] - rates[0])
+    assert 1e-4 < off < 3 * found.errors[0] < 10 * off
+
+
 def test_of_a_linear_network_they_are_the_real_parts_of_its_modes():
     rng = np.random.default_rng(0)
     weights = rng.uniform(size=(4, 4)) * (1 - np.eye(4))

@@ -162,8 +162,11 @@ def test_what_cannot_be_turned_is_said(uncoupled):
         )
     with pytest.raises(ValueError, match=r"noise: give simulate a key"):
         scan(net=pair(noise=gx.noise.White()))
-    with pytest.raises(ValueError, match=r"at model.p = 1e\+08 a state is not finite"), pytest.warns(RuntimeWarning):
-        scan([0.0, 1e8])
+    with (
+        pytest.raises(ValueError, match=r"stopped on the way up at model.p = 1e\+08: a state is not finite"),
+        pytest.warns(RuntimeWarning),
+    ):
+        scan([1e8, 2e8])
     with pytest.raises(ValueError, match=r"lies outside of its domain"):
         gx.analysis.adiabatic_scan(pair(), "coupling.strength", [-1.0, 1.0], DURATION, DT)
     with pytest.raises(ValueError, match=r"apart is a share of a range"):
@@ -171,3 +174,85 @@ def test_what_cannot_be_turned_is_said(uncoupled):
     assert uncoupled.plot(region="B").get_xlabel() == "model.p"
     with pytest.raises(ValueError, match=r"no variable 'what'"):
         uncoupled.plot("what")
+
+
+class Exploding(gx.AbstractModel):
+    states, inputs = ("x",), ("c",)
+    h: gx.Array = gx.parameter(-1.0)
+
+    def drift(self, t, y, u):
+        return self.h * y + jnp.where(self.h > 0.5, y**3, 0) + u
+
+    def start(self, n):
+        return jnp.ones((1, n))
+
+
+def exploding():
+    return gx.Network(Exploding(), gx.couplings.Linear(source="x"), np.zeros((1, 1)))
+
+
+def test_what_was_finished_is_kept():
+    with pytest.warns(RuntimeWarning) as said:
+        found = gx.analysis.adiabatic_scan(exploding(), "model.h", [-1.0, 0.1, 0.6], 20.0, DT)
+    assert "the scan stopped on the way down at model.h = 0.6: a state is not finite" in str(said[-1].message)
+    # x' = h x from 1 on, as long as it is small
+    up, down = np.log(found["max"].values[:, :, 0, 0])
+    np.testing.assert_allclose(up, [-10.0, -18.0, -6.0], atol=0.2)
+    assert np.isnan(down).all() and found.done == 3 and found["mean"].dims[:2] == ("direction", "model.h")
+    assert not found.differs().any() and "3 of 6 values are kept" in repr(found) and "cannot be compared" in repr(found)
+
+
+def given(steps):
+    """What a function gives that counts its calls: `steps` by call."""
+    calls = iter(steps)
+
+    def function(run):
+        out = next(calls)
+        if isinstance(out, BaseException):
+            raise out
+        return out
+
+    return function
+
+
+def measured(steps):
+    return gx.analysis.adiabatic_scan(exploding(), "model.h", [-1.0, -0.9, -0.8], 1.0, 0.5, function=given(steps))
+
+
+def test_an_interrupt_keeps_what_there_is():
+    with pytest.warns(RuntimeWarning, match="interrupted; 5 of 6 values are kept"):
+        found = measured([1, 2, 3, 3, 7, KeyboardInterrupt()])
+    assert found["value"].values[0].tolist() == [1, 2, 3] and found["value"].values[1, 1:].tolist() == [7, 3]
+    assert found.differs().values.tolist() == [False, True, False]
+    assert "differ at -0.9" in repr(found) and "after 5 of 6 values: interrupted" in found.stopped
+    with pytest.raises(KeyboardInterrupt):
+        measured([KeyboardInterrupt()])
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("gap", [np.nan, np.inf])
+def test_one_unknown_number_hides_nothing(gap):
+    found = measured([{"a": np.array([x, np.nan])} for x in (0.0, 0.0, gap, 1.0, 1.0, 0.0)])
+    assert found.differs().values.tolist() == [False, True, False]
+    assert found.unknown.values.tolist() == [False, False, True]
+    said = repr(found)
+    assert "up and down differ at -0.9" in said and "not compared at -0.8, where something is not finite" in said
+    assert "1 of 2 numbers of 'a', finite nowhere" in said
+    nothing = measured([np.nan] * 6)
+    assert "differ nowhere" in repr(nothing) and "not compared: 'value' is finite nowhere" in repr(nothing)
+
+
+@pytest.mark.once
+def test_a_function_gives_the_same_at_all_values():
+    with pytest.raises(
+        ValueError, match=r"function gave 'a' at the first value, and 'a', 'b' on the way up at model.h = -0.9"
+    ):
+        measured([{"a": 1.0}, {"a": 1.0, "b": 1.0}])
+    with pytest.raises(ValueError, match=r"function gave 'a', 'b' at the first value, and 'a' on the way down"):
+        measured([{"a": 1.0, "b": 1.0}] * 4 + [{"a": 1.0}])
+    with pytest.raises(
+        ValueError, match=r"in other shapes at other values: \(\) at the first, and \(2,\) on the way up"
+    ):
+        measured([{"a": 1.0}, {"a": np.ones(2)}])
+    with pytest.raises(ValueError, match="with other labels at other values"):
+        measured([gx.LabelledArray(np.ones(2), (names,)) for names in (("A", "B"), ("B", "A"))])

@@ -488,3 +488,29 @@ def test_beyond_small_noise_delays_change_little_where_they_are_short():
 def test_nonlinearity_takes_a_theory():
     with pytest.raises(TypeError, match="theory"):
         gx.analysis.nonlinearity(wong_wang(), "S")
+
+
+@pytest.mark.once
+def test_channels_that_no_noise_reaches_hide_nothing():
+    """Of two regions that hear nothing of each other one has noise: what is said is of that one alone."""
+
+    def said(sigma):
+        net = linear(np.zeros((2, 2)), noise=gx.noise.White(sigma=np.array(sigma)))
+        return gx.analysis.nonlinearity(gx.analysis.linear_noise(net), "x")
+
+    found = said([0.1, 0.0])
+    assert (
+        found.small
+        and "small noise. To the next" in repr(found)
+        and "no noise reaches 1 channel, which is" in repr(found)
+    )
+    assert repr(said([0.0, 0.0])) == "Nonlinearity: no noise reaches any channel"
+
+
+@pytest.mark.once
+def test_spectra_say_what_comes_first():
+    theory = gx.analysis.linear_noise(linear(np.zeros((1, 1))))
+    for method in (theory.spectrum, theory.cross_spectrum):
+        with pytest.raises(TypeError, match="frequencies come first, and what listens second, got 'x' and"):
+            method("x", np.array([10.0]))
+    assert repr(theory) == "LinearNoise of 1 region, 1 state each"

@@ -13,6 +13,8 @@ from ..labelled import LabelledArray
 from ..monitors.base import AbstractMonitor
 from .fluctuations import Heard, LinearNoise, covariance_of
 from .slopes import Slopes, absent, flow, slopes
+from .telling import count_of
+from .within import lowest_and_highest
 
 #: Pairs of opposite draws over which slopes are averaged.
 _PAIRS = 128
@@ -49,30 +51,44 @@ class Nonlinearity(eqx.Module):
         """Whether the noise is small enough for the theory.
 
         Correlations move by less than 0.02, standard deviations by less than 10 %, and no state is beyond its limits for 1 % of the time.
+        Channels that no noise reaches have no correlations and do not count.
         """
-        moved = np.asarray(self.sd_beyond) / np.asarray(self.sd) - 1
-        near = np.abs(self.error).max() < _SMALL_FC and np.abs(moved).max() < _SMALL_SHARE
+        error, moved = self._reached()
+        near = np.abs(error).max(initial=0) < _SMALL_FC and np.abs(moved).max(initial=0) < _SMALL_SHARE
         return bool(near and float(self.outside.max()) < _SMALL_OUTSIDE)
 
+    def _reached(self) -> tuple[np.ndarray, np.ndarray]:
+        """Errors, and changes of standard deviations, of the channels that noise reaches."""
+        sd = np.asarray(self.sd)
+        there = np.flatnonzero(sd != 0)
+        return self.error[np.ix_(there, there)], np.asarray(self.sd_beyond)[there] / sd[there] - 1
+
     def __repr__(self):
-        error = self.error
+        error, moved = self._reached()
+        if not len(moved):
+            return "Nonlinearity: no noise reaches any channel"
         if not np.isfinite(error).all():
             return (
                 "Nonlinearity: not small noise. Swings reach where the slopes hold no fixed point, so that the theory says little of what a "
                 "simulation does"
             )
-        ratio = np.asarray(self.sd_beyond) / np.asarray(self.sd) - 1
         apart = np.abs(error[np.triu_indices(len(error), 1)]) if len(error) > 1 else np.zeros(1)
         return (
             f"Nonlinearity: {'small noise' if self.small else 'not small noise'}. To the next order correlations move by "
-            f"{np.median(apart):.2g} (at most {apart.max():.2g}), standard deviations by {ratio.min():+.1%} to {ratio.max():+.1%}, and means by "
-            f"at most {np.abs(self.shift).max():.2g} standard deviations{self._held()}"
+            f"{np.median(apart):.2g} (at most {apart.max():.2g}), standard deviations by {moved.min():+.1%} to {moved.max():+.1%}, and means by "
+            f"at most {np.abs(self.shift).max():.2g} standard deviations{self._held()}{self._silent()}"
         )
 
     def _held(self) -> str:
         if float(self.outside.max()) < _SMALL_OUTSIDE:
             return ""
         return f"; up to {float(self.outside.max()):.0%} of the time a state would be beyond its limits, where a run holds it"
+
+    def _silent(self) -> str:
+        count = int((np.asarray(self.sd) == 0).sum())
+        return f"; no noise reaches {count_of(count, 'channel')}, which {'is' if count == 1 else 'are'} left out" * (
+            count > 0
+        )
 
 
 def nonlinearity(theory: LinearNoise, listener: AbstractMonitor | str) -> Nonlinearity:
@@ -143,9 +159,8 @@ def _swinging(theory: LinearNoise) -> tuple[LinearNoise, Float[Array, "state nod
     gone, sd = absent(network), jnp.sqrt(jnp.diagonal(covariance)).reshape(y.shape)
     safe = jnp.where(sd == 0, jnp.finfo(y.dtype).tiny, sd)
     shift = jnp.where(gone | (sd == 0), 0, moved / safe)
-    far = jnp.finfo(y.dtype).max
-    low, high = network.model.limit(jnp.full_like(y, -far)), network.model.limit(jnp.full_like(y, far))
-    outside = jnp.where(gone, 0, norm.cdf((low - y) / safe) + norm.sf((high - y) / safe))
+    low, high = lowest_and_highest(network, y)
+    outside = jnp.where(gone | (sd == 0), 0, norm.cdf((low - y) / safe) + norm.sf((high - y) / safe))
     return LinearNoise(network, mean, Slopes(at_once, late, memory)), shift, outside
 
 

@@ -9,12 +9,14 @@ from jaxtyping import Bool, Complex, Float
 
 from .._pictures import draw
 from ..labelled import LabelledArray, Names
+from .telling import count_of
 
 #: How a branch ends, in words.
 WHY = {
     "end": "",
     "closed": "it closes upon itself",
     "lost": "it is lost there, where the drift is not smooth or not finite",
+    "limit": "a state reaches a limit of the model there, beyond which no run goes",
     "most": "it has more points than were allowed",
 }
 #: Points, and stretches, that its words tell of.
@@ -31,7 +33,8 @@ class Branch(eqx.Module):
         rates: of the modes that last longest, or grow fastest, per ms, `(point, mode)`.
         crossing: where stability changes, the rate of the mode that crosses zero; elsewhere of the first one.
         kinds: 'fold', 'hopf' or 'branch point' for points where stability changes, otherwise empty.
-        why: how it ends at either side: 'end' of the range, 'closed', 'lost' or 'most' points.
+        why: how it ends at either side: 'end' of the range, 'closed', 'lost', a 'limit' of the model or 'most' points.
+        missing: which states a region does not have, as it is of another group, `(state, region)`.
     """
 
     parameter: str = eqx.field(static=True)
@@ -41,6 +44,7 @@ class Branch(eqx.Module):
     crossing: Complex[np.ndarray, " point"]
     kinds: tuple[str, ...] = eqx.field(static=True)
     why: tuple[str, str] = eqx.field(static=True)
+    missing: Bool[np.ndarray, "state node"]
     states: Names = eqx.field(static=True)
     regions: Names = eqx.field(static=True)
 
@@ -80,11 +84,11 @@ class Branch(eqx.Module):
         return LabelledArray(self.values[index], (self.states, self.regions))
 
     def to_xarray(self) -> xr.Dataset:
-        """All of it with labels; complex numbers as their real and imaginary parts along 'part'."""
+        """All of it with labels, NaN where a region has no such state; complex numbers as their real and imaginary parts along 'part'."""
         parts = np.stack([np.real(self.rates), np.imag(self.rates)], -1)
         return xr.Dataset(
             {
-                "value": (("point", "state", "region"), self.values),
+                "value": (("point", "state", "region"), np.where(self.missing, np.nan, self.values)),
                 "rate": (("point", "mode", "part"), parts, {"units": "1/ms"}),
                 "stable": ("point", self.stable),
                 "kind": ("point", np.array(self.kinds, dtype=str)),
@@ -103,13 +107,9 @@ class Branch(eqx.Module):
         return draw("branches.branch", self, variable, region=region, ax=ax)
 
     def __repr__(self):
-        regions = f"{len(self.regions)} region{'s' * (len(self.regions) != 1)}"
-        low, high = self.at.min(), self.at.max()
-
-        def tidy(value: float) -> str:
-            return f"{0.0 if abs(value) < 1e-9 * (high - low) else value:.6g}"
-
-        lines = [f"Branch of {regions}: {self.parameter} from {low:.6g} to {high:.6g} in {len(self)} points"]
+        regions = count_of(len(self.regions), "region")
+        tidy, low, high = self._tidy, self.at.min(), self.at.max()
+        lines = [f"Branch of {regions}: {self.parameter} from {tidy(low)} to {tidy(high)} in {len(self)} points"]
         special = [i for i, kind in enumerate(self.kinds) if kind]
         for i in special[:_SHOWN]:
             swings = f", {self.frequencies[i]:.4g} Hz" if self.kinds[i] == "hopf" else ""
@@ -120,13 +120,17 @@ class Branch(eqx.Module):
         lines.append(f"  stable {', '.join(stable[:_SHOWN])}{more}" if stable else "  stable nowhere")
         return "\n".join(lines + [f"  {said}" for said in self.failures])
 
+    def _tidy(self, value: float) -> str:
+        """A value of the parameter, 0 for what rounding leaves of it."""
+        return f"{0.0 if abs(value) < 1e-9 * (self.at.max() - self.at.min()) else value:.6g}"
+
     @property
     def failures(self) -> list[str]:
         """How it ends, where that is not at the ends of the range."""
         if "closed" in self.why:
             return ["it closes upon itself"]
         ends = zip(self.at[[0, -1]], self.why, strict=True)
-        return [f"ends at {self.parameter} = {at:.6g}: {WHY[why]}" for at, why in ends if WHY[why]]
+        return [f"ends at {self.parameter} = {self._tidy(at)}: {WHY[why]}" for at, why in ends if WHY[why]]
 
     def parts(self, stable: bool) -> list[list[int]]:
         """Stretches of points in order that are stable, or are not, from one where stability changes to the next."""

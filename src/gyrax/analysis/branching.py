@@ -20,8 +20,9 @@ from ..parameters.selection import Free
 from .branches import Branch
 from .curves import Curve, Point, as_array, back_to, jacobian, moved, rates_at
 from .resting import newton, rest
-from .slopes import check_simple
+from .slopes import absent, check_simple
 from .stability import checked_state
+from .within import beyond, worst
 
 #: The cosine of how far a branch may turn from one point to the next.
 _BENT = 0.9
@@ -29,6 +30,8 @@ _BENT = 0.9
 _SHORTER, _LONGER = 0.5, 1.5
 #: Of the longest step, from which on there is no way ahead.
 _SHORTEST = 1e-6
+#: Of a step, to where a state reaches a limit.
+_HALVINGS = 40
 #: Modes that a branch keeps.
 _MODES = 6
 
@@ -60,10 +63,11 @@ def continuation(
         points: at most so many each way.
         progress: show a bar; a text is its title.
 
-    A `RuntimeWarning` tells of a branch that ends elsewhere than at an end of the range.
+    A `RuntimeWarning` tells of a branch that ends elsewhere than at an end of the range, as where a state reaches one of the model's `limits`.
 
     Raises:
-        ValueError: for a parameter that is not one number, values outside of its domain, a start that leads to no fixed point, a stimulus.
+        ValueError: for a parameter that is not one number, values outside of its domain, a start that leads to no fixed point, or beyond the
+            model's limits, a stimulus.
 
     Example:
         >>> import gyrax as gx
@@ -105,6 +109,7 @@ def _branch(network: Network, name: str, every: list[Point], why: tuple[str, str
         np.array([point.crossing for point in every]),
         tuple(point.kind for point in every),
         why,
+        absent(network),
         network.model.states,
         network.labels,
     )
@@ -157,6 +162,11 @@ def _begin(network: Network, start: Any) -> np.ndarray:
             f"the {'network' if start is None else 'given'} start leads to no state in which the network stands still: give a start nearer "
             "to one; gx.analysis.fixed_points(network) finds some"
         )
+    if np.asarray(beyond(network, y)).any():
+        raise ValueError(
+            f"the {'network' if start is None else 'given'} start leads beyond the model's limits, where no run goes: {worst(network, y)}. Give a "
+            "start nearer to a fixed point within them; gx.analysis.fixed_points(network) finds some"
+        )
     return np.asarray(y, float)
 
 
@@ -208,12 +218,38 @@ def _follow(curve: Curve, first: Point, longest: float, most: int, bar: Any) -> 
             if h < _SHORTEST * longest:
                 return found, "lost"
             continue
+        if np.asarray(beyond(curve.network, _state(curve, ahead))).any():
+            return found + _to_the_limit(curve, last, ahead), "limit"
         if count > 2 and _passes(curve, last, ahead, first):
             return [*found, *_between(curve, last, first), first], "closed"
         found += [*_between(curve, last, ahead), ahead]
         last, h, count = ahead, min(h * _LONGER, longest), count + 1
         bar.update()
     return found, "most"
+
+
+def _state(curve: Curve, point: Point) -> np.ndarray:
+    return point.place[:-1].reshape(curve.shape)
+
+
+def _to_the_limit(curve: Curve, last: Point, ahead: Point) -> list[Point]:
+    """What lies between a point and one beyond the model's limits, up to where the branch reaches them."""
+    at, whole_ = _way(curve, last, ahead)
+    inside, outside = 0.0, whole_
+    gone = absent(curve.network)
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        state = as_array(at(middle)[0][:-1].reshape(curve.shape))
+        if bool(((curve.network.model.limit(state) == state) | gone).all()):
+            inside = middle
+        else:
+            outside = middle
+    between = [p for p in _between(curve, last, ahead) if not np.asarray(beyond(curve.network, _state(curve, p))).any()]
+    place, way = at(inside)
+    if inside == 0.0 or any(np.allclose(point.place, place, rtol=1e-6, atol=1e-9) for point in between):
+        return between
+    rates = rates_at(curve, place)
+    return [*between, Point(place, way, rates, crossing=rates[0])]
 
 
 def _at_the_end(curve: Curve, point: Point) -> bool:
@@ -275,8 +311,8 @@ def _passes(curve: Curve, last: Point, ahead: Point, first: Point) -> bool:
     return bool(0 <= along <= length and curve.norm(to - along * way / length) < 0.1 * length)
 
 
-def _between(curve: Curve, last: Point, ahead: Point) -> list[Point]:
-    """Where stability changes, or the branch turns, on the way from one point to the next."""
+def _way(curve: Curve, last: Point, ahead: Point) -> tuple[Callable[[float], tuple[np.ndarray, np.ndarray]], float]:
+    """Place and direction of the branch between two points by how far ahead; and how far the second one is."""
     way = _unit(curve, last.way / curve.sizes)
     place, normal = last.place / curve.sizes, way * curve.metric
     whole_ = float(normal @ (ahead.place / curve.sizes - place))
@@ -288,6 +324,12 @@ def _between(curve: Curve, last: Point, ahead: Point) -> list[Point]:
         found = _arrived(curve, place + s * way, normal, way)
         return (last.place, last.way) if found is None else (found[0] * curve.sizes, found[1] * curve.sizes)
 
+    return at, whole_
+
+
+def _between(curve: Curve, last: Point, ahead: Point) -> list[Point]:
+    """Where stability changes, or the branch turns, on the way from one point to the next."""
+    at, whole_ = _way(curve, last, ahead)
     found: list[tuple[float, Point]] = []
     if last.way[-1] * ahead.way[-1] < 0:
         s = _zero(lambda s: at(s)[1][-1], whole_)

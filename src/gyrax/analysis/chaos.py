@@ -21,6 +21,8 @@ from ..simulation import simulate
 _STRETCHES, _TURNING = 2000, 0.2
 #: Groups of stretches by which the error is told.
 _GROUPS = 20
+#: Standard errors by which the halves of a run differ where there is a drift.
+_DRIFTING = 2
 #: Of a sum of logarithms.
 _ROUNDING = 1e-9
 
@@ -29,8 +31,8 @@ class Exponents(eqx.Module):
     """Lyapunov exponents of a network, the largest first. Made by `lyapunov_exponents`.
 
     Attributes:
-        values: per ms, `(exponent,)`.
-        errors: standard errors, from how parts of the run differ.
+        values: per ms, `(exponent,)`; -inf where a difference is gone at once, as of a state that is held at its limit.
+        errors: standard errors, from how parts of the run differ; where the exponent still drifts, by how much its halves differ.
         duration: ms of the run that they are of.
         growth: by how much the logarithm of the fastest growing difference grew in each stretch of the run, `(stretch,)`.
     """
@@ -73,9 +75,11 @@ class Exponents(eqx.Module):
         growth = number("growth", growth, "10.0")
         if not (np.isfinite(growth) and growth > 1):
             raise ValueError(f"growth is a number above 1, got {growth}")
-        each, total = self.duration / len(self.growth), np.concatenate([[0.0], np.cumsum(self.growth)])
+        each, gone = self.duration / len(self.growth), np.isneginf(self.growth)
+        total, ends = (np.concatenate([[0.0], np.cumsum(x)]) for x in (np.where(gone, 0, self.growth), gone))
         for length in range(1, len(self.growth) // 2 + 1):
             grown = 2 * (total[length:] - total[:-length])
+            grown = np.where(ends[length:] > ends[:-length], -np.inf, grown)
             if (np.logaddexp.reduce(grown) - np.log(len(grown))) / 2 > np.log(growth) + _ROUNDING:
                 return each * max(length - 1, 1)
         if self.values[0] <= 0:
@@ -89,6 +93,8 @@ class Exponents(eqx.Module):
         if self.chaotic:
             single, double = (self.e_folding * np.log(np.finfo(kind).max) for kind in (np.float32, np.float64))
             more += f", beyond what float32 holds in {single:.3g} ms and float64 in {double:.3g} ms"
+        if np.isneginf(self.values).any():
+            more += "; -inf: a difference is gone at once, as where a state is held at its limit"
         return f"Exponents({each}{', ...' * (len(self.values) > 6)} per ms over {self.duration:g} ms: {said}{more})"
 
 
@@ -146,14 +152,25 @@ def lyapunov_exponents(
         raise ValueError(f"count is {count}, and a state with its past has {size} numbers")
     drawn = jax.random.normal(jax.random.key(0), (size, count), before.final.y.dtype)
     grown = np.asarray(_stretches(network, before.final, drawn, steps // each, each, dt, solver), float)
-    if not np.isfinite(grown).all():
+    if not (np.isfinite(grown) | np.isneginf(grown)).all():
         raise ValueError("the run does not stay finite, or what grows does not: take a smaller dt")
     kept = grown[int(_TURNING * len(grown)) :]
     groups = np.stack([part.mean(0) for part in np.array_split(kept, min(_GROUPS, len(kept)))]) / (each * dt)
     values = kept.mean(0) / (each * dt)
     order = np.argsort(-values, kind="stable")
-    errors = groups.std(0, ddof=1) / np.sqrt(len(groups))
-    return Exponents(values[order], errors[order], len(kept) * each * dt, kept[:, order[0]])
+    return Exponents(values[order], _errors(groups)[order], len(kept) * each * dt, kept[:, order[0]])
+
+
+def _errors(groups: Float[np.ndarray, "group exponent"]) -> Float[np.ndarray, " exponent"]:
+    """How far off means over the groups are: by their scatter, or by their drift where that is more than scatter would make.
+
+    Where many modes die almost as slowly as the slowest one, a difference turns to it for as long as the run takes, and scatter says little.
+    """
+    known, half = np.where(np.isneginf(groups).any(0), 0, groups), len(groups) // 2
+    scatter = known.std(0, ddof=1) / np.sqrt(len(groups))
+    steps = np.sqrt((np.diff(known, axis=0) ** 2).mean(0) / 2 / len(groups))
+    drift = np.abs(known[-half:].mean(0) - known[:half].mean(0))
+    return np.where(drift > _DRIFTING * 2 * steps, np.maximum(drift, scatter), scatter)
 
 
 @eqx.filter_jit
@@ -177,6 +194,8 @@ def _stretches(
         _, push, end = jax.linearize(later, flat, has_aux=True)
         moved = jax.vmap(push, in_axes=1, out_axes=1)(ways)
         ways, triangle = jnp.linalg.qr(moved)
-        return (end, ways), jnp.log(jnp.abs(jnp.diagonal(triangle)))
+        # no more directions are left than numbers that move; rounding would leave something of the others
+        left = jnp.arange(ways.shape[1]) < (moved != 0).any(1).sum()
+        return (end, ways), jnp.log(jnp.where(left, jnp.abs(jnp.diagonal(triangle)), 0))
 
     return jax.lax.scan(stretch, (final, jnp.linalg.qr(ways)[0]), None, length=stretches)[1]

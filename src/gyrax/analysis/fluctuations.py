@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.linalg import lu_factor, lu_solve
 from jaxtyping import Array, Complex, Float
 
-from .._kinds import expect, reals
+from .._kinds import expect, reals, shown
 from .._types import State, is_known, is_traced
 from ..labelled import LabelledArray, Names
 from ..monitors.base import AbstractMonitor
@@ -24,6 +24,8 @@ from .integrals import LEVELS, over_frequencies
 from .resting import rest
 from .slopes import Slopes, check_simple, slopes
 from .stability import checked_state
+from .telling import count_of
+from .within import beyond, limited, worst
 
 #: Up to where frequencies count, in units of the fastest mode.
 _BEYOND = 1e4
@@ -54,7 +56,7 @@ class Drive(NamedTuple):
 class LinearNoise(eqx.Module):
     """A noisy network around the state it rests in, to first order in the noise. Made by `linear_noise`.
 
-    Every method takes what listens: a monitor, or the name of a state or output for the activity itself.
+    Every method takes what listens: a monitor, or the name of a state or output for the activity itself; spectra take frequencies before it.
 
     Attributes:
         network: what it is of.
@@ -102,14 +104,14 @@ class LinearNoise(eqx.Module):
         eye = jnp.eye(len(size), dtype=bool)
         return LabelledArray(jnp.where(eye, jnp.where(jnp.isnan(found), found, 1.0), found), covariance.names)
 
-    def cross_spectrum(
-        self, frequencies: Any, listener: AbstractMonitor | str
-    ) -> Complex[Array, "frequency channel channel"]:
+    def cross_spectrum(self, frequencies: Any, listener: Any) -> Complex[Array, "frequency channel channel"]:
         """One-sided cross-spectral densities at frequencies in Hz, in the square of the signal's unit per Hz."""
+        _in_order(frequencies, listener)
         return _spectra(self, self.heard(listener)[0], _omega(frequencies), True)
 
-    def spectrum(self, frequencies: Any, listener: AbstractMonitor | str) -> Float[Array, "frequency channel"]:
+    def spectrum(self, frequencies: Any, listener: Any) -> Float[Array, "frequency channel"]:
         """One-sided power spectral densities at frequencies in Hz, as `gx.features.psd` estimates them of a recording."""
+        _in_order(frequencies, listener)
         return _spectra(self, self.heard(listener)[0], _omega(frequencies), False)
 
     def heard(self, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
@@ -141,7 +143,8 @@ class LinearNoise(eqx.Module):
         return Heard(jax.jacfwd(seen)(flat), seen(flat)[None], plain, found.spatial()), channels.labels
 
     def __repr__(self):
-        return f"LinearNoise of {self.network.n_regions} regions, {len(self.network.model.states)} states each"
+        states = count_of(len(self.network.model.states), "state")
+        return f"LinearNoise of {count_of(self.network.n_regions, 'region')}, {states} each"
 
 
 def linear_noise(network: Network, start: Any = None) -> LinearNoise:
@@ -156,7 +159,8 @@ def linear_noise(network: Network, start: Any = None) -> LinearNoise:
         start: from where the fixed point is looked for, `(state, region)`; left out, where a run starts.
 
     Raises:
-        ValueError: if nothing drives the network, or it comes to rest nowhere from there. Inside jit, all that it gives is NaN then.
+        ValueError: if nothing drives the network, it comes to rest nowhere from there, or beyond the model's `limits`, where no run
+            goes. Inside jit, all that it gives is NaN then.
         TypeError: for noise that has no spectrum.
 
     Example:
@@ -177,19 +181,40 @@ def linear_noise(network: Network, start: Any = None) -> LinearNoise:
                 f"{type(noise).__name__} has a memory whose spectrum is not known: linear theory takes White and OrnsteinUhlenbeck"
             )
     y = network.start() if start is None else start if is_traced(start) else checked_state(network, start, "start")
-    found, settled = _around(network, jnp.asarray(y, jnp.result_type(float)))
+    found, y, settled, inside = _around(network, jnp.asarray(y, jnp.result_type(float)))
     if is_known(settled) and not settled:
+        at_limits = "; of a state held at a limit of the model there is no linear theory" if limited(network) else ""
         raise ValueError(
-            "from this start the network comes to rest nowhere: give a start nearer to a fixed point, or see gx.analysis.fixed_points"
+            "from this start the network comes to rest nowhere: give a start nearer to a fixed point, or see "
+            f"gx.analysis.fixed_points{at_limits}"
+        )
+    if is_known(inside) and not inside:
+        raise ValueError(
+            f"from this start the network would come to rest beyond the model's limits: {worst(network, y)}, and of a state held at a limit there "
+            "is no linear theory; give a start nearer to a fixed point within them, such as gx.analysis.fixed_points(network) finds"
         )
     return found
 
 
 @eqx.filter_jit
-def _around(network: Network, start: State) -> tuple[LinearNoise, Array]:
-    y, settled = rest(network, start)
-    y = jnp.where(settled, y, jnp.nan)
-    return LinearNoise(network, y, slopes(network, y)), settled
+def _around(network: Network, start: State) -> tuple[LinearNoise, State, Array, Array]:
+    """The theory, NaN where there is none; where the network rests; whether it does, and within the model's limits."""
+    found, settled = rest(network, start)
+    inside = ~beyond(network, found).any()
+    known = settled & inside
+    y = jnp.where(known, found, jnp.nan)
+    # of a linear drift slopes are the same everywhere, and would be known where nothing rests
+    around = eqx.tree_at(lambda s: s.at_once, slopes(network, y), replace_fn=lambda x: jnp.where(known, x, jnp.nan))
+    return LinearNoise(network, y, around), found, settled, inside
+
+
+def _in_order(frequencies: Any, listener: Any) -> None:
+    """Refuses what listens in the place of frequencies."""
+    if isinstance(frequencies, str | AbstractMonitor):
+        raise TypeError(
+            f"frequencies come first, and what listens second, got {shown(frequencies)} and {shown(listener)}: write "
+            "theory.spectrum(frequencies, 'x')"
+        )
 
 
 def _omega(frequencies: Any) -> Float[Array, " frequency"]:

@@ -14,6 +14,7 @@ from .._kinds import expect, expect_function, number, random_key, reals, shown
 from .._pictures import draw
 from .._progress import tqdm
 from .._steps import whole_steps
+from .._warned import warn
 from ..labelled import LabelledArray, known_names
 from ..monitors.base import AbstractMonitor
 from ..monitors.sampling import Raw
@@ -35,11 +36,16 @@ class AdiabaticScan(eqx.Module):
 
     Attributes:
         parameter: its name.
-        found: by the name of what was measured, over 'direction' (up, down) and the parameter; what it is of has its own axes.
+        found: by the name of what was measured, over 'direction' (up, down) and the parameter; what it is of has its own axes. NaN for values
+            that were not reached.
+        done: how many values were reached, of both ways.
+        stopped: where and why before the last of them; empty if all were reached.
     """
 
     parameter: str = eqx.field(static=True)
     found: xr.Dataset = eqx.field(static=True)
+    done: int = eqx.field(static=True)
+    stopped: str = eqx.field(static=True)
 
     def __getitem__(self, name: str) -> xr.DataArray:
         return self.found[name]
@@ -51,6 +57,8 @@ class AdiabaticScan(eqx.Module):
     def differs(self, apart: float = APART) -> xr.DataArray:
         """Where it matters from which side a value was reached, True or False over the parameter: two states side by side, or a turn too fast.
 
+        What is not a finite number on both ways is not compared; `unknown` tells where.
+
         Args:
             apart: by which share of its range, over all values and both ways, anything that was measured has to differ. With noise, take it
                 larger than what two runs differ by.
@@ -59,18 +67,42 @@ class AdiabaticScan(eqx.Module):
             raise ValueError(f"apart is a share of a range, between 0 and 1, got {apart}")
         where = np.zeros(self.found.sizes[self.parameter], bool)
         # extremes and the mean of one state are in one unit, and how far it swings is its range
-        shared = self._range(*self.found.values()) if set(self.found) == {"mean", "min", "max"} else None
-        for values in self.found.values():
-            up, down = (np.asarray(values.sel(direction=way).values, float) for way in WAYS)
-            size = self._range(values) if shared is None else shared
+        shared = self._range(*self.found) if self._of_states else None
+        for name in self.found:
+            up, down = self._numbers(name)
+            size = self._range(name) if shared is None else shared
             where |= (np.abs(up - down) > apart * size).reshape(len(where), -1).any(1)
-        return xr.DataArray(where, {self.parameter: self.found[self.parameter]}, (self.parameter,), "differs")
+        return self._over(where, "differs")
 
-    @staticmethod
-    def _range(*several: xr.DataArray) -> np.ndarray:
-        every = np.stack([np.asarray(values.values, float) for values in several])
-        high, low = every.max((0, 1, 2)), every.min((0, 1, 2))
-        return np.maximum(high - low, _ROUNDING * np.maximum(np.abs(high), np.abs(low)) + np.finfo(float).tiny)
+    @property
+    def unknown(self) -> xr.DataArray:
+        """Where something that was measured cannot be compared, True or False over the parameter: no finite number on one of the ways.
+
+        Numbers that are so at all values are left out, as a state is in regions of another group.
+        """
+        where = np.zeros(self.found.sizes[self.parameter], bool)
+        for name in self.found:
+            nan = np.isnan(self._numbers(name))
+            where |= (nan.any(0) & ~nan.all((0, 1))).reshape(len(where), -1).any(1)
+        return self._over(where, "unknown")
+
+    @property
+    def _of_states(self) -> bool:
+        return set(self.found) == {"mean", "min", "max"}
+
+    def _over(self, where: np.ndarray, name: str) -> xr.DataArray:
+        return xr.DataArray(where, {self.parameter: self.found[self.parameter]}, (self.parameter,), name)
+
+    def _numbers(self, name: Any) -> np.ndarray:
+        """Up and down, NaN for what is not finite."""
+        values = np.asarray(self.found[name].sel(direction=list(WAYS)).values, float)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def _range(self, *names: Any) -> np.ndarray:
+        every = np.stack([self._numbers(name) for name in names])
+        high, low = np.fmax.reduce(every, (0, 1, 2)), np.fmin.reduce(every, (0, 1, 2))
+        rounding = _ROUNDING * np.maximum(np.abs(high), np.abs(low)) + np.finfo(float).tiny
+        return np.asarray(np.maximum(high - low, rounding))
 
     def plot(
         self, name: str | None = None, *, state: str | None = None, region: str | None = None, ax: Any = None
@@ -83,11 +115,31 @@ class AdiabaticScan(eqx.Module):
         lines = [
             f"AdiabaticScan of {', '.join(map(str, self.found))}: {self.parameter} from {values[0]:.6g} to {values[-1]:.6g} and back"
         ]
-        edges = np.flatnonzero(np.diff(np.r_[False, differs, False]))
-        for first, last in edges.reshape(-1, 2)[:10]:
-            lines.append(f"  up and down differ from {values[first]:.6g} to {values[last - 1]:.6g}")
-        lines += ["  up and down differ nowhere"] * (not len(edges))
+        lines += [f"  stopped {self.stopped}; {self.done} of {2 * len(values)} values are kept"] * bool(self.stopped)
+        both = np.arange(len(values)) >= 2 * len(values) - self.done
+        if not both.any():
+            return "\n".join([*lines, "  up and down cannot be compared"])
+        lines += [f"  up and down differ {part}" for part in _parts(values, differs)[:10]]
+        unknown = _parts(values, self.unknown.values & both)
+        known = " where they are known" * bool(unknown or not both.all())
+        lines += [f"  up and down differ nowhere{known}"] * (not differs.any())
+        lines += [f"  not compared {part}, where something is not finite" for part in unknown[:10]]
+        for name in () if self._of_states else self.found:
+            never = np.isnan(self._numbers(name)).all((0, 1))
+            lines += [f"  not compared: '{name}' is finite nowhere"] * bool(never.all())
+            lines += [f"  not compared: {never.sum()} of {never.size} numbers of '{name}', finite nowhere"] * bool(
+                never.any() and not never.all()
+            )
         return "\n".join(lines)
+
+
+def _parts(values: np.ndarray, where: np.ndarray) -> list[str]:
+    """Stretches of values in words."""
+    edges = np.flatnonzero(np.diff(np.r_[False, where, False])).reshape(-1, 2)
+    return [
+        f"from {values[first]:.6g} to {values[last - 1]:.6g}" if last - first > 1 else f"at {values[first]:.6g}"
+        for first, last in edges
+    ]
 
 
 def adiabatic_scan(
@@ -110,7 +162,8 @@ def adiabatic_scan(
 
     The network goes on from value to value as it is: its state, what is under way along delayed connections, its noise, and what
     monitors remember. So it stays on a branch until that ends, and where two branches lie side by side it is on another one on the way
-    back (hysteresis). `continuation` finds the branches themselves.
+    back (hysteresis). `continuation` finds the branches themselves. Where a run does not stay finite, or at Ctrl-C, what was finished is kept, and
+    `stopped` says where and why; a `RuntimeWarning` tells of it.
 
     Args:
         network: what runs.
@@ -130,7 +183,8 @@ def adiabatic_scan(
         progress: show a bar; a text is its title.
 
     Raises:
-        ValueError: for values outside of their domain, or that do not rise; a run that does not stay finite; as `simulate`.
+        ValueError: for values outside of their domain, or that do not rise; a run that does not stay finite at the first value; a function that does
+            not give the same names and shapes at all values; as `simulate`.
         TypeError: for arguments of another kind.
 
     Example:
@@ -160,15 +214,30 @@ def adiabatic_scan(
     expect_function("function", function, 'lambda run: gx.features.fc(run["raw"])')
     key = None if key is None else random_key("key", key)
     ways = np.r_[np.arange(len(values)), np.arange(len(values))[::-1]]
-    found, place = [], start
-    for at in tqdm(ways, desc=progress if isinstance(progress, str) else name, unit="value", disable=not progress):
-        now = replace(network, {index: values[at]})
-        run = simulate(now, duration, dt, solver=solver, monitors=monitors, key=key, start=place)
-        if not run.finite:
-            raise ValueError(f"at {name} = {np.ravel(values[at])[0]:g} {run.failure}")
-        found.append(_measured(function, _settled(run, duration, settle)))
-        place, key = run.final, None
-    return AdiabaticScan(name, _labelled(found, name, values, network))
+    found, place, stopped = [], start, ""
+    bar = tqdm(ways, desc=progress if isinstance(progress, str) else name, unit="value", disable=not progress)
+    try:
+        for count, at in enumerate(bar):
+            told = f"on the way {WAYS[count >= len(values)]} at {name} = {np.ravel(values[at])[0]:g}"
+            now = replace(network, {index: values[at]})
+            run = simulate(now, duration, dt, solver=solver, monitors=monitors, key=key, start=place)
+            if not run.finite:
+                stopped = f"{told}: {run.failure}"
+                break
+            measured = _measured(function, _settled(run, duration, settle))
+            _expect_alike(found[0] if found else measured, measured, told)
+            found.append(measured)
+            place, key = run.final, None
+    except KeyboardInterrupt:
+        stopped = f"after {len(found)} of {len(ways)} values: interrupted"
+        if not found:
+            raise
+    bar.close()
+    if not found:
+        raise ValueError(f"nothing was measured, stopped {stopped}")
+    if stopped:
+        warn(f"the scan stopped {stopped}; {len(found)} of {len(ways)} values are kept")
+    return AdiabaticScan(name, _labelled(found, name, values, network), len(found), stopped)
 
 
 def _values(network: Network, parameter: Any, values: Any) -> tuple[str, int, np.ndarray]:
@@ -228,6 +297,29 @@ def _measured(function: Callable[[Run], Any], run: Run) -> dict[str, Any]:
     return out
 
 
+def _expect_alike(first: dict[str, Any], now: dict[str, Any], told: str) -> None:
+    """Refuses a function that gives something else at another value."""
+
+    def listed(names: Any) -> str:
+        return ", ".join(map(repr, names))
+
+    if set(first) != set(now):
+        raise ValueError(
+            f"function gave {listed(first)} at the first value, and {listed(now) or 'nothing'} {told}: give the same names at all values, NaN for "
+            "what is not known"
+        )
+    for name in first:
+        (before, labels), (after, others) = (known_names(one[name]) for one in (first, now))
+        if np.shape(before) != np.shape(after):
+            raise ValueError(
+                f"function gives '{name}' in other shapes at other values: {np.shape(before)} at the first, and {np.shape(after)} {told}"
+            )
+        if labels != others:
+            raise ValueError(
+                f"function gives '{name}' with other labels at other values: those of the first are others {told}"
+            )
+
+
 def _labelled(found: list[dict[str, Any]], parameter: str, values: np.ndarray, network: Network) -> xr.Dataset:
     """What was measured over both ways, with names along its own axes."""
     count, data = len(values), {}
@@ -240,8 +332,7 @@ def _labelled(found: list[dict[str, Any]], parameter: str, values: np.ndarray, n
     for name in found[0]:
         _, names = known_names(found[0][name])
         several = [np.asarray(known_names(one[name])[0]) for one in found]
-        if len({x.shape for x in several}) > 1:
-            raise ValueError(f"function gives '{name}' in other shapes at other values: {several[0].shape} and others")
+        several += [np.full(several[0].shape, np.nan)] * (2 * count - len(found))
         dims, regions = [], iter(("region", "other"))
         for i, along in enumerate(names):
             states = along is not None and set(along) <= {*network.model.states, *network.model.outputs}

@@ -13,13 +13,17 @@ from .._kinds import expect, random_key, reals, whole
 from .._types import State
 from ..labelled import LabelledArray, Names, check_same, known_names
 from ..network.network import Network
-from .slopes import check_simple, flow
+from .slopes import absent, check_simple, flow
 from .stability import modes
+from .telling import count_of
+from .within import beyond, limited, worst
 
 #: Steps of the search, of which a few dozen are usual, and the ms from which on they are Newton's.
 _MOST, _LONG = 300, 1e6
 #: Of a step of Newton's, at most.
 _HALVINGS = 12
+#: By up to how many powers of ten some drawn starts lie nearer to where a run starts.
+_NEARER = 0.5
 #: Points that differ by less, in units of their largest value, are one.
 _SAME = 1e-4
 
@@ -32,12 +36,16 @@ class FixedPoints(eqx.Module):
         rates: of each point the largest real part of its modes' rates, per ms; negative where it is stable.
         found: how many searches led there, of two from each start: by the flow, and by Newton's method.
         lost: how many led nowhere.
+        beyond: how many points were left out: they lie beyond the model's `limits`, where no run goes.
+        missing: which states a region does not have, as it is of another group, `(state, region)`.
     """
 
     values: Float[np.ndarray, "point state node"]
     rates: Float[np.ndarray, " point"]
     found: Int[np.ndarray, " point"]
     lost: int = eqx.field(static=True)
+    beyond: int = eqx.field(static=True)
+    missing: Bool[np.ndarray, "state node"]
     states: Names = eqx.field(static=True)
     regions: Names = eqx.field(static=True)
 
@@ -54,10 +62,10 @@ class FixedPoints(eqx.Module):
         return LabelledArray(self.values[index], (self.states, self.regions))
 
     def to_xarray(self) -> xr.Dataset:
-        """All of it with labels."""
+        """All of it with labels; NaN where a region has no such state."""
         return xr.Dataset(
             {
-                "value": (("point", "state", "region"), self.values),
+                "value": (("point", "state", "region"), np.where(self.missing, np.nan, self.values)),
                 "rate": ("point", self.rates, {"units": "1/ms"}),
                 "stable": ("point", self.stable),
                 "found": ("point", self.found),
@@ -66,13 +74,22 @@ class FixedPoints(eqx.Module):
         )
 
     def __repr__(self):
-        lines = [f"{len(self)} fixed point{'s' * (len(self) != 1)} of {len(self.regions)} regions"]
+        lines = [f"{len(self)} fixed point{'s' * (len(self) != 1)} of {count_of(len(self.regions), 'region')}"]
         for values, rate, count in list(zip(self.values, self.rates, self.found, strict=True))[:8]:
-            means = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self.states, values.mean(1), strict=True))
-            lines.append(f"  {'stable' if rate < 0 else 'unstable'}, found by {count} searches: mean {means}")
-        lines += ["  ..."] * (len(self) > 8) + [
-            f"  {self.lost} searches led nowhere, of two from each start: by the flow, and by Newton's method"
-        ] * (self.lost > 0)
+            of = [own[~gone].mean() for own, gone in zip(values, self.missing, strict=True)]
+            means = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self.states, of, strict=True))
+            lines.append(
+                f"  {'stable' if rate < 0 else 'unstable'}, found by {count_of(int(count), 'search', 'es')}: mean {means}"
+            )
+        lines += ["  ..."] * (len(self) > 8)
+        if self.lost:
+            lines.append(
+                f"  {count_of(self.lost, 'search', 'es')} led nowhere, of two from each start: by the flow, and by Newton's method"
+            )
+        if self.beyond:
+            lines.append(
+                f"  {self.beyond} more left out, beyond the model's limits, where no run goes; states held at a limit are not looked for"
+            )
         return "\n".join(lines)
 
 
@@ -81,15 +98,17 @@ def fixed_points(network: Network, starts: Any = 32, *, key: Any = None) -> Fixe
 
     From each start by the flow, as a run would come to rest, and by Newton's method, which finds unstable ones too and often leads nowhere.
     Delays do not move fixed points, but decide whether they are stable. Not all need be found: give more starts, or your own.
+    What lies beyond the model's `limits` is left out, and counted: no run goes there. A run may rest held at a limit; that is no fixed point.
 
     Args:
         network: without a stimulus.
         starts: from where they are looked for: states `(start, state, region)`; or how many to draw. One is where a run starts; of the
-            others, half lie around it alike in all regions, by up to ten times its size (or 1 where that is more), half differ by region.
+            others, half lie around it alike in all regions, by up to ten times its size (or 1 where that is more), half differ by region;
+            all within the model's `limits`.
         key: of the draws; left out, key 0.
 
     Raises:
-        ValueError: for a stimulus, states of another shape or other regions, or if no start led anywhere.
+        ValueError: for a stimulus, states of another shape or other regions, or if no start led anywhere, or only beyond the model's limits.
 
     Example:
         >>> import gyrax as gx
@@ -117,30 +136,55 @@ def fixed_points(network: Network, starts: Any = 32, *, key: Any = None) -> Fixe
             points.append(state)
             counts.append(1)
     if not points:
+        at_limits = "; a run may be held at the model's limits, which is not looked for" if limited(network) else ""
         raise ValueError(
-            f"of {len(several)} starts none led to a state in which the network stands still: it may have none, as phase oscillators do; "
-            "or give starts nearer to one"
+            f"of {count_of(len(several), 'start')} none led to a state in which the network stands still: it may have none, as phase "
+            f"oscillators do; or give starts nearer to one{at_limits}"
         )
-    order = np.argsort([-count for count in counts], kind="stable")
-    values = np.stack(points)[order]
+    inside = [not np.asarray(beyond(network, point)).any() for point in points]
+    if not any(inside):
+        raise ValueError(
+            f"the network stands still beyond the model's limits alone: {worst(network, points[0])}. Give starts nearer to a fixed point within "
+            "them; states held at a limit are not looked for"
+        )
+    order = [i for i in np.argsort([-count for count in counts], kind="stable") if inside[i]]
+    values = np.stack([points[i] for i in order])
     rates = np.array([modes(network, state, 1).rates[0].real for state in values])
     return FixedPoints(
-        values, rates, np.array(counts)[order], int((~settled).sum()), network.model.states, network.labels
+        values,
+        rates,
+        np.array(counts)[order],
+        int((~settled).sum()),
+        len(points) - len(order),
+        absent(network),
+        network.model.states,
+        network.labels,
     )
 
 
 def _drawn(network: Network, count: int, key: Any) -> Float[Array, "start state node"]:
-    start = network.start()
-    alike, apart = jax.random.split(key)
-    several = max(count - 1, 0)
-    shape = several, *start.shape
-    drawn = jnp.where(
-        (jnp.arange(several) % 2 == 0)[:, None, None],
-        jax.random.uniform(alike, (several, len(start), 1), start.dtype, -1.0, 1.0),
-        jax.random.uniform(apart, shape, start.dtype, -1.0, 1.0),
+    """Starts within limits, spread evenly (a Latin hypercube), half of them alike in all regions; some nearer to where a run starts."""
+    start, several = network.start(), max(count - 1, 0)
+    states, nodes = start.shape
+    for_alike, for_apart, for_near = jax.random.split(key, 3)
+    alike = jnp.broadcast_to(
+        _even(for_alike, several - several // 2, (states, 1)), (several - several // 2, states, nodes)
     )
+    share = 2 * jnp.concatenate([alike, _even(for_apart, several // 2, (states, nodes))]) - 1
+    share = share * 10 ** (-_NEARER * _even(for_near, several, (1, 1)))
     size = jnp.maximum(1.0, 10 * jnp.abs(start).max(1, keepdims=True))
-    return jnp.concatenate([start[None], jax.vmap(network.model.limit)(start + size * drawn)])
+    low, high = network.model.limit(start - size), network.model.limit(start + size)
+    drawn = start + share.astype(start.dtype) * jnp.where(share < 0, start - low, high - start)
+    return jnp.concatenate([start[None], drawn])
+
+
+def _even(key: Any, count: int, shape: tuple[int, int]) -> Float[Array, "draw *shape"]:
+    """Numbers between 0 and 1, of which each place gets one from each of `count` equal parts; the same in float32 and float64."""
+    order, inside = jax.random.split(key)
+    parts = jax.random.permutation(
+        order, jnp.broadcast_to(jnp.arange(count)[:, None, None], (count, *shape)), independent=True
+    )
+    return (parts + jax.random.uniform(inside, (count, *shape), jnp.float32)) / max(count, 1)
 
 
 def _given(network: Network, starts: Any) -> Float[Array, "start state node"]:

@@ -17,6 +17,8 @@ from .._types import State
 from ..labelled import Names, check_same, known_names
 from ..network.network import Network
 from .slopes import Slopes, absent, between, check_simple, slopes
+from .telling import count_of
+from .within import beyond, held, worst
 
 #: Points on the past from which sums are read, at least beside half the angle by which a mode turns over the longest delay, and at most;
 #: eigenvalues are Newton's after it, so it need only bring him near.
@@ -75,7 +77,8 @@ class Modes(eqx.Module):
         )
 
     def __repr__(self):
-        lines = [f"{len(self.rates)} modes of {len(self.regions)} regions, {'stable' if self.stable else 'unstable'}"]
+        modes, regions = count_of(len(self.rates), "mode"), count_of(len(self.regions), "region")
+        lines = [f"{modes} of {regions}, {'stable' if self.stable else 'unstable'}"]
         for rate, hz, ms in list(zip(self.rates, self.frequencies, self.lifetimes, strict=True))[:5]:
             swings = f"{hz:.4g} Hz" if abs(rate.imag) > 1e-9 * abs(rate) else "no oscillation"
             lines.append(f"  {swings}, {'dies' if ms > 0 else 'grows'} in {abs(ms):.4g} ms")
@@ -95,7 +98,7 @@ def modes(network: Network, state: Any, count: int = 10) -> Modes:
         count: how many, at most.
 
     Raises:
-        ValueError: for a state of another shape or other regions, or in which the network does not rest.
+        ValueError: for a state of another shape or other regions, beyond the model's limits, or in which the network does not rest.
 
     Example:
         >>> import gyrax as gx
@@ -107,13 +110,21 @@ def modes(network: Network, state: Any, count: int = 10) -> Modes:
     expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
     check_simple(network)
     y, count = checked_state(network, state), whole("count", count)
+    if np.asarray(beyond(network, y)).any():
+        raise ValueError(f"state lies beyond the model's limits, where no run goes: {worst(network, y)}")
     flow = np.asarray(network.drift(0.0, y))
     found = _slopes(network, y)
     scale = np.abs(np.diagonal(np.asarray(found.at_once))).max() * (1e-3 + np.abs(np.asarray(y)).max())
     if not np.abs(flow).max() <= 1e-3 * scale:
         s, i = np.unravel_index(np.abs(flow).argmax(), flow.shape)
+        name = f"{network.model.states[s]} of {network.labels[i]}"
+        if held(network, y, network.drift(0.0, y))[s, i]:
+            raise ValueError(
+                f"{name} is at its limit, {y[s, i]:g}, and the drift pushes it on by {flow[s, i]:.3g} a ms: a run is held there, which has no "
+                "modes; they are of states that stand still by themselves, such as gx.analysis.fixed_points(network) finds"
+            )
         raise ValueError(
-            f"the network does not rest in this state: {network.model.states[s]} of {network.labels[i]} changes by {flow[s, i]:.3g} a ms; "
+            f"the network does not rest in this state: {name} changes by {flow[s, i]:.3g} a ms; "
             "gx.analysis.fixed_points(network) finds where it does"
         )
     rates, shapes = eigen(found, count, absent(network))

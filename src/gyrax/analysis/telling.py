@@ -26,3 +26,13 @@ def in_words(
     leaves = sorted((shares or {}).items(), key=lambda x: -x[1])
     of = ", ".join(f"{name} ({share:.0%})" for name, share in leaves if share >= 0.01)
     return f"many numbers{' of ' + of if of else ' at once'}, most {names[int(order[0])]}"
+
+
+def count_of(number: int, what: str, more: str = "s") -> str:
+    """So many of something.
+
+    Example:
+        >>> count_of(1, "region"), count_of(2, "search", "es")
+        ('1 region', '2 searches')
+    """
+    return f"{number} {what}{more * (number != 1)}"

@@ -37,7 +37,10 @@ def branch(branch: Branch, variable: str | None = None, *, region: str | None = 
         raise TypeError(f"branch= takes what gx.analysis.continuation found, got {type(branch).__name__}")
     state = choose(variable, branch.states, "state")[0] if variable is not None else 0
     places = choose(region, branch.regions, "region")
-    values = branch.values[:, state, places].mean(1)
+    there = [i for i in places if not branch.missing[state, i]]
+    if not there:
+        raise ValueError(f"{region} has no {branch.states[state]}: it is of another group")
+    values = branch.values[:, state, there].mean(1)
     ax = one_axes(ax)
     colour = ax._get_lines.get_next_color()
     for stable, style in ((True, "-"), (False, "--")):
@@ -49,7 +52,7 @@ def branch(branch: Branch, variable: str | None = None, *, region: str | None = 
         if there.any():
             ax.plot(branch.at[there], values[there], mark, ms=5, color="k", mfc="w", label=kind)
     name = branch.states[state]
-    whose = f" of {branch.regions[places[0]]}" if region is not None else ", mean of regions" * (len(places) > 1)
+    whose = f" of {branch.regions[places[0]]}" if region is not None else ", mean of regions" * (len(there) > 1)
     ax.set(xlabel=branch.parameter, ylabel=f"{name}{whose}")
     ax.legend(frameon=False)
     return ax
