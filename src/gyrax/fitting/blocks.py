@@ -83,6 +83,9 @@ def in_blocks(
 
     Returns:
         The carry, the record of all steps, and why it ended: 'steps', 'interrupted', or what `look` said.
+
+    Raises:
+        KeyboardInterrupt: if it came before anything was done.
     """
     stopped, block, compiled = "steps", 1, False
     heading = progress if isinstance(progress, str) else title
@@ -103,6 +106,10 @@ def in_blocks(
                 stopped = reason
                 break
     except KeyboardInterrupt:
+        if not done:
+            raise KeyboardInterrupt(
+                f"before the first {unit} of '{heading}' was finished: there is no result"
+            ) from None
         stopped = "interrupted"
     finally:
         bar.close()

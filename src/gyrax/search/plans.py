@@ -110,8 +110,10 @@ class Walk:
                 points = jnp.asarray(genetic.unbeaten(), plan.dtype)
             points = self._downhill(points, refine)
         except KeyboardInterrupt:
-            if generations and not genetic.history:
-                raise
+            if not genetic.history and not int(self.stand.refined):
+                raise KeyboardInterrupt(
+                    "before the first generation or step downhill was finished: there is no front"
+                ) from None
             stopped = "interrupted"
             if generations:
                 points = jnp.asarray(genetic.unbeaten(), plan.dtype)
