@@ -109,7 +109,7 @@ class Profile(eqx.Module):
             inner, outer = (i, i + 1) if inside[i] else (i + 1, i)
             return float(np.interp(wanted, root[[inner, outer]], self.values[[inner, outer]]))
 
-        ends = [-np.inf] * bool(inside[0]) + [end(i) for i in edges] + [np.inf] * bool(inside[-1])
+        ends = [-np.inf] * bool(inside[0]) + [end(int(i)) for i in edges] + [np.inf] * bool(inside[-1])
         return list(zip(ends[::2], ends[1::2], strict=True))
 
     def _best(self, level: float = 0.95) -> int:

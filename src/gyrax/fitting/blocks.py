@@ -107,9 +107,7 @@ def in_blocks(
                 break
     except KeyboardInterrupt:
         if not done:
-            raise KeyboardInterrupt(
-                f"before the first {unit} of '{heading}' was finished: there is no result"
-            ) from None
+            raise KeyboardInterrupt(f"after 0 of {steps} {unit}s of '{heading}': there is no result yet") from None
         stopped = "interrupted"
     finally:
         bar.close()

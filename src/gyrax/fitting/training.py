@@ -86,6 +86,7 @@ def fit(
         OSError: if the checkpoint cannot be written, or another process is at work with it.
         FloatingPointError: naming the leaves, if a gradient is not finite and `nonfinite` is 'raise', or ten times in a row.
         TypeError: if the loss does not return a scalar, or its named terms are no scalars.
+        KeyboardInterrupt: before the first steps were taken; later, Ctrl-C gives what there is by then.
 
     Example:
         >>> import gyrax as gx, optax

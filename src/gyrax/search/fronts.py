@@ -134,6 +134,7 @@ def front(
         FloatingPointError: if no candidate has finite terms, or none on unseen noise.
         TypeError: for what is of another kind.
         OSError: if the checkpoint cannot be written, or another process is at work with it.
+        KeyboardInterrupt: before the first generation was finished.
 
     Example:
         >>> import gyrax as gx

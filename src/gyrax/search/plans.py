@@ -112,7 +112,7 @@ class Walk:
         except KeyboardInterrupt:
             if not genetic.history and not int(self.stand.refined):
                 raise KeyboardInterrupt(
-                    "before the first generation or step downhill was finished: there is no front"
+                    f"after 0 of {generations} generations and {refine} steps downhill: there is no front yet"
                 ) from None
             stopped = "interrupted"
             if generations:

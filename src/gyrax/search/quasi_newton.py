@@ -66,6 +66,7 @@ def minimise(
         ValueError: for a start outside of its domain, a spec that frees nothing, or arguments out of range.
         FloatingPointError: if the loss or its gradient is not finite at the start, or both are too small for the precision.
         TypeError: for what is of another kind.
+        KeyboardInterrupt: before the first step was finished; later, Ctrl-C gives what there is by then.
 
     Example:
         >>> import gyrax as gx

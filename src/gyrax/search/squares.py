@@ -64,6 +64,7 @@ def least_squares(
             spec that frees nothing.
         FloatingPointError: if the squares of the residuals or their derivatives are not finite at the start, or too small for the precision.
         TypeError: for what is of another kind.
+        KeyboardInterrupt: before the first step was finished; later, Ctrl-C gives what there is by then.
 
     Example:
         >>> import gyrax as gx, jax.numpy as jnp
