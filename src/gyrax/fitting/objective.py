@@ -106,10 +106,9 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
             f"the loss is a real number, got one of {kind}: take jnp.abs(...) of complex ones, and .astype(float) of what is true or false"
         )
     for name, term in terms.items():
-        if jnp.issubdtype(getattr(term, "dtype", None), jnp.complexfloating):
-            raise TypeError(
-                f"the loss's term '{name}' is a real number, got one of {term.dtype}: take jnp.abs(...) of it"
-            )
+        dtype: Any = getattr(term, "dtype", None)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise TypeError(f"the loss's term '{name}' is a real number, got one of {dtype}: take jnp.abs(...) of it")
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
     keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))

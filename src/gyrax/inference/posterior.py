@@ -172,6 +172,8 @@ class Posterior(eqx.Module):
             dims = [next(free.get(a, iter(())), f"{name}_{i}") if a else f"{name}_{i}" for i, a in enumerate(along)]
             found[name] = (("sample", *dims), x)
             coords |= {dim: list(a) for dim, a in zip(dims, along, strict=True) if a is not None}
+        taken = {"sample", *(dim for dims, _ in found.values() for dim in dims)}
+        found = {apart(name, taken): values for name, values in found.items()}
         return xr.Dataset(found, coords, {"method": self.method})
 
     def _some(self, count: Any, key: Any) -> Array:
