@@ -161,6 +161,10 @@ def test_after_an_interruption_there_is_what_was_finished(monkeypatch):
         model, likelihood, gx.select(model, "slope", "offset"), "slope", [1.0, 1.1, 1.6, 1.9], progress=False
     )
     assert len(found.values) == 2 and found.values[1] == 1.6
+    assert found.interrupted == "after 2 of 5 values" and "! it was interrupted after 2 of 5 values" in repr(found)
+    calls[:] = [1, 1]
+    with pytest.raises(KeyboardInterrupt, match=r"after 0 of 3 values, before the model.s own: there is no profile"):
+        gx.analysis.profile(model, likelihood, gx.select(model, "slope"), "slope", [1.0, 1.6], progress=False)
 
 
 @pytest.mark.once
@@ -185,3 +189,101 @@ def test_what_cannot_be_is_said(name, values, error, message):
     model = fitted()
     with pytest.raises(error, match=message):
         gx.analysis.profile(model, likelihood, gx.select(model, "slope", "offset"), name, values, progress=False)
+
+
+class Named(eqx.Module):
+    """Free numbers that have the names of what a table has."""
+
+    loss: jax.Array
+    number: jax.Array
+
+    def __init__(self, loss, number):
+        self.loss, self.number = jnp.asarray(loss, float), jnp.asarray(number, float)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["loss", "number"])
+def test_names_of_a_table_of_its_own_do_not_clash(name):
+    model = Named(0.5, 0.2)
+
+    def loss(m, key):
+        return 10 * (m.loss - 0.5) ** 2 + (m.number - 0.2) ** 2
+
+    found = gx.analysis.profile(model, loss, gx.select(model, "loss", "number"), name, [0.1, 0.6], progress=False)
+    table = found.to_xarray()
+    np.testing.assert_array_equal(table["loss"], found.losses)
+    np.testing.assert_array_equal(table[f"{name}_value"], found.values)
+    np.testing.assert_allclose(table["fitted"].sel(number=name), found.values)
+
+
+@pytest.mark.once
+def test_of_several_valleys_all_pieces_are_told():
+    model = Named(1.0, 0.2)
+
+    def valleys(m, key):
+        return 10 * (m.loss**2 - 1) ** 2
+
+    values = np.linspace(-1.6, 1.6, 33)
+    found = gx.analysis.profile(model, valleys, gx.select(model, "loss"), "loss", values, progress=False)
+    rise = np.sqrt(1.920729 / 10)
+    inner, outer = np.sqrt(1 - rise), np.sqrt(1 + rise)
+    np.testing.assert_allclose(found.intervals(), [[-outer, -inner], [inner, outer]], atol=2e-3)
+    with pytest.warns(RuntimeWarning, match="2 valleys, .* and this is the one around 1 alone"):
+        np.testing.assert_allclose(found.interval(), [inner, outer], atol=2e-3)
+    assert "from -1.199 to -0.7478 and from 0.7478 to 1.199" in repr(found)
+    assert len(found.plot().patches) == 2
+    for level in (0.001, 0.5, 0.99999999):
+        assert found.intervals(level)
+    one = gx.analysis.profile(model, valleys, gx.select(model, "loss"), "loss", values[values > 0], progress=False)
+    assert len(one.intervals()) == 1 and one.interval() == one.intervals()[0]
+
+
+@pytest.mark.once
+def test_an_error_at_one_value_leaves_the_others():
+    def measured(x):
+        if x > 1.25:
+            raise RuntimeError("the instrument was off")
+        return np.zeros_like(x)
+
+    @jax.custom_jvp
+    def nought(x):
+        return jax.pure_callback(measured, jax.ShapeDtypeStruct((), x.dtype), x)
+
+    nought.defjvp(lambda x, bars: (nought(*x), 0.0 * bars[0]))
+    model = Named(1.0, 0.2)
+
+    def loss(m, key):
+        return 10 * (m.loss - 1) ** 2 + m.number**2 + nought(m.loss)
+
+    spec = gx.select(model, "loss", "number")
+    with pytest.warns(RuntimeWarning, match=r"ends before loss = 1\.3: RuntimeError: the instrument was off$"):
+        found = gx.analysis.profile(model, loss, spec, "loss", [0.8, 1.2, 1.3], progress=False)
+    np.testing.assert_allclose(found.losses, [0.4, 0.0, 0.4], atol=1e-6)
+    assert "the instrument was off" in found.failed[0] and f"! it ends before {found.failed[0]}" in repr(found)
+    broken = Named(1.5, 0.2)
+    with pytest.raises(Exception, match="the instrument was off"):
+        gx.analysis.profile(broken, loss, gx.select(broken, "loss", "number"), "loss", [0.8, 1.2], progress=False)
+
+
+@pytest.mark.parametrize("scale", [1e-26, 1.0])
+def test_in_the_unit_of_a_squared_field_it_is_the_same(scale):
+    model = Named(-0.4, 0.2)
+
+    def loss(m, key):
+        return scale * (50 * (m.loss + m.number + 0.2) ** 2 + 50 * (m.number - 0.2) ** 2)
+
+    found = gx.analysis.profile(
+        model, loss, gx.select(model, "loss", "number"), "loss", [-0.5, -0.45, -0.3], progress=False
+    )
+    np.testing.assert_allclose(found.losses / scale, [0.25, 0.0625, 0.0, 0.25], rtol=1e-4, atol=1e-6)
+    assert set(found.stopped) == {"converged"} and "steps" not in repr(found)
+
+
+def test_a_loss_too_small_for_the_precision_is_refused():
+    model = Named(-0.4, 0.2)
+    if jnp.result_type(float) == jnp.float64:
+        return
+    with pytest.raises(FloatingPointError, match="less than float32 tells anything of"):
+        gx.analysis.profile(
+            model, lambda m, key: 1e-40 * m.loss**2, gx.select(model, "loss"), "loss", [-0.5, 0.3], progress=False
+        )

@@ -212,3 +212,24 @@ def test_best_by_what(model):
         gx.best(found, model)
     with pytest.raises(ValueError, match=r"'y' has shape \(2, 2\) on \('w', 'y_0'\)"):
         gx.best(found, model, by="y")
+
+
+@pytest.mark.once
+def test_what_is_computed_may_have_the_name_of_an_axis():
+    model = gx.models.Linear(gamma=-0.5)
+    values = np.array([-1.0, -2.0])
+
+    def function(m, key):
+        return {"gamma": 2 * m.gamma, "y": m.gamma * jnp.ones(2), "y_0": m.gamma}
+
+    found = gx.sweep(model, function, {"gamma": values}, progress=False)
+    np.testing.assert_allclose(found["gamma"], values)
+    np.testing.assert_allclose(found["gamma_value"], 2 * values)
+    assert found["y"].dims == ("gamma", "y_0") and found["y_0_value"].dims == ("gamma",)
+
+
+@pytest.mark.once
+def test_an_evaluation_may_have_the_name_of_an_axis():
+    keys = jax.random.split(jax.random.key(1), 3)
+    found = gx.evaluate(gx.models.Linear(gamma=-0.5), lambda m, key: {"seed": m.gamma}, keys).to_xarray()
+    assert found["seed"].values.tolist() == [0, 1, 2] and found["seed_value"].values.tolist() == [-0.5] * 3

@@ -13,6 +13,8 @@ from scipy import stats
 
 import gyrax as gx
 from conftest import DOUBLE
+from gyrax.fitting.space import space_of
+from gyrax.inference import Posterior
 from gyrax.inference.diagnostics import effective_draws, pareto_k, r_hat
 from gyrax.inference.priors import default_prior, described_prior
 from known_posteriors import LINE, LINE_PRIORS, LINE_SPEC, Line, line_loss, line_posterior
@@ -377,3 +379,57 @@ def test_a_density_is_made_inside_jit_too():
 
     plain = gx.inference.log_density(LINE, line_loss, LINE_SPEC, priors=LINE_PRIORS)
     assert float(jax.jit(value)(1.0)) == pytest.approx(float(plain(plain.start)), rel=1e-9)
+
+
+def of_regions(labels):
+    size = len(labels)
+    connectome = gx.Connectome(jnp.ones((size, size)), labels=list(labels))
+    net = gx.Network(gx.models.Linear(gamma=-0.5), gx.couplings.Linear(source="x"), connectome)
+    return gx.per_region(net, "model.gamma")
+
+
+class Pair(eqx.Module):
+    """A model of a user's own that holds networks."""
+
+    first: gx.Network
+    second: gx.Network
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("second", ["cd", "cde", "ab"])
+@pytest.mark.parametrize("kind", [dict, Pair])
+def test_regions_are_those_of_the_network_that_a_leaf_is_of(kind, second):
+    both = kind(first=of_regions("ab"), second=of_regions(second))
+    space = space_of(both, gx.select(both, "first.model.gamma", "second.model.gamma"))
+    names = [f"first.model.gamma[{x}]" for x in "ab"] + [f"second.model.gamma[{x}]" for x in second]
+    assert list(space.names) == names
+    found = Posterior(both, space, np.arange(3.0 * space.size).reshape(1, 3, -1), {}, "hand", {})
+    samples, dims = found.samples, ("region", "region") if second == "ab" else ("first.region", "second.region")
+    for leaf, dim, labels in zip(("first.model.gamma", "second.model.gamma"), dims, ("ab", second), strict=True):
+        assert samples[leaf].dims == ("chain", "draw", dim)
+        assert samples[leaf][dim].values.tolist() == list(labels)
+    assert list(found.summary().index) == names and "second.model.gamma[" in repr(found)
+
+    def levels(model, key):
+        net = model["second"] if kind is dict else model.second
+        return {"y": gx.LabelledArray(net.model.gamma, [net.labels])}
+
+    predicted = found.predictive(levels, count=2)["y"]
+    assert predicted.dims == ("sample", dims[1]) and predicted[dims[1]].values.tolist() == list(second)
+
+
+class Draws(eqx.Module):
+    """Free numbers that have the names of axes of a posterior."""
+
+    draw: jnp.ndarray
+    chain: jnp.ndarray
+
+
+@pytest.mark.once
+def test_leaves_with_the_names_of_axes_are_called_otherwise_in_a_table():
+    model = Draws(jnp.zeros(()), jnp.zeros(2))
+    space = space_of(model, gx.select(model, "draw", "chain"))
+    found = Posterior(model, space, np.arange(12.0).reshape(2, 2, 3), {}, "hand", {})
+    assert list(found.samples) == ["draw_value", "chain_value"]
+    assert list(found.summary().index) == ["draw", "chain[0]", "chain[1]"]
+    np.testing.assert_array_equal(found.samples["draw_value"], found.real[..., 0])

@@ -205,7 +205,7 @@ def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path, monkeypatch, pha
 @pytest.mark.once
 def test_ctrl_c_before_there_is_anything_stops_it(monkeypatch):
     monkeypatch.setattr(plans, "terms_of", Stopping(plans.terms_of, 0, KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"after 0 of .* there is no front yet"):
         front(**SHORT)
 
 
@@ -294,3 +294,68 @@ def test_refuses_starts_and_judges_that_do_not_fit(options, text):
 def test_one_model_alone_goes_downhill():
     found = front(generations=0)
     assert len(found) == 1 and (found.terms[0] * [1, -1]).sum() < two(MODEL, None)[0] and found.terms[0, 1] > -0.74
+
+
+@pytest.mark.once
+def test_before_anything_is_finished_ctrl_c_says_so_in_every_search(monkeypatch):
+    from gyrax.search import walking
+
+    for search, count in ((gx.search.evolve, "generations"), (gx.search.minimise, "steps")):
+        monkeypatch.setattr(walking, "_advance", Stopping(walking._advance, 0, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt, match=rf"after 0 of 7 {count} of '\w+': there is no result yet"):
+            search(MODEL, two, SPEC, **{count: 7}, progress=False)
+
+
+@pytest.mark.once
+def test_terms_above_any_size_are_finite():
+    def large(m, key):
+        value, terms = two(m, key)
+        return value, {"left": 1e31 * terms["left"], "right": 1e31 * terms["right"]}
+
+    found = front(large, generations=4, population=8, refine=0)
+    np.testing.assert_allclose(found.terms / 1e31, front(generations=4, population=8, refine=0).terms, rtol=1e-6)
+    assert np.isfinite(found.history).all()
+
+
+def complex_term(m, key):
+    value, terms = two(m, key)
+    return value, terms | {"right": terms["right"] + 0j}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"within": 1e-18}, ValueError, "within=1e-18 is less than float64 tells apart around the start"),
+        ({"loss": complex_term}, TypeError, "term 'right' is a real number, got one of complex128"),
+        ({"terms": {"left": "min", "right": "maximum"}}, TypeError, r"write terms=\{..., 'right': 'max'\}"),
+        ({"starts": [np.ones(3)]}, ValueError, r"^starts\[0\] is built otherwise .* and not an array of shape \(3,\)$"),
+    ],
+)
+def test_what_no_front_can_be_made_of_is_said_in_a_sentence(options, error, message):
+    with pytest.raises(error, match=message) as told:
+        front(**{"generations": 30, "population": 8, "refine": 0} | options)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.once
+def test_a_damaged_end_of_the_file_is_told_with_its_name(tmp_path):
+    file = tmp_path / "front.npz"
+    options = {"generations": 2, "population": 8, "refine": 0, "checkpoint": file}
+    front(**options)
+    whole = file.read_bytes()
+    for place in (-6, -3, -10):  # by the first of these, the system itself is asked for a place before the file
+        broken = bytearray(whole)
+        broken[place] = 255
+        file.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"front\.npz is damaged"):
+            front(**options)
+
+
+@pytest.mark.once
+def test_where_there_are_no_more_candidates_it_is_said():
+    first = 0.5 + 1e-16 * np.arange(4.0)[:, None]
+    search = Genetic(first, first.min(0), first.max(0), 2, 0, 3e-16)
+    search.tell(np.stack([search.ask()[:, 0], -first[:, 0]], 1))
+    with pytest.raises(ValueError, match="no candidates within 3e-16 of the start that differ from those before"):
+        search.ask()

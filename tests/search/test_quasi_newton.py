@@ -109,3 +109,28 @@ def test_numbers_that_reach_differently_far_are_learnt_in_few_steps():
 
     found = minimise(model, bowl, gx.select(model, "x"), steps=400, progress=False)
     assert int(np.argmax(found.history["loss"] < 100 + 1e-6)) in range(1, 220)
+
+
+ALONE = gx.models.Linear(gamma=-0.5)
+GAMMA = gx.select(ALONE, "gamma")
+
+
+@pytest.mark.parametrize("method", ["bfgs", "l-bfgs"])
+@pytest.mark.parametrize("scale", [1e-26, 1e-18, 1e20, 1e36])
+def test_losses_whose_squares_the_precision_does_not_hold_are_lowered(scale, method):
+    """Errors of MEG in T² are 1e-26; in float32 the square of such a gradient is zero."""
+    found = minimise(ALONE, lambda m, key: scale * (m.gamma + 1) ** 2, GAMMA, method=method, progress=False)
+    np.testing.assert_allclose(found.model.gamma, -1.0, rtol=1e-4)
+    assert scale / 10 < found.history["gradient"][0] < 10 * scale
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-40])
+def test_a_loss_too_small_for_the_precision_is_no_arrival(scale):
+    def loss(m, key):
+        return scale * (m.gamma + 1) ** 2
+
+    if jnp.result_type(float) == jnp.float64:
+        np.testing.assert_allclose(minimise(ALONE, loss, GAMMA, progress=False).model.gamma, -1.0, rtol=1e-4)
+        return
+    with pytest.raises(FloatingPointError, match=r"less than float32 tells anything of .*: multiply the loss"):
+        minimise(ALONE, loss, GAMMA, progress=False)

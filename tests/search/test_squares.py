@@ -171,3 +171,24 @@ def test_refuses_losses_that_least_squares_cannot_take(loss, error, text):
 def test_refuses_arguments_out_of_range(options, text):
     with pytest.raises((ValueError, TypeError), match=text):
         find(squares, **options)
+
+
+ALONE = gx.models.Linear(gamma=-0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-13, 1e12])
+def test_residuals_whose_squares_the_precision_does_not_hold(scale):
+    def loss(m, key):
+        off = scale * jnp.stack([m.gamma + 1, 2 * m.gamma + 2])
+        return (off**2).mean(), {"residuals": off}
+
+    spec = gx.select(ALONE, "gamma")
+    if scale < 1e-18 and jnp.result_type(float) == jnp.float32:
+        with pytest.raises(
+            FloatingPointError, match="residuals are 1e-20 at most, and float32 tells nothing of so small"
+        ):
+            squares(ALONE, loss, spec, progress=False)
+        return
+    found = squares(ALONE, loss, spec, progress=False)
+    np.testing.assert_allclose(found.model.gamma, -1.0, rtol=1e-4)
+    assert found.history["gradient"][0] > 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .reading import DAMAGED
+from .reading import BROKEN, is_of_the_file
 from .writing import replacing
 
 #: The member that says what the others are. Other npz files have none.
@@ -52,7 +52,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, np.ndarray]]:
             names = [m.filename for m in members if m.filename != ABOUT]
             about = json.loads(archive.read(ABOUT)) if len(names) < len(members) else None
             return about, {name.removesuffix(".npy"): _array(archive.read(name), name) for name in names}
-    except DAMAGED as error:
+    except BROKEN as error:
+        if not is_of_the_file(error):
+            raise
         raise ValueError(f"{path} is no npz of gx.io.save, or damaged: {error or type(error).__name__}") from error
 
 

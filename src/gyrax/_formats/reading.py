@@ -42,6 +42,13 @@ DAMAGED = (
 )
 #: That, and what the system says of the file, which libraries also raise for what is in it.
 BROKEN = (OSError, *DAMAGED)
+
+
+def is_of_the_file(error: BaseException) -> bool:
+    """Whether an error is of what is in a file, and not of the system's, which names the file itself."""
+    return not isinstance(error, OSError) or error.filename is None
+
+
 _allowed: ContextVar[float] = ContextVar("allowed", default=0.0)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,13 +20,20 @@ from .._progress import tqdm
 from .._warned import warn
 from ..fitting.objective import AbstractObjective, Outcome, outcome
 from ..fitting.results import FitResult
-from ..fitting.space import Space, space_of
+from ..fitting.space import Space, apart, space_of
 from ..parameters.splitting import Fixed, join, split
 from ..search.quasi_newton import descended
-from ..search.walking import task
+from ..search.squares import least_of
+from ..search.walking import Task, task
 
 #: How much lower a profile may fall than at the model's own value before that is said: a share of its range, and of the loss.
 _SLACK, _TOLD = 1e-2, 1e-6
+#: Of the rise that bounds an interval, what the own value may lie above the lowest one and still be taken for the best.
+_TIED = 1e-2
+#: On the real line, where one is about the size of a parameter: a step that must not gain more than the slack where a fit arrived.
+_STEP = 1e-3
+#: How a line begins that says what was raised.
+_NAMED = re.compile(r"^[\w.]*(Error|Exception|Warning|Interrupt)\b")
 
 
 class Profile(eqx.Module):
@@ -39,7 +47,10 @@ class Profile(eqx.Module):
         space: the free numbers.
         others: all free numbers in their unit at each value, `(value, number)`: what makes up for a change.
         models: the fitted models.
-        stopped: why each fit ended: 'converged' or 'stuck' at the lowest that could be reached, 'steps' before it.
+        stopped: why each fit ended: 'converged', where nothing was left to gain beside the range of the profile; 'stuck', where no step led
+            lower although the slope says so, as at a kink; 'steps' before either.
+        failed: values at which the fit failed, and why, a sentence each: the profile ends before them.
+        interrupted: when Ctrl-C ended it, in words; empty if it did not.
     """
 
     name: str = eqx.field(static=True)
@@ -50,6 +61,8 @@ class Profile(eqx.Module):
     others: Float[np.ndarray, "value number"]
     models: tuple[Any, ...]
     stopped: tuple[str, ...] = eqx.field(static=True)
+    failed: tuple[str, ...] = eqx.field(static=True, default=())
+    interrupted: str = eqx.field(static=True, default="")
 
     @property
     def rises(self) -> Float[np.ndarray, " value"]:
@@ -67,26 +80,49 @@ class Profile(eqx.Module):
 
         Returns:
             Lower and upper end; -inf or inf where the loss does not rise so far at any value that was tried.
+
+        Warns:
+            RuntimeWarning: if there are other pieces, which `intervals` gives: this one is around the model's own value, if no other is better.
+        """
+        pieces, best = self.intervals(level), self._best(level)
+        here = next(piece for piece in pieces if piece[0] <= self.values[best] <= piece[1])
+        if len(pieces) > 1:
+            warn(
+                f"the loss of {self.name} has {len(pieces)} valleys, so that the interval is of {len(pieces)} pieces, {_in_words(pieces)}, and this is "
+                f"the one around {self.values[best]:.4g} alone: intervals() gives all"
+            )
+        return here
+
+    def intervals(self, level: float = 0.95) -> list[tuple[float, float]]:
+        """All pieces of `interval`, ascending: several, where there are valleys with a ridge between them. One between two values is not seen.
+
+        Args:
+            level: between 0 and 1.
         """
         if not 0 < number("level", level) < 1:
             raise ValueError(f"level is a share between 0 and 1, such as 0.95; got {level}")
-        root, wanted, lowest = np.sqrt(self.rises), np.sqrt(chi2.ppf(level, 1) / 2), int(np.argmin(self.losses))
-        low, high = -np.inf, np.inf
-        for i in range(lowest, 0, -1):
-            if root[i - 1] >= wanted:
-                low = np.interp(wanted, [root[i], root[i - 1]], [self.values[i], self.values[i - 1]])
-                break
-        for i in range(lowest, len(root) - 1):
-            if root[i + 1] >= wanted:
-                high = np.interp(wanted, [root[i], root[i + 1]], [self.values[i], self.values[i + 1]])
-                break
-        return float(low), float(high)
+        root, wanted = np.sqrt(self.rises), np.sqrt(chi2.ppf(level, 1) / 2)
+        inside = root < wanted
+        edges = np.flatnonzero(np.diff(inside.astype(int)))  # between this value and the next
+
+        def end(i: int) -> float:
+            inner, outer = (i, i + 1) if inside[i] else (i + 1, i)
+            return float(np.interp(wanted, root[[inner, outer]], self.values[[inner, outer]]))
+
+        ends = [-np.inf] * bool(inside[0]) + [end(int(i)) for i in edges] + [np.inf] * bool(inside[-1])
+        return list(zip(ends[::2], ends[1::2], strict=True))
+
+    def _best(self, level: float = 0.95) -> int:
+        """Where the loss is lowest: at the model's own value, if that is no worse than by next to nothing."""
+        own, lowest = int(np.flatnonzero(self.values == self.own)[0]), int(np.argmin(self.losses))
+        return own if self.rises[own] <= _TIED * chi2.ppf(level, 1) / 2 * min(1.0, self.rises.max()) else lowest
 
     def to_xarray(self) -> xr.Dataset:
-        """Losses, and all free numbers, over the values."""
+        """Losses, and all free numbers, over the values. A number that has the name of one of these is called 'loss_value'."""
+        name = apart(self.name, ("loss", "fitted", "number"))
         return xr.Dataset(
-            {"loss": (self.name, self.losses), "fitted": ((self.name, "number"), self.others)},
-            coords={self.name: self.values, "number": list(self.space.names)},
+            {"loss": (name, self.losses), "fitted": ((name, "number"), self.others)},
+            coords={name: self.values, "number": list(self.space.names)},
         )
 
     def plot(self, level: float | None = 0.95, ax: Any = None) -> Any:
@@ -94,17 +130,28 @@ class Profile(eqx.Module):
         return draw("profiles.profile", self, level=level, ax=ax)
 
     def __repr__(self):
-        best = int(np.argmin(self.losses))
-        low, high = self.interval()
-        ends = f"from {low:.4g} to {high:.4g}"
-        if np.isinf([low, high]).any():
-            where = "below" if np.isfinite(high) else "above" if np.isfinite(low) else "on either side"
-            known = f", from {low:.4g}" if np.isfinite(low) else f", to {high:.4g}" if np.isfinite(high) else ""
-            ends = f"open {where}{known}: it rises by less than 1.92 there"
+        best, pieces = self._best(), self.intervals()
+        ends = _in_words(pieces)
+        ends += ": it rises by less than 1.92 there" if np.isinf(pieces).any() else ""
         text = f"Profile of {self.name}: loss {self.losses[best]:.4g} at {self.values[best]:.4g}, up to {self.rises.max():.3g} more"
         text += f"\n  of a negative log-likelihood, 95 % {ends}"
+        text += f"\n  ! it was interrupted {self.interrupted}, and is what there was then" if self.interrupted else ""
+        text += "".join(f"\n  ! it ends before {sentence}" for sentence in self.failed)
         unfinished = sum(s not in ("converged", "stuck") for s in self.stopped)
         return text + (f"\n  {unfinished} of {len(self.stopped)} fits took all their steps" if unfinished else "")
+
+
+def _in_words(pieces: list[tuple[float, float]]) -> str:
+    """Intervals one after another."""
+
+    def words(low: float, high: float) -> str:
+        if np.isfinite([low, high]).all():
+            return f"from {low:.4g} to {high:.4g}"
+        where = "below" if np.isfinite(high) else "above" if np.isfinite(low) else "on either side"
+        known = f", from {low:.4g}" if np.isfinite(low) else f", to {high:.4g}" if np.isfinite(high) else ""
+        return f"open {where}{known}"
+
+    return " and ".join(words(*piece) for piece in pieces)
 
 
 def profile(
@@ -143,11 +190,13 @@ def profile(
 
     Raises:
         ValueError: for a name that is not free, or values outside of its domain.
-        FloatingPointError: if loss or gradient are not finite at a value, from where its neighbour ended.
+        FloatingPointError: if loss or gradient are not finite at the model's own value, or the loss is too small for the precision everywhere.
         TypeError: for what is of another kind.
+        KeyboardInterrupt: before the fit at the model's own value was finished.
 
     Warns:
-        RuntimeWarning: if somewhere the loss became lower than at the model's own value, which then was not the best fit.
+        RuntimeWarning: if somewhere the loss became lower than at the model's own value, which then was not the best fit; of a value from which on
+            there is no profile, as its fit failed from where its neighbour ended.
 
     Example:
         >>> import gyrax as gx
@@ -164,6 +213,7 @@ def profile(
     flat, _ = ravel_pytree(what.free)
     grid, real, own = _grid(space, np.asarray(flat), place, values)
     found: dict[int, FitResult] = {}
+    failed, interrupted = [], ""
 
     def fit(i: int, near: PyTree) -> PyTree | None:
         """From where the neighbour ended; None if that was the last one on this side."""
@@ -171,10 +221,11 @@ def profile(
         at = dataclasses.replace(what, free=held.pinned(near), objective=held)
         try:
             result = descended(at, steps=steps, tolerance=tolerance, progress=False)
-        except FloatingPointError as error:
+        except Exception as error:  # whatever a user's own functions raise: what is finished is not lost by it
             if i == own:
                 raise
-            warn(f"the profile ends before {name} = {grid[i]:.4g}: {error}")
+            failed.append(f"{name} = {grid[i]:.4g}: {_reason(error)}")
+            warn(f"the profile ends before {failed[-1]}")
             return None
         if result.stopped == "interrupted":
             raise KeyboardInterrupt
@@ -193,9 +244,30 @@ def profile(
                     if near is None:
                         break
         except KeyboardInterrupt:
+            interrupted = f"after {len(found)} of {len(grid)} values"
             if own not in found:
-                raise
-    return _made(name, grid, own, space, found, spec)
+                raise KeyboardInterrupt(f"{interrupted}, before the model's own: there is no profile") from None
+    _check_small(what, found)
+    return _made(name, grid, own, space, found, spec, tuple(failed), interrupted)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line: of a callback's, what that raised, which stands last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "Traceback" not in str(error):
+        return f"{type(error).__name__}: {' '.join(lines)}"
+    return next((line for line in reversed(lines) if _NAMED.match(line)), lines[-1])
+
+
+def _check_small(what: Task, found: dict[int, FitResult]) -> None:
+    """Refuses a loss of which the precision tells nothing at any value."""
+    least, dtype = least_of(what)
+    largest = max(abs(result.best_loss) for result in found.values())
+    if largest < least:
+        raise FloatingPointError(
+            f"the loss is {largest:.3g} at most, less than {dtype} tells anything of ({least:.1g}): multiply the loss, or take what it is of in a "
+            "smaller unit (fT in place of T)"
+        )
 
 
 class _Pinned(AbstractObjective):
@@ -260,7 +332,26 @@ def _grid(
     return grid, np.array([flat[place] if i == middle else real(x) for i, x in enumerate(grid)]), middle
 
 
-def _made(name: str, grid: np.ndarray, own: int, space: Space, found: dict[int, FitResult], spec: PyTree) -> Profile:
+def _ended(result: FitResult, losses: np.ndarray) -> str:
+    """Why a fit ended: also after all steps, or where no step led lower, it arrived where nothing is left to gain beside the range of the profile."""
+    slack, loss = _SLACK * np.ptp(losses), result.history["loss"]
+    late = loss[: -max(len(loss) // 10, 5)]
+    still = len(late) > 0 and np.nanmin(late) - result.best_loss <= slack / 100 + _TOLD * abs(result.best_loss)
+    flat = _STEP * result.history["gradient"][result.best_step] <= slack + _TOLD * abs(result.best_loss)
+    arrived = flat and (still or result.stopped == "stuck")
+    return "converged" if arrived else result.stopped
+
+
+def _made(
+    name: str,
+    grid: np.ndarray,
+    own: int,
+    space: Space,
+    found: dict[int, FitResult],
+    spec: PyTree,
+    failed: tuple[str, ...],
+    interrupted: str,
+) -> Profile:
     """What was fitted, in the order of the values."""
     done = sorted(found)
     losses = np.array([found[i].best_loss for i in done])
@@ -279,5 +370,7 @@ def _made(name: str, grid: np.ndarray, own: int, space: Space, found: dict[int, 
         space,
         others,
         tuple(found[i].model for i in done),
-        tuple(found[i].stopped for i in done),
+        tuple(_ended(found[i], losses) for i in done),
+        failed,
+        interrupted,
     )

@@ -83,6 +83,9 @@ def in_blocks(
 
     Returns:
         The carry, the record of all steps, and why it ended: 'steps', 'interrupted', or what `look` said.
+
+    Raises:
+        KeyboardInterrupt: if it came before anything was done.
     """
     stopped, block, compiled = "steps", 1, False
     heading = progress if isinstance(progress, str) else title
@@ -103,6 +106,8 @@ def in_blocks(
                 stopped = reason
                 break
     except KeyboardInterrupt:
+        if not done:
+            raise KeyboardInterrupt(f"after 0 of {steps} {unit}s of '{heading}': there is no result yet") from None
         stopped = "interrupted"
     finally:
         bar.close()

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._formats.locking import held
 from .._formats.npz import write_npz
-from .._formats.reading import DAMAGED
+from .._formats.reading import BROKEN, is_of_the_file
 from .fingerprint import Fingerprint, comparable, differences
 
 Record = dict[str, np.ndarray]
@@ -109,7 +109,9 @@ class Checkpoint:
             of, seconds = about.get("of", {}), float(about["seconds"])
             if not isinstance(of, dict) or not np.isfinite(seconds):
                 raise ValueError(f"it was at {of!r} after {seconds} seconds")
-        except DAMAGED as error:
+        except BROKEN as error:
+            if not is_of_the_file(error):
+                raise
             raise self._damaged(str(error) or type(error).__name__) from error
         return {"of": of, "seconds": seconds}, arrays
 

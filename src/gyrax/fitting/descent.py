@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from .._kinds import expect_function, whole
 from ..parameters.addresses import leaf_names
 from .blocks import compiled_steps
 from .evolution import Evolution, perturbing, smoothed
-from .objective import AbstractObjective, Objective, keys_of
+from .objective import AbstractObjective, Objective, keys_of, length
 
 #: Steps that one call into XLA may take.
 BLOCK = 64
@@ -195,7 +196,7 @@ class Descent(eqx.Module):
         """One start's step, taken if it is finite; and whether the parameters before it are the best."""
         bad = jnp.stack([~jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)])
         fine = ~bad.any() & jnp.isfinite(value)
-        norm = optax.tree.norm(gradient)
+        norm = length(ravel_pytree(gradient)[0])
         if self.clip is not None:
             gradient = jax.tree.map(lambda g: g * jnp.minimum(1, self.clip / norm).astype(g.dtype), gradient)
 

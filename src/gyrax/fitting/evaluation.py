@@ -14,6 +14,7 @@ from .._kinds import reals, refused
 from ..labelled import LabelledArray, Names, check_same, known_names
 from .captured import as_now
 from .objective import check_objective, named_arrays
+from .space import apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +61,13 @@ class Evaluation:
         return {name: self._named(name, _plain(values.std(0, ddof=1))) for name, values in self.values.items()}
 
     def to_xarray(self) -> xr.Dataset:
-        """The values with a dimension 'seed', and their own after it."""
-        named = {
-            name: (("seed", *(f"{name}_{i}" for i in range(values.ndim - 1))), values)
-            for name, values in self.values.items()
-        }
+        """The values with a dimension 'seed', and their own after it. What has the name of one of these is called 'seed_value'."""
+        own = {name: [f"{name}_{i}" for i in range(values.ndim - 1)] for name, values in self.values.items()}
+        taken = {"seed", *(dim for dims in own.values() for dim in dims)}
+        named = {apart(name, taken): (("seed", *own[name]), values) for name, values in self.values.items()}
         coords: dict[str, Any] = {"seed": np.arange(len(self))}
         for name, names in self.labels.items():
-            coords |= {f"{name}_{i}": list(along) for i, along in enumerate(names) if along}
+            coords |= {dim: list(along) for dim, along in zip(own[name], names, strict=False) if along}
         return xr.Dataset(named, coords=coords)
 
     def _named(self, name: str, values: Any) -> Any:

@@ -17,6 +17,7 @@ from ..parameters.addresses import domains, find, leaf_names, replace, tell
 from ..parameters.declaring import refuse_names
 from .captured import as_now
 from .objective import check_objective, named_arrays
+from .space import apart
 
 #: The axis of candidates that are no grid.
 _POINT = "point"
@@ -112,9 +113,11 @@ def _labelled(
         inner = tuple(f"{name}_{i}" for i in range(values.ndim - 1))
         coords[f"{name} values" if inner and counts is not None else name] = ((along, *inner), values)
     data = {}
-    for name, values in found.items():
+    taken = {*dims, *coords, *(f"{name}_{i}" for name, values in found.items() for i in range(values.ndim - 1))}
+    for given, values in found.items():
+        name = apart(given, taken)
         own = tuple(f"{name}_{i}" for i in range(values.ndim - 1))
-        coords |= {dim: list(names) for dim, names in zip(own, labels[name][1:], strict=True) if names}
+        coords |= {dim: list(names) for dim, names in zip(own, labels[given][1:], strict=True) if names}
         data[name] = ((*dims, *own), values if counts is None else values.reshape(*counts, *values.shape[1:]))
     return xr.Dataset(data, coords=coords)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._jaxprs import depends
 from .._kinds import expect_function, refused
@@ -105,7 +105,10 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
         raise TypeError(
             f"the loss is a real number, got one of {kind}: take jnp.abs(...) of complex ones, and .astype(float) of what is true or false"
         )
-    for name in terms:
+    for name, term in terms.items():
+        dtype: Any = getattr(term, "dtype", None)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise TypeError(f"the loss's term '{name}' is a real number, got one of {dtype}: take jnp.abs(...) of it")
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
     keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))
@@ -132,6 +135,21 @@ def check_objective(model: Any, function: Any, argument: str, line: str) -> None
         raise TypeError(f"{argument}= is called with a model and a key ({error}): write {argument}={line}") from None
     except ValueError:  # of what is not written in Python
         return
+
+
+def length(x: Float[Array, "..."]) -> Float[Array, ""]:
+    """The root of the sum of squares, of numbers whose own squares the precision does not hold.
+
+    In float32 the square of 1e-23 is zero and that of 1e20 infinite, and errors of MEG in T², or counts, have such gradients.
+
+    Example:
+        >>> float(length(jnp.array([3e-30, 4e-30], jnp.float32)) / 5e-30).__round__(5)
+        1.0
+    """
+    largest = jnp.abs(x).max()
+    usable = (largest > 0) & jnp.isfinite(largest)
+    scale = jnp.where(usable, largest, 1.0)
+    return jnp.where(usable, scale * jnp.linalg.norm(jnp.ravel(x / scale)), largest)
 
 
 def keys_of(key: Any, realisations: int) -> Array:

@@ -1,6 +1,7 @@
 """The free numbers of a model: what they are called, where they live, and how a vector on the real line becomes a model."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..labelled import Names
-from ..parameters.addresses import leaf_names
+from ..network import Network
+from ..parameters.addresses import leaf_names, path_name
 from ..parameters.domains import AbstractDomain
 from ..parameters.selection import Follows, Free
 from ..parameters.splitting import Fixed, join, split
@@ -139,17 +141,77 @@ def vector_of(free: PyTree) -> Float[Array, " number"]:
 
 
 def space_of(model: PyTree, spec: PyTree) -> Space:
-    """The free leaves that a spec names, with the names of their regions."""
+    """The free leaves that a spec names, with the names of their regions.
+
+    In tables, axes of several networks with different regions are called after the network, such as 'left.region': one table has one
+    list of names to an axis.
+    """
     _, fixed = split(model, spec)
+    networks = _networks(model)
     return Space(
-        tuple(_part(model, fixed, rule) for rule in fixed.rules),
+        tuple(_part(model, fixed, rule, networks) for rule in fixed.rules),
         tuple((fixed.names[i], fixed.names[first]) for i, first in fixed.follows),
     )
 
 
-def _part(model: PyTree, fixed: Fixed, rule: Any) -> Part:
-    name, leaf = fixed.names[rule.index], jax.tree.leaves(model)[rule.index]
-    labels, shape = _labels(model, name), jnp.shape(leaf)
+def region_axes(model: PyTree) -> dict[Names, tuple[str, str]]:
+    """What axes of the regions of each network in a model are called in tables, the first of a value and the second, by their names.
+
+    Example:
+        >>> import gyrax as gx
+        >>> net = gx.Network(gx.models.Linear(), gx.couplings.Linear(source="x"), gx.Connectome(jnp.ones((2, 2)), labels=["a", "b"]))
+        >>> region_axes((net, 1.0))
+        {('a', 'b'): ('region', 'other')}
+    """
+    found: dict[Names, tuple[str, str]] = {}
+    for of in _networks(model).values():
+        found.setdefault(of.labels, (of.axis("region"), of.axis("other")))
+    return found
+
+
+def apart(name: str, taken: Iterable[str]) -> str:
+    """What a leaf is called in a table that has names of its own.
+
+    Example:
+        >>> apart("gamma", ["chain", "draw"]), apart("draw", ["chain", "draw"])
+        ('gamma', 'draw_value')
+    """
+    return f"{name}_value" if name in taken else name
+
+
+class _Labelled(NamedTuple):
+    """A part of a model with names of regions, and what stands before the names of its axes."""
+
+    labels: Names
+    prefix: str
+
+    def axis(self, dim: str) -> str:
+        return self.prefix + dim
+
+
+def _networks(model: PyTree) -> dict[str, _Labelled]:
+    """Every network in a model (and what else has names of regions and is in none), by where it is; itself by nothing."""
+    found = jax.tree_util.tree_flatten_with_path(model, is_leaf=_is_labelled)[0]
+    parts = {path_name(path): part for path, part in found if _is_labelled(part)}
+    several = {tuple(part.labels) for part in parts.values() if isinstance(part, Network)}
+    several = several or {tuple(part.labels) for part in parts.values()}
+    plain = {tuple(part.labels): len(several) == 1 and tuple(part.labels) in several for part in parts.values()}
+    return {
+        path: _Labelled(tuple(part.labels), "" if plain[tuple(part.labels)] else f"{path}.")
+        for path, part in parts.items()
+    }
+
+
+def _is_labelled(part: Any) -> bool:
+    labels = getattr(part, "labels", None)
+    return isinstance(labels, tuple | list) and bool(labels) and all(isinstance(label, str) for label in labels)
+
+
+def _part(model: PyTree, fixed: Fixed, rule: Any, networks: Mapping[str, _Labelled]) -> Part:
+    name, (way, leaf) = fixed.names[rule.index], jax.tree_util.tree_flatten_with_path(model)[0][rule.index]
+    path = next((p for p in (path_name(way[:i]) for i in range(len(way) + 1)) if p in networks), "")
+    of = networks.get(path, _Labelled((), ""))
+    labels, shape = of.labels, jnp.shape(leaf)
     if rule.basis is not None:
         columns = np.asarray(rule.basis)
         # a group's value, and the base of maps, are values of the parameter: of the others a step is one on the real line
@@ -158,6 +220,7 @@ def _part(model: PyTree, fixed: Fixed, rule: Any) -> Part:
         return Part(name, rule.domain, levels, None, columns, parts, (f"{name}_part",), (parts,), (count,))
     if rule.positions is None:
         dims, coords = _dims(name, shape, labels)
+        dims = tuple(of.axis(dim) if dim in ("region", "target", "source") else dim for dim in dims)
         return Part(name, rule.domain, (), None, None, (), dims, coords, shape)
     mask = np.zeros(shape, bool)
     mask.reshape(-1)[np.asarray(rule.positions)] = True
@@ -166,14 +229,6 @@ def _part(model: PyTree, fixed: Fixed, rule: Any) -> Part:
         ", ".join(str(i) if c is None else c[i] for c, i in zip(along, at, strict=True)) for at in np.argwhere(mask)
     )
     return Part(name, rule.domain, (), mask, None, (), (f"{name}_entry",), (entries,), (len(entries),))
-
-
-def _labels(model: PyTree, name: str) -> Names:
-    """Names of the regions of the network that a leaf is of."""
-    while isinstance(model, tuple | list | dict):
-        key, name = name.split(".", 1) if "." in name else (name, "")
-        model = model[key] if isinstance(model, dict) else model[int(key)]
-    return tuple(getattr(model, "labels", ()))
 
 
 def _dims(name: str, shape: tuple[int, ...], labels: Names) -> tuple[tuple[str, ...], tuple[Names | None, ...]]:

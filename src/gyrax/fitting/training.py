@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .._kinds import choice, expect, number, random_key, refused, whole
+from .._kinds import choice, expect, number, random_key, refused, shown, whole
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
 from .captured import as_now
@@ -86,6 +86,7 @@ def fit(
         OSError: if the checkpoint cannot be written, or another process is at work with it.
         FloatingPointError: naming the leaves, if a gradient is not finite and `nonfinite` is 'raise', or ten times in a row.
         TypeError: if the loss does not return a scalar, or its named terms are no scalars.
+        KeyboardInterrupt: before the first steps were taken; later, Ctrl-C gives what there is by then.
 
     Example:
         >>> import gyrax as gx, optax
@@ -260,11 +261,15 @@ def stacked(starts: Sequence[Any], spec: PyTree, fixed: Fixed) -> PyTree:
         raise ValueError("starts is empty: give one model at least, or leave it out")
     frees = []
     for i, start in enumerate(starts):
+        if jax.tree.structure(start) != fixed.treedef:
+            raise ValueError(
+                f"starts[{i}] is built otherwise than the model: give models that differ in free leaves only, and not {shown(start)}"
+            )
         try:
             free, other = split(start, spec)
         except ValueError as error:
             raise ValueError(f"starts[{i}]: {error}") from error
-        if other.treedef != fixed.treedef or other.kept != fixed.kept:
+        if other.kept != fixed.kept:
             raise ValueError(
                 f"starts[{i}] is built otherwise than the model: give models that differ in free leaves only"
             )

@@ -18,7 +18,7 @@ from .._pictures import draw
 from .._warned import warn
 from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
-from ..fitting.space import Space
+from ..fitting.space import Space, apart, region_axes
 from ..io.saving import load, save
 from ..labelled import LabelledArray
 from .diagnostics import effective_draws, r_hat
@@ -63,20 +63,24 @@ class Posterior(eqx.Module):
 
     @property
     def samples(self) -> xr.Dataset:
-        """The draws by leaf in its unit, with the dimensions chain, draw and those of the leaf, such as region."""
+        """The draws by leaf in its unit, with the dimensions chain, draw and those of the leaf, such as region.
+
+        Of several networks with different regions, axes are called after the network, such as 'left.region'. A leaf that has the name of an axis,
+        such as 'draw', is called 'draw_value'.
+        """
         values = _values(self.space, jnp.asarray(self.real, jnp.result_type(float)))
         found, coords = {}, {"chain": np.arange(self.real.shape[0]), "draw": np.arange(self.real.shape[1])}
+        taken = {*coords, *(dim for part in self.space.parts for dim in part.dims)}
         for part in self.space.parts:
-            found[part.name] = (("chain", "draw", *part.dims), np.asarray(values[part.name]))
+            found[apart(part.name, taken)] = (("chain", "draw", *part.dims), np.asarray(values[part.name]))
             coords |= {dim: list(c) for dim, c in zip(part.dims, part.coords, strict=True) if c is not None}
         return xr.Dataset(found, coords, {"method": self.method})
 
     def summary(self) -> pd.DataFrame:
         """A row for each free number: mean, sd, the 5 and 95 % quantiles; of several chains R-hat and effective draws."""
-        samples = self.samples
         rows = {}
-        for part in self.space.parts:
-            values = samples[part.name].values.astype(float).reshape(*self.real.shape[:2], -1)
+        for part, sample in zip(self.space.parts, self.samples.values(), strict=True):
+            values = sample.values.astype(float).reshape(*self.real.shape[:2], -1)
             for name, x in zip(part.names, np.moveaxis(values, -1, 0), strict=True):
                 low, high = np.quantile(x, [0.05, 0.95])
                 rows[name] = [x.mean(), x.std(ddof=1), low, high, *self._checks(x)]
@@ -150,23 +154,26 @@ class Posterior(eqx.Module):
 
         Returns:
             The values with a dimension 'sample' in front. Axes of a labelled array with the names of the model's regions are called 'region' and
-            'other', such as those of functional connectivity; others after the value, 'value_0', with their names.
+            'other', such as those of functional connectivity (of several networks with different regions 'left.region' and 'left.other'); others
+            after the value, 'value_0', with their names.
         """
         check_objective(self.model, function, "function", "lambda model, key: ...")
         key = random_key("key", 0 if key is None else key)
         chosen, within = jax.random.split(key)
         vectors = self._some(min(self.real[..., 0].size, 1000) if count is None else count, chosen)
         out = _predicted(as_now(function), self.space, self.model, vectors, jax.random.split(within, len(vectors)))
-        labels = _regions(self.model)
+        axes = region_axes(self.model)
         found, coords = {}, {"sample": np.arange(len(vectors))}
         for name, x in named_arrays(out).items():
             names = x.names if isinstance(x, LabelledArray) else ()
             x = np.asarray(x)
             along = (None,) * (x.ndim - 1 - len(names)) + tuple(names)
-            regions = iter(("region", "other"))  # as tables of labelled arrays call them
-            dims = [next(regions, f"{name}_{i}") if a and a == labels else f"{name}_{i}" for i, a in enumerate(along)]
+            free = {labels: iter(names) for labels, names in axes.items()}  # as tables of labelled arrays call them
+            dims = [next(free.get(a, iter(())), f"{name}_{i}") if a else f"{name}_{i}" for i, a in enumerate(along)]
             found[name] = (("sample", *dims), x)
             coords |= {dim: list(a) for dim, a in zip(dims, along, strict=True) if a is not None}
+        taken = {"sample", *(dim for dims, _ in found.values() for dim in dims)}
+        found = {apart(name, taken): values for name, values in found.items()}
         return xr.Dataset(found, coords, {"method": self.method})
 
     def _some(self, count: Any, key: Any) -> Array:
@@ -234,12 +241,6 @@ class Posterior(eqx.Module):
             lines.append("  " + ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items()))
         lines += [f"  ! {doubt}" for doubt in self.doubts()]
         return "\n".join(lines)
-
-
-def _regions(model: PyTree) -> tuple[str, ...]:
-    """Labels of the network, or of the first of several."""
-    parts = jax.tree.leaves(model, is_leaf=lambda x: hasattr(x, "labels"))
-    return next((tuple(part.labels) for part in parts if hasattr(part, "labels") and part.labels), ())
 
 
 def told(posterior: Posterior) -> Posterior:

@@ -19,7 +19,8 @@ Tree = TypeVar("Tree")
 Where = str | Callable[[Any], Any]
 
 
-def _name(path: Sequence[Any]) -> str:
+def path_name(path: Sequence[Any]) -> str:
+    """The dotted name of a way into a tree."""
     return ".".join(str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path)
 
 
@@ -30,7 +31,7 @@ def leaf_names(tree: PyTree) -> list[str]:
         >>> leaf_names({"a": [1.0, 2.0]})
         ['a.0', 'a.1']
     """
-    return [_name(path) for path, _ in jtu.tree_flatten_with_path(tree)[0]]
+    return [path_name(path) for path, _ in jtu.tree_flatten_with_path(tree)[0]]
 
 
 def named_leaves(tree: PyTree) -> dict[str, Any]:

@@ -122,8 +122,12 @@ def _broadcast(spec: PyTree, model: PyTree) -> list[Any]:
 
     try:
         return jax.tree.leaves(jax.tree.map(spread, spec, model))
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"spec= is not one of this model: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"spec= is not one of this model: {error}") from error
+    except ValueError as error:  # a page of JAX's about trees
+        raise ValueError(
+            "spec= is not one of this model, but of one that is built otherwise: make it of this one, as by gx.select(model, ...)"
+        ) from error
 
 
 def _check_start(name: str, value: Any, domain: AbstractDomain) -> None:

@@ -37,11 +37,10 @@ def profile(found: Profile, *, level: float | None = 0.95, ax: Any = None) -> An
     ax.plot(found.values, found.losses, "o-", ms=4, lw=1)
     ax.plot(found.own, found.losses[found.values == found.own], "o", ms=9, mfc="none", color="k")
     if level is not None:
-        low, high = found.interval(level)
         rise = chi2.ppf(level, 1) / 2
         ax.axhline(found.losses.min() + rise, lw=0.8, ls="--", color="0.5", label=f"{level:.0%}: {rise:.2f} more")
-        ends = np.clip([low, high], found.values[0], found.values[-1])
-        ax.axvspan(*ends, color="0.9", zorder=0)
+        for ends in np.clip(found.intervals(level), found.values[0], found.values[-1]):
+            ax.axvspan(*ends, color="0.9", zorder=0)
         ax.legend(frameon=False)
     ax.set(xlabel=found.name, ylabel="loss")
     return ax

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, PyTree
 
 from .._extras import need
-from .._kinds import expect, number, refused, whole
+from .._kinds import expect, number, shown, whole
 from .._pictures import draw
 from .._progress import tqdm
 from ..fitting.checkpoint import Checkpoint, kept_in
@@ -134,6 +134,7 @@ def front(
         FloatingPointError: if no candidate has finite terms, or none on unseen noise.
         TypeError: for what is of another kind.
         OSError: if the checkpoint cannot be written, or another process is at work with it.
+        KeyboardInterrupt: before the first generation was finished.
 
     Example:
         >>> import gyrax as gx
@@ -190,7 +191,9 @@ def _goals(terms: Any, known: list[str]) -> dict[str, str]:
         if name not in every:
             raise ValueError(f"the loss has no term {name!r}; it has {', '.join(every)}")
         if goal not in ("min", "max"):
-            raise refused(f"terms[{name!r}]", goal, "'min' or 'max'", f"{{{name!r}: 'min'}}")
+            meant = "max" if str(goal).lower().startswith("max") else "min"
+            line = "{" + "..., " * (len(goals) > 1) + f"{name!r}: {meant!r}}}"
+            raise TypeError(f"terms[{name!r}] is 'min' or 'max', got {shown(goal)}: write terms={line}")
     if len(goals) < 2:
         raise ValueError(f"a front is of two terms or more, got {list(goals)}; for one, use gx.fit or gx.search.evolve")
     return goals
@@ -231,6 +234,11 @@ def _candidates(
     draws = np.random.default_rng(seed_of(what.key))
     scattered = centre + within * draws.uniform(-1, 1, (count, centre.size))
     first = np.concatenate([given, scattered])
+    dtype = ravel_pytree(what.free)[0].dtype
+    if population and not np.ptp(first.astype(dtype), axis=0).any():
+        raise ValueError(
+            f"within={within:g} is less than {dtype} tells apart around the start, so that all candidates are the same one: give a larger within="
+        )
     return first, np.minimum(centre - within, given.min(0)), np.maximum(centre + within, given.max(0))
 
 

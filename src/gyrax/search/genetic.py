@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from .._extras import need
 
-#: What a term counts that is not finite.
-_WORST = 1e30
+#: What a term counts that is not finite: more than any that is.
+_WORST = np.finfo(float).max
 
 
 def unbeaten(values: Float[np.ndarray, "point term"]) -> np.ndarray:
@@ -52,8 +52,17 @@ class Genetic:
         self.history: list[np.ndarray] = []
 
     def ask(self) -> Float[np.ndarray, "point number"]:
-        """The points of the next generation: always as many, so that one compiled call serves all."""
+        """The points of the next generation: always as many, so that one compiled call serves all.
+
+        Raises:
+            ValueError: if there is none that was not looked at already.
+        """
         self._asked = self._algorithm.ask()
+        if self._asked is None or not len(self._asked):
+            raise ValueError(
+                f"after {len(self.history)} generations there are no candidates within {self._within:g} of the start that differ from "
+                "those before: give a larger within=, or fewer generations="
+            )
         points = np.asarray(self._asked.get("X"), float)
         return np.concatenate([points, np.repeat(points[-1:], self._size - len(points), 0)])
 

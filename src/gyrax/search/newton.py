@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from ..fitting.objective import AbstractObjective, Outcome, keys_of
+from ..fitting.objective import AbstractObjective, Outcome, keys_of, length
 from .slopes import guarded, jacobian
 from .walking import AbstractMethod, Moved
 
@@ -83,9 +83,15 @@ def _is_shape(x: Any) -> bool:
     return isinstance(x, jax.ShapeDtypeStruct)
 
 
-def _scaled(scale: Float[Array, ""], wanted: float, size: Float[Array, ""]) -> Float[Array, ""]:
-    """The scale of the first move, by which what has this size gets the wanted one; later the same."""
-    return jnp.where(jnp.isnan(scale), jnp.where(size > 0, wanted / size, 1.0), scale)
+def _scaled(scale: Float[Array, ""], wanted: float, size: Float[Array, ""], values: Array) -> Float[Array, ""]:
+    """The scale of the first move, by which what has this size gets the wanted one; later the same.
+
+    It leaves room above the values: a scale that makes them infinite where a slope is next to nothing would be a step into nonsense.
+    """
+    most = float(jnp.finfo(size.dtype).max)
+    room = jnp.minimum(most / 10, 1e-6 * most / jnp.abs(values).max(initial=jnp.finfo(size.dtype).tiny))
+    own = jnp.minimum(wanted / jnp.where(size > 0, size, 1.0), room)
+    return jnp.where(jnp.isnan(scale), jnp.where(size > 0, own, 1.0), scale)
 
 
 class Squares(AbstractNewton):
@@ -124,8 +130,10 @@ class Squares(AbstractNewton):
         def both(x: Array):
             value, slope, rest = jacobian(residuals, x, self.forward)
             # A damping of one, with which the solver begins, is then a middling one.
-            own = _scaled(scale, np.sqrt(x.size), jnp.linalg.norm(slope))
-            return value * own, slope * own, rest | {"gradient": 2 * jnp.linalg.norm(slope.T @ value), _SCALE: own}
+            own = _scaled(scale, np.sqrt(x.size), length(slope), value)
+            # scaled before they meet: their product may be less than the precision tells
+            gradient = 2 * length((slope * own).T @ value) / own
+            return value * own, slope * own, rest | {"gradient": gradient, _SCALE: own}
 
         return guarded(both)
 
@@ -160,8 +168,8 @@ class Values(AbstractNewton):
                 return value, {"loss": value, **terms}
 
             (value_, rest), slope = jax.value_and_grad(value, has_aux=True)(x)
-            norm = jnp.linalg.norm(slope) * self.stretch
-            own = _scaled(scale, _FIRST_STEP * self.stretch**2, norm)
+            norm = length(slope) * self.stretch
+            own = _scaled(scale, _FIRST_STEP * self.stretch**2, norm, value_)
             return value_ * own, slope * own, rest | {"gradient": norm, _SCALE: own}
 
         return guarded(both)

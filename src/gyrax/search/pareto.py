@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..fitting.objective import length
+
 #: Steps of Frank and Wolfe's method towards the shortest mean of gradients.
 _WEIGHING = 50
 
@@ -46,7 +48,7 @@ def no_worse(new: Float[Array, " term"], old: Float[Array, " term"]) -> Bool[Arr
 
 def direction(gradients: Float[Array, "term number"]) -> Float[Array, " number"]:
     """The common descent of gradients of length one each, so that no term counts more for being steep; not of length one itself."""
-    sizes = jnp.linalg.norm(gradients, axis=1, keepdims=True)
+    sizes = jax.vmap(length)(gradients)[:, None]
     return common_descent(jnp.where(sizes > 0, gradients / jnp.where(sizes > 0, sizes, 1.0), 0.0))
 
 

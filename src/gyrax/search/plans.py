@@ -110,8 +110,10 @@ class Walk:
                 points = jnp.asarray(genetic.unbeaten(), plan.dtype)
             points = self._downhill(points, refine)
         except KeyboardInterrupt:
-            if generations and not genetic.history:
-                raise
+            if not genetic.history and not int(self.stand.refined):
+                raise KeyboardInterrupt(
+                    f"after 0 of {generations} generations and {refine} steps downhill: there is no front yet"
+                ) from None
             stopped = "interrupted"
             if generations:
                 points = jnp.asarray(genetic.unbeaten(), plan.dtype)

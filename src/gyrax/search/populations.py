@@ -151,6 +151,7 @@ def evolve(
         ValueError: for a start outside of its domain, a spec that frees nothing, or arguments out of range.
         FloatingPointError: if no candidate's loss was finite in ten generations in a row.
         TypeError: for what is of another kind.
+        KeyboardInterrupt: before the first generation was finished; later, Ctrl-C gives what there is by then.
 
     Warns:
         RuntimeWarning: of generations without a finite loss.

@@ -4,15 +4,19 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from .._kinds import choice
 from ..fitting.descent import Validation
+from ..fitting.objective import AbstractObjective, keys_of
 from ..fitting.results import FitResult
 from .newton import STRETCH, Values
-from .squares import check_start, tolerance_of
+from .squares import check_start, least_of, tolerance_of
 from .walking import Carry, Task, task, walked
 
 #: Steps whose curvature is kept. Ten, as is usual, take up to seven times as many where numbers differ much in how far they reach.
@@ -60,8 +64,9 @@ def minimise(
 
     Raises:
         ValueError: for a start outside of its domain, a spec that frees nothing, or arguments out of range.
-        FloatingPointError: if the loss or its gradient is not finite at the start.
+        FloatingPointError: if the loss or its gradient is not finite at the start, or both are too small for the precision.
         TypeError: for what is of another kind.
+        KeyboardInterrupt: before the first step was finished; later, Ctrl-C gives what there is by then.
 
     Example:
         >>> import gyrax as gx
@@ -75,6 +80,7 @@ def minimise(
         what,
         steps=steps,
         method=method,
+        small="refuse",
         validation=validation,
         tolerance=tolerance,
         checkpoint=checkpoint,
@@ -88,19 +94,37 @@ def descended(
     steps: int,
     tolerance: float | None,
     progress: bool | str,
+    small: Literal["refuse", "take"] = "take",
     method: Literal["l-bfgs", "bfgs"] = "l-bfgs",
     validation: Validation | Literal["auto"] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
-    """`minimise`, of a task that is checked already."""
+    """`minimise`, of a task that is checked already.
+
+    Args:
+        what: the task.
+        steps: as there, and all others.
+        tolerance: as there.
+        progress: as there.
+        small: whether to refuse a start whose loss and gradient are too small for the precision. A profile is not small for being
+            next to nothing where it is lowest.
+        method: as there.
+        validation: as there.
+        checkpoint: as there.
+    """
     choice("method", method, ("l-bfgs", "bfgs"))
     tol = tolerance_of(tolerance)
     absolute = tol * STRETCH
     solver = optx.BFGS(tol, absolute) if method == "bfgs" else optx.LBFGS(tol, absolute, history_length=_REMEMBERED)
     made = Values(objective=what.objective, key=what.key, solver=solver, realisations=what.realisations)
 
+    done: list[bool] = []
+
     def look(record: dict[str, np.ndarray], carry: Carry) -> None:
-        check_start(record["loss"] + record["gradient"], "the loss or its gradient")
+        check_start((record["loss"], record["gradient"]), "the loss or its gradient")
+        if small == "refuse" and len(record["loss"]) and not done:
+            _check_small(what, abs(record["loss"][0]), record["gradient"][0])
+            done.append(True)
 
     return walked(
         what,
@@ -115,3 +139,28 @@ def descended(
         progress=progress,
         each_step=True,
     )
+
+
+def _check_small(what: Task, loss: float, gradient: float) -> None:
+    """Refuses a start of which the precision tells no more than that it is small.
+
+    Raises:
+        FloatingPointError: with by how much to multiply the loss.
+    """
+    least, dtype = least_of(what)
+    if max(loss, gradient) >= least:
+        return
+    if loss == gradient == 0:
+        keys = keys_of(what.key, what.realisations)
+        if np.asarray(_around(what.objective, what.free, keys)).any():
+            return  # a start where there is nothing left to gain
+    raise FloatingPointError(
+        f"at the start the loss is {loss:.3g} and its gradient {gradient:.3g} long, less than {dtype} tells anything of ({least:.1g}): "
+        "multiply the loss, or take what it is of in a smaller unit (fT in place of T)"
+    )
+
+
+@eqx.filter_jit
+def _around(objective: AbstractObjective, free: PyTree, keys: Array) -> Array:
+    """The loss a step of one to either side, on the real line."""
+    return jnp.stack([objective.mean(jax.tree.map(lambda x, by=by: x + by, free), keys)[0] for by in (-1.0, 1.0)])

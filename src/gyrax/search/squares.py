@@ -1,7 +1,7 @@
 """Least squares."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -62,8 +62,9 @@ def least_squares(
     Raises:
         ValueError: if the loss has no residuals or its value rises while their squares fall, for a start outside of its domain, or a
             spec that frees nothing.
-        FloatingPointError: if the residuals or their derivatives are not finite at the start.
+        FloatingPointError: if the squares of the residuals or their derivatives are not finite at the start, or too small for the precision.
         TypeError: for what is of another kind.
+        KeyboardInterrupt: before the first step was finished; later, Ctrl-C gives what there is by then.
 
     Example:
         >>> import gyrax as gx, jax.numpy as jnp
@@ -91,8 +92,13 @@ def least_squares(
     residuals = Squares(**common, forward=False).residuals(what.free)
     made = Squares(**common, forward=choose(lambda x: residuals(x)[0], flat))
 
+    done: list[bool] = []
+
     def look(record: dict[str, np.ndarray], carry: Carry) -> None:
-        check_start(record["squares"] + record["gradient"], "the residuals or their derivatives")
+        check_start((record["squares"], record["gradient"]), "the squares of the residuals or their derivatives")
+        if len(record["squares"]) and not done:
+            _check_small(what, residuals, abs(record["loss"][0]), record["squares"][0])
+            done.append(True)
         _check_agreement(record["loss"], record["squares"])
 
     return walked(
@@ -136,13 +142,39 @@ def _check_residuals(what: Task) -> None:
             raise ValueError(f"residuals are real numbers, got {x.dtype}")
 
 
-def check_start(values: np.ndarray, what: str) -> None:
+def least_of(what: Task) -> tuple[float, np.dtype]:
+    """The least loss that the precision tells something of, and the precision.
+
+    Where a loss of so much fell to a hundred-millionth, it is the least normal number.
+    """
+    dtype = np.dtype(ravel_pytree(what.free)[0].dtype)
+    return 1e8 * float(np.finfo(dtype).tiny), dtype
+
+
+def _check_small(what: Task, residuals: Callable[[Any], Any], loss: float, squares: float) -> None:
+    """Refuses residuals whose squares are nothing beside the precision.
+
+    Raises:
+        FloatingPointError: with what to do.
+    """
+    least, dtype = least_of(what)
+    if max(loss, squares) >= least:
+        return
+    largest = float(jnp.abs(residuals(ravel_pytree(what.free)[0])[0]).max())
+    if largest > 0:
+        raise FloatingPointError(
+            f"at the start the residuals are {largest:.3g} at most, and {dtype} tells nothing of so small squares: multiply the "
+            "residuals (and the loss), or take what they are of in a smaller unit (fT in place of T)"
+        )
+
+
+def check_start(values: Sequence[np.ndarray], what: str) -> None:
     """Refuses a start from which no step can be found.
 
     Raises:
         FloatingPointError: with what to look at.
     """
-    if len(values) and not np.isfinite(values[0]):
+    if any(len(x) and not np.isfinite(x[0]) for x in values):
         raise FloatingPointError(
             f"{what} are not finite at the start, so that there is no way from it. Look at a simulation there "
             "(run.failure says when and where a state breaks), or at a term that divides by what may be zero"

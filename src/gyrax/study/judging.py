@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .. import io
-from .._formats.reading import DAMAGED
+from .._formats.reading import BROKEN, DAMAGED, is_of_the_file
 from .._formats.writing import write_text
 from ..fitting.evaluation import evaluate
 from ..network.network import Network
@@ -100,7 +100,9 @@ def histories(folder: Path) -> dict[str, np.ndarray]:
             try:
                 with np.load(path, allow_pickle=False) as history:
                     found[stage] = history["loss"]
-            except DAMAGED as error:
+            except BROKEN as error:
+                if not is_of_the_file(error):
+                    raise
                 raise _damaged(path, error, folder / f"{stage}.json") from error
     return found
 
