@@ -255,9 +255,12 @@ class LabelledArray(eqx.Module):
         sizes = []
         names = (None,) * (self.values.ndim - len(self.names)) + self.names
         for size, along in zip(self.values.shape, names, strict=True):
-            sizes.append(
-                str(size) if along is None else f"{size} regions from {along[0]} to {along[-1]}" if size else "0"
+            # such as pairs of regions, 'V1, M1'
+            ends = f"{along[0]!r} to {along[-1]!r}" if along and ", " in along[0] else ""
+            regions = (
+                f"{size} from {ends}" if ends else f"{size} regions from {along[0]} to {along[-1]}" if along else "0"
             )
+            sizes.append(str(size) if along is None else regions)
         text = f"{len(self.labels)} x {sizes[-1]}" if _square(names) else " x ".join(sizes)
         if is_traced(self.values) or not self.values.size:
             return f"{type(self).__name__}({text}; {self.values.dtype})"

@@ -146,3 +146,33 @@ def test_a_symmetric_prediction_would_count_each_pair_twice():
         gx.analysis.curvature(
             model, lambda m, key: (m.slope.sum(), {"residuals": predict(m, key)}), spec, of="residuals"
         )
+
+
+def test_noise_needs_a_key():
+    model = Line(2.0, -1.0)
+    spec = gx.select(model, "slope")
+
+    def noisy(m, key):
+        return line(m, key) + jax.random.normal(key, (7,))
+
+    with pytest.raises(ValueError, match="give key="):
+        gx.analysis.identifiability(model, noisy, spec, sd=0.3)
+    assert gx.analysis.identifiability(model, noisy, spec, sd=0.3, key=1).fisher.shape == (1, 1)
+
+
+def test_what_was_traced_is_not_traced_again():
+    traced = []
+
+    def predict(m, key):
+        note()
+        return line(m, key)
+
+    def note(to=traced.append):
+        to(1)
+
+    model = Line(2.0, -1.0)
+    for _ in range(2):
+        gx.analysis.identifiability(model, predict, gx.select(model, "slope"), sd=0.3)
+    once = len(traced)
+    gx.analysis.identifiability(Line(3.0, 1.0), predict, gx.select(model, "slope"), sd=0.3)
+    assert len(traced) == once <= 2

@@ -123,6 +123,28 @@ def test_fc_refuses_other_shapes(shape, message):
         jax.jit(fc)(x)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ([[0.0, 1e-7], [9e-7, 0.0]], r"\[0, 1\] is 1e-07 and \[1, 0\] 9e-07"),
+        ([[np.nan, 1.0], [np.nan, np.nan]], r"\[0, 1\] is 1 and \[1, 0\] nan"),
+        ([[0.0, 1.0], [np.nan, 0.0]], r"\[0, 1\] is 1 and \[1, 0\] nan"),
+        ([[True, False], [True, True]], r"\[0, 1\] is 0 and \[1, 0\] 1"),
+    ],
+)
+def test_upper_triangle_refuses_halves_that_differ(matrix, message):
+    with pytest.raises(ValueError, match="not symmetric: " + message):
+        gx.features.upper_triangle(np.array(matrix))
+
+
+def test_upper_triangle_of_rounded_and_missing_pairs():
+    assert gx.features.upper_triangle(np.array([[0.0, 1e-7], [1.000001e-7, 0.0]])).shape == (1,)
+    assert np.isnan(gx.features.upper_triangle(np.array([[1.0, np.nan], [np.nan, 1.0]]))).all()
+    regions = [f"R{i}" for i in range(14)]
+    found = gx.features.upper_triangle(gx.LabelledArray(np.ones((14, 14)), [regions, regions]))
+    assert repr(found) == "LabelledArray(91 from 'R0, R1' to 'R12, R13'; 1 to 1)"
+
+
 def test_upper_triangle_has_each_pair_once():
     matrix = np.array([[1.0, 0.1, 0.2], [0.1, 1.0, 0.3], [0.2, 0.3, 1.0]])
     np.testing.assert_allclose(gx.features.upper_triangle(matrix), matrix[np.triu_indices(3, 1)])

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pandas as pd
 import pytest
 from scipy import stats
@@ -180,6 +181,13 @@ def test_a_flow_refuses_what_it_has_not_seen(learnt):
         learnt.given(Y + np.array([4.0, -4.0, 0, 0, 0, 0, 0]))
 
 
+def untrained(key, parameters, features, progress):
+    """The numbers of a flow that was not trained, and what it is made by."""
+    design = {"parameters": parameters.shape[1], "features": features.shape[1], "layers": 2, "knots": 4, "width": 8}
+    leaves = jax.tree.leaves(eqx.filter(splines._built(key, **design), eqx.is_array))
+    return tuple(leaves), (*design.items(), ("FlowJAX", splines.flowjax_version())), 1.0, 0.1
+
+
 FRESH = """
 import sys
 import numpy as np
@@ -206,12 +214,6 @@ def test_what_was_learnt_is_kept_in_a_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(flows, "_CALL", 120)
     monkeypatch.setattr(flows, "_batch", batch)
-
-    def untrained(key, parameters, features, progress):
-        design = {"parameters": 2, "features": 7, "layers": 2, "knots": 4, "width": 8}
-        leaves = jax.tree.leaves(eqx.filter(splines._built(key, **design), eqx.is_array))
-        return tuple(leaves), (*design.items(), ("FlowJAX", splines.flowjax_version())), 1.0, 0.1
-
     monkeypatch.setattr(flows, "trained_flow", untrained)
     learnt = gx.inference.learn_posterior(
         LINE, measured, LINE_SPEC, priors=LINE_PRIORS, simulations=300, progress=False, key=1
@@ -271,6 +273,51 @@ def test_features_that_tell_nothing(features, message, monkeypatch):
     monkeypatch.setattr(flows, "_CALL", 200)
     with pytest.raises(ValueError, match=message):
         gx.inference.learn_posterior(LINE, features, LINE_SPEC, priors=LINE_PRIORS, simulations=10**6, progress=False)
+
+
+@pytest.mark.once
+def test_calibration_is_of_what_was_learnt(monkeypatch):
+    monkeypatch.setattr(flows, "trained_flow", untrained)
+    d = numpyro.distributions
+    model = gx.models.Linear(gamma=-0.5)
+    spec = gx.select(model, "gamma")
+
+    def features(m, key):
+        return m.gamma[None] + 0.1 * jax.random.normal(key, (1,))
+
+    prior = {"gamma": d.Uniform(-2.0, -0.1)}
+    learnt = gx.inference.learn_posterior(model, features, spec, priors=prior, simulations=100, progress=False)
+
+    def calibrated(prior, spec=spec, **options):
+        return gx.inference.calibration(
+            model, features, None, spec, priors=prior, method=learnt, repetitions=20, progress=False, **options
+        )
+
+    with pytest.raises(
+        ValueError, match=r"learnt of gamma as 1 numbers in .*-2.*and free is gamma as 1 numbers in .*-1\.9"
+    ):
+        calibrated({"gamma": d.Uniform(-1.9, -0.2)})
+    with pytest.raises(ValueError, match=r"with the prior of gamma, Uniform.*prior now is of gamma, .*runcated"):
+        calibrated({"gamma": d.TruncatedNormal(-1.0, 0.3, low=-2.0, high=-0.1)})
+    with pytest.raises(ValueError, match="learnt of gamma, and free are slope, offset"):
+        learnt.check_of(gx.inference.log_density(*ON_LINE, priors=LINE_PRIORS).space, ())
+    with pytest.raises(ValueError, match="a posterior has 50 draws"):
+        calibrated(prior, options={"draws": 50})
+    with pytest.raises(ValueError, match=r"the feature 'value' is complex"):
+        gx.inference.learn_posterior(model, lambda m, key: m.gamma[None] * 1j, spec, priors=prior, progress=False)
+    with pytest.raises(ValueError, match=r"observed 'value' is complex"):
+        learnt.given(np.array([-1.0 + 1j]))
+
+
+@pytest.mark.once
+def test_single_draws_far_from_all_others_are_doubted():
+    space = gx.inference.log_density(*ON_LINE, priors=LINE_PRIORS).space
+    real = np.random.default_rng(0).standard_t(6, size=(1, 4000, 2))
+    figures = {"loss on held-out simulations": 1.0}
+    found = gx.inference.Posterior(LINE, space, real, {}, "a neural posterior", figures)
+    assert not found.doubts()
+    real[0, 7, 1] = 40.0
+    assert "1 of 4000 draws lie more than 12 standard deviations" in found.doubts()[0] and "offset" in found.doubts()[0]
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from .._jaxprs import depends
 from .._kinds import random_key, reals
+from ..fitting.captured import as_now
 from ..fitting.objective import check_objective
 from ..fitting.space import Space, space_of
 from ..labelled import LabelledArray, known_names
@@ -90,10 +92,10 @@ def identifiability(
         predict: `predict(model, key)`, what data are compared with: an array, or a dict of arrays by name.
         spec: what is free, from `gx.select`.
         sd: the standard deviation of the data's error: a number, an array like the prediction, or a dict of these by name.
-        key: for the prediction; noise is held while parameters change.
+        key: for a prediction that hears it; noise is held while parameters change.
 
     Raises:
-        ValueError: for more than 5000 free numbers, a prediction that is symmetric, and has each pair twice, an sd that is not positive or of another shape, or a prediction that is not finite, naming it.
+        ValueError: for more than 5000 free numbers, a prediction that is symmetric, and has each pair twice, an sd that is not positive or of another shape, a prediction that hears its key and has none, or one that is not finite, naming it.
         TypeError: for a prediction that is no array.
 
     Example:
@@ -108,17 +110,21 @@ def identifiability(
         "predict",
         "lambda model, key: gx.features.upper_triangle(gx.analysis.linear_noise(model).fc('S'))",
     )
-    free, fixed = split(model, spec)
-    key = None if key is None else random_key("key", key)
-    flat, whole = ravel_pytree(free)
+    predict, (free, fixed) = as_now(predict), split(model, spec)
+    heard = random_key("key", 0 if key is None else key)
+    flat, _ = ravel_pytree(free)
     if flat.size > _MOST:
         raise ValueError(
             f"{flat.size} numbers are free, and the Fisher information of more than {_MOST} is too large a matrix: the directions that are told "
             "best are found without it by gx.analysis.curvature(model, loss, spec, of='residuals')"
         )
-    shapes = {name: x.shape for name, x in _named(jax.eval_shape(lambda: _named(predict(model, key)))).items()}
+    shapes, noisy = _described(predict, free, fixed, heard)
+    if noisy and key is None:
+        raise ValueError(
+            "predict hears its key, and noise has to be held: give key=, such as key=0; to average over noise, predict several keys"
+        )
     weights = _weights(sd, shapes)
-    found, slope = _slopes(predict, fixed, whole, flat, key)
+    found, slope = _slopes(predict, free, fixed, heard)
     for name, values in found.items():
         if not np.isfinite(np.asarray(values)).all():
             raise ValueError(f"the prediction{'' if name == '' else f' {name!r}'} is not finite at these parameters")
@@ -147,13 +153,16 @@ def check_once(values: np.ndarray, slopes: np.ndarray, what: str) -> None:
         ValueError: with what to take.
     """
     square = values.ndim == 2 and values.shape[0] == values.shape[1] > 1
-    if square and all(
-        np.allclose(x, np.swapaxes(x, 0, 1), rtol=1e-5, atol=1e-7 * np.abs(x).max()) for x in (values, slopes)
-    ):
+    # what fits is zero, whatever its slopes; what has no slope is no measurement at all
+    if square and slopes.any() and _is_symmetric(values) and _is_symmetric(slopes):
         raise ValueError(
             f"{what} is a symmetric matrix, in which each pair of regions would count as two measurements, and errors come out too small by "
             "a square root of two: take gx.features.upper_triangle(...) of it"
         )
+
+
+def _is_symmetric(x: np.ndarray) -> bool:
+    return np.allclose(x, np.swapaxes(x, 0, 1), rtol=1e-5, atol=1e-7 * np.abs(x).max())
 
 
 def _named(out: Any) -> dict[str, Any]:
@@ -185,21 +194,37 @@ def _weights(sd: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarra
     return found
 
 
-def _slopes(predict: Callable[..., Any], fixed: Fixed, whole: Callable, flat: Array, key: Any) -> tuple[Any, Any]:
+@eqx.filter_jit
+def _predicted(predict: Callable[..., Any], free: PyTree, fixed: Fixed, key: Any) -> dict[str, Any]:
+    return _named(predict(join(free, fixed), key))
+
+
+def _described(
+    predict: Callable[..., Any], free: PyTree, fixed: Fixed, key: Any
+) -> tuple[dict[str, tuple[int, ...]], bool]:
+    """The shapes of what is predicted, and whether it depends on the key; what is traced here is not traced again."""
+    jaxpr, shapes, _ = eqx.filter_make_jaxpr(_predicted)(predict, free, fixed, key)
+    keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))
+    heard = jaxpr.jaxpr.invars[len(jaxpr.jaxpr.invars) - keys :]
+    return {name: x.shape for name, x in shapes.items()}, any(depends(jaxpr.jaxpr, heard))
+
+
+@eqx.filter_jit
+def _jacobian(predict: Callable[..., Any], free: PyTree, fixed: Fixed, key: Any, forward: bool) -> dict[str, Any]:
+    flat, whole = ravel_pytree(free)
+    return (jax.jacfwd if forward else jax.jacrev)(lambda x: _predicted(predict, whole(x), fixed, key))(flat)
+
+
+def _slopes(predict: Callable[..., Any], free: PyTree, fixed: Fixed, key: Any) -> tuple[Any, Any]:
     """What is predicted, and its derivatives: forward where there are fewer free numbers than predicted ones and what is within allows it."""
-
-    def function(flat):
-        return _named(predict(join(whole(flat), fixed), key))
-
-    found = eqx.filter_jit(function)(flat)
-    count = sum(x.size for x in found.values())
-    if flat.size <= count:
+    found = _predicted(predict, free, fixed, key)
+    if sum(x.size for x in jax.tree.leaves(free)) <= sum(x.size for x in found.values()):
         try:
-            return found, eqx.filter_jit(jax.jacfwd(function))(flat)
+            return found, _jacobian(predict, free, fixed, key, True)
         except TypeError as error:  # of a simulation that goes backward alone
             if "forward-mode" not in str(error):
                 raise
-    return found, eqx.filter_jit(jax.jacrev(function))(flat)
+    return found, _jacobian(predict, free, fixed, key, False)
 
 
 def _units(space: Space, flat: Array) -> tuple[list[Array], list[Array]]:

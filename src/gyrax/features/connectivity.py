@@ -214,22 +214,27 @@ def upper_triangle(matrix: Any) -> Shaped[MaybeLabelled, " pair"]:
         [0.2, 0.4, 0.6]
     """
     values, names = known_names(matrix, "matrix")
-    if not is_traced(values):
-        known = np.asarray(values)
-        if (
-            known.ndim == 2
-            and known.shape[0] == known.shape[1]
-            and not np.allclose(known, known.T, rtol=1e-4, atol=1e-6, equal_nan=True)
-        ):
-            i, j = np.unravel_index(int(np.nanargmax(np.abs(known - known.T))), known.shape)
-            raise ValueError(
-                f"the matrix is not symmetric: [{i}, {j}] is {known[i, j]:.4g} and [{j}, {i}] {known[j, i]:.4g}; off_diagonal(...) has both"
-            )
+    if not is_traced(values) and np.ndim(values) == 2 and np.shape(values)[0] == np.shape(values)[1]:
+        _check_symmetric(np.asarray(values))
     matrix = jnp.asarray(values)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square matrix, got shape {matrix.shape}")
     i, j = pairs(len(matrix), least=2)
     return with_names(matrix[i, j], _pair_names(names[0] if names[0] == names[1] and names[0] else (), i, j))
+
+
+def _check_symmetric(matrix: np.ndarray) -> None:
+    """Refuses a matrix whose halves differ by more than rounding, in units of its largest entry."""
+    known = matrix.astype(np.result_type(matrix.dtype, float))
+    size = np.abs(known[np.isfinite(known)])
+    same = np.isclose(known, known.T, rtol=1e-4, atol=1e-6 * size.max(initial=0.0), equal_nan=True)
+    if not same.all():
+        with np.errstate(invalid="ignore"):
+            apart = np.where(same, -1.0, np.nan_to_num(np.abs(known - known.T), nan=np.inf))
+        i, j = sorted(np.unravel_index(int(apart.argmax()), known.shape))
+        raise ValueError(
+            f"the matrix is not symmetric: [{i}, {j}] is {known[i, j]:.6g} and [{j}, {i}] {known[j, i]:.6g}; off_diagonal(...) has both"
+        )
 
 
 def _pair_names(labels: Names, i: np.ndarray, j: np.ndarray) -> Names:

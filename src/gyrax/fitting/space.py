@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, PyTree
 
 from ..labelled import Names
@@ -30,6 +31,7 @@ class Part(eqx.Module):
         dims: of the free numbers in tables.
         coords: names along each of them, None where they have none.
         shape: of the free numbers.
+        along: of a leaf with a mask, what its own axes are called, and names along each of them.
     """
 
     name: str = eqx.field(static=True)
@@ -41,6 +43,7 @@ class Part(eqx.Module):
     dims: tuple[str, ...] = eqx.field(static=True)
     coords: tuple[Names | None, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
+    along: tuple[tuple[str, Names | None], ...] = eqx.field(static=True, default=())
 
     @property
     def size(self) -> int:
@@ -57,6 +60,15 @@ class Part(eqx.Module):
             f"{self.name}[{', '.join(names[i] for names, i in zip(along, at, strict=True))}]"
             for at in np.ndindex(*self.shape)
         )
+
+    def laid_out(self, numbers: Float[Array, "*number"]) -> xr.DataArray:
+        """One number for each free one, as the leaf has them: of a leaf with a mask NaN where it is not free."""
+        values, axes = np.asarray(numbers), tuple(zip(self.dims, self.coords, strict=True))
+        if self.mask is not None:
+            mask, axes = np.asarray(self.mask), self.along
+            values = np.full(mask.shape, np.nan, values.dtype)
+            values[mask] = np.asarray(numbers)
+        return xr.DataArray(values, {dim: list(c) for dim, c in axes if c is not None}, [dim for dim, _ in axes])
 
     def values(self, real: Float[Array, "*number"]) -> Float[Array, "*number"]:
         """The free numbers in their unit."""
@@ -224,11 +236,12 @@ def _part(model: PyTree, fixed: Fixed, rule: Any, networks: Mapping[str, _Labell
         return Part(name, rule.domain, (), None, None, (), dims, coords, shape)
     mask = np.zeros(shape, bool)
     mask.reshape(-1)[np.asarray(rule.positions)] = True
-    _, along = _dims(name, shape, labels)
+    dims, along = _dims(name, shape, labels)
     entries = tuple(
         ", ".join(str(i) if c is None else c[i] for c, i in zip(along, at, strict=True)) for at in np.argwhere(mask)
     )
-    return Part(name, rule.domain, (), mask, None, (), (f"{name}_entry",), (entries,), (len(entries),))
+    whole = tuple(zip(dims, along, strict=True))
+    return Part(name, rule.domain, (), mask, None, (), (f"{name}_entry",), (entries,), (len(entries),), whole)
 
 
 def _dims(name: str, shape: tuple[int, ...], labels: Names) -> tuple[tuple[str, ...], tuple[Names | None, ...]]:

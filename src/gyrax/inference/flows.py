@@ -19,7 +19,7 @@ from ..fitting.space import Space, space_of
 from ..io.saving import load, save
 from ..labelled import LabelledArray, check_same, known_names
 from .posterior import Posterior, SamplingWarning, told
-from .priors import drawn, resolved
+from .priors import drawn, resolved, told_priors
 from .splines import blank_flow, flowjax_version, trained_flow
 
 #: Simulations of a call into XLA, and side by side within.
@@ -45,6 +45,7 @@ class Learnt(eqx.Module):
         loss: of the flow on simulations that were held out, at the end.
         gap: by how much that is above the loss on those it was trained on.
         interrupted: when Ctrl-C ended the simulations, in words; empty if it did not.
+        priors: that parameters were drawn from, in words, a line for each leaf (for each number along a basis).
     """
 
     model: PyTree
@@ -60,6 +61,7 @@ class Learnt(eqx.Module):
     loss: float = eqx.field(static=True)
     gap: float = eqx.field(static=True)
     interrupted: str = eqx.field(static=True, default="")
+    priors: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def flow(self) -> Any:
@@ -129,6 +131,25 @@ class Learnt(eqx.Module):
         real = real[None].astype(condition.dtype)
         return told(Posterior(self.model, self.space, real, {}, "a neural posterior", figures, self.interrupted))
 
+    def check_of(self, space: Space, priors: Any) -> None:
+        """Refuses other free numbers, domains or priors than those of the simulations.
+
+        Raises:
+            ValueError: saying which.
+        """
+        mine, yours = ({part.name: (part.names, part.domain) for part in x.parts} for x in (self.space, space))
+        if list(mine) != list(yours):
+            raise ValueError(f"it was learnt of {', '.join(mine)}, and free are {', '.join(yours)}: give the same spec")
+        for name, (names, domain) in mine.items():
+            own, other = (f"{name} as {len(n)} numbers in {d!r}" for n, d in ((names, domain), yours[name]))
+            if (names, domain) != yours[name]:
+                raise ValueError(
+                    f"it was learnt of {own}, and free is {other}: give the same spec, and priors that reach as far"
+                )
+        for learnt, given in zip(self.priors, told_priors(space, priors), strict=True):
+            if learnt != given:
+                raise ValueError(f"it was learnt with the prior {learnt}, and the prior now is {given}: give the same")
+
     def _observed(self, observed: Any) -> np.ndarray:
         seen = _numbers(observed, dict(self.shapes), self.names)
         low, high = self.simulated.min(0), self.simulated.max(0)
@@ -179,6 +200,7 @@ def _numbers(observed: Any, wanted: dict[str, Any], names: tuple[str, ...]) -> n
     found = []
     for name, (shape, along) in wanted.items():
         values, own = known_names(given[name], f"observed[{name!r}]" if len(wanted) > 1 else "observed")
+        _refuse_complex(f"observed '{name}'", values.dtype)
         if np.shape(values) != shape:
             raise ValueError(f"observed '{name}' has shape {np.shape(values)}, and the simulated feature {shape}")
         for one, two in zip(own, along, strict=True):
@@ -188,6 +210,11 @@ def _numbers(observed: Any, wanted: dict[str, Any], names: tuple[str, ...]) -> n
     if not np.isfinite(seen).all():
         raise ValueError(f"observed {names[int(np.argmin(np.isfinite(seen)))]} is not finite")
     return seen
+
+
+def _refuse_complex(what: str, dtype: Any) -> None:
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(f"{what} is complex ({dtype}), and features are real numbers: give real and imaginary parts")
 
 
 def learn_posterior(
@@ -323,13 +350,16 @@ def _learn(
     weights, design, loss, gap = trained_flow(trained, scaled[0], scaled[1], progress)
     lost, ended = int((~fine).sum()), f"after {count} of {simulations} simulations" if count < simulations else ""
     return Learnt(
-        model, space, weights, design, middle, spread, names, tuple(shapes.items()), flat, lost, loss, gap, ended
+        *(model, space, weights, design, middle, spread, names, tuple(shapes.items()), flat, lost, loss, gap, ended),
+        told_priors(space, found),
     )
 
 
 def _shapes(features: Callable[..., Any], model: PyTree) -> dict[str, Any]:
     """Of each feature its shape, and names along its axes; nothing is simulated."""
     out = eqx.filter_eval_shape(lambda model, key: named_arrays(features(model, key)), model, jax.random.key(0))
+    for name, x in out.items():
+        _refuse_complex(f"the feature '{name}'", x.dtype)
     return {
         name: (x.shape, (None,) * (len(x.shape) - len(x.names)) + x.names)
         if isinstance(x, LabelledArray)

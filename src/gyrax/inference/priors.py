@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._digests import digest
 from .._extras import need
 from .._kinds import expect, refused
 from .._types import is_traced
@@ -290,6 +291,23 @@ def _same(end: Any, name: str) -> float:
     if len(known) > 1:
         raise ValueError(f"the prior of {name} has other ends for each number: give one that has the same for all")
     return float(str(known[0]))
+
+
+def told_priors(space: Space, priors: Any) -> tuple[str, ...]:
+    """Each prior in words, by all of its numbers to six digits: other digits are those of the precision.
+
+    Args:
+        space: what is free.
+        priors: of it, as `resolved` gives them.
+    """
+    found = []
+    for part, prior in zip(space.parts, priors, strict=True):
+        several = [part.name] if part.basis is None else [f"{part.name} along {c}" for c in part.columns]
+        for name, one in zip(several, [prior] if part.basis is None else prior, strict=True):
+            numbers = [f"{x:.6g}" for leaf in jax.tree.leaves(one) for x in np.ravel(np.asarray(leaf, float))]
+            rest = f"{len(numbers)} numbers, digest {digest(numbers)[:8]}" if len(numbers) > 8 else ", ".join(numbers)
+            found.append(f"of {name}, {described_prior(one)} ({rest})")
+    return tuple(found)
 
 
 def drawn(space: Space, priors: tuple[Any, ...], key: Any) -> Any:

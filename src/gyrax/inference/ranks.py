@@ -232,7 +232,7 @@ def calibration(
         those that are finished.
 
     Raises:
-        ValueError: for fewer than 20 repetitions. Whatever `log_density` or the method raises, with the number of the repetition, if the
+        ValueError: for fewer than 20 repetitions, or what was learnt of another spec or with other priors, naming what differs. Whatever `log_density` or the method raises, with the number of the repetition, if the
             first five fail.
 
     Example:
@@ -261,6 +261,9 @@ def calibration(
         )
     key = random_key("key", 0 if key is None else key)
     space, found = resolved(model, space_of(model, spec), priors)
+    if isinstance(method, Learnt):
+        method.check_of(space, found)
+        _check_draws(whole("draws", options.get("draws", 1000), 2))
     data, title = as_now(data), progress if isinstance(progress, str) else "calibration"
 
     def repetition(k: int) -> _Repetition:
@@ -348,11 +351,16 @@ def _posterior(
     found = method(model, Given(loss, measured), spec, priors=priors, key=key, **options)
     if found.interrupted:  # it kept what there was: not the posterior that is to be judged
         raise KeyboardInterrupt(found.interrupted)
-    if found.real[..., 0].size < _RANKED:
-        raise ValueError(
-            f"a posterior has {found.real[..., 0].size} draws, and the rank of the truth is among {_RANKED}: give draws="
-        )
+    _check_draws(found.real[..., 0].size)
     return found
+
+
+def _check_draws(count: int) -> None:
+    """Refuses fewer draws than the truth is ranked among."""
+    if count < _RANKED:
+        raise ValueError(
+            f"a posterior has {count} draws, and the rank of the truth is among {_RANKED}: give draws= of at least so many"
+        )
 
 
 @eqx.filter_jit

@@ -20,10 +20,12 @@ def _built(key: Any, parameters: int, features: int, layers: int, knots: int, wi
     """A flow of parameters given features, as it begins."""
     flows = need("flowjax.flows", "inference")
     distributions, bijections = need("flowjax.distributions", "inference"), need("flowjax.bijections", "inference")
+    spline = bijections.RationalQuadraticSpline(knots=knots, interval=4)
     return flows.masked_autoregressive_flow(
         key,
         base_dist=distributions.Normal(jnp.zeros(parameters)),
-        transformer=bijections.RationalQuadraticSpline(knots=knots, interval=4),
+        # Splines alone squeeze a narrow posterior out of their whole box, and what is left of that throws single draws far away.
+        transformer=bijections.Chain([spline, bijections.Affine()]),
         cond_dim=features,
         flow_layers=layers,
         nn_width=width,

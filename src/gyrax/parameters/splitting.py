@@ -52,7 +52,8 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
         leaf) and None elsewhere: optax, optimistix, BlackJAX and NumPyro take it as it is. `fixed`: the rest.
 
     Raises:
-        ValueError: if a start lies outside or on the edge of its domain, naming leaf, value and domain; if nothing is free.
+        ValueError: if a start lies outside or on the edge of its domain, naming leaf, value and domain; for a free leaf
+            without a number; if nothing is free.
 
     Example:
         >>> import gyrax as gx
@@ -80,6 +81,10 @@ def split(model: Model, spec: PyTree) -> tuple[Model, Fixed]:
                 domain = domain.scaled_to(getattr(declared[i], "scale", None) or 0.0)
             positions = None if override.mask is None else jnp.asarray(np.flatnonzero(override.mask))
             inside = value if positions is None else value.reshape(-1)[positions]
+            if not inside.size:
+                raise ValueError(
+                    f"{names[i]} is free and has no number: its shape is {value.shape}; leave it out of the spec"
+                )
             _check_start(names[i], inside, domain)
             free[i], basis = domain.to_real(inside), None
             if override.basis is not None:

@@ -47,7 +47,7 @@ def profile(found: Profile, *, level: float | None = 0.95, ax: Any = None) -> An
 
 
 def curvature(found: Curvature, *, ax: Any = None) -> Any:
-    """How many directions bend more than each value: dots are known, the line goes on as random vectors tell.
+    """How many directions bend more than each value: dots are known with their directions, the line says how many all are, within what is shaded.
 
     Args:
         found: what `gx.analysis.curvature` found.
@@ -70,10 +70,11 @@ def curvature(found: Curvature, *, ax: Any = None) -> Any:
         raise TypeError(f"found= takes what gx.analysis.curvature found, got {type(found).__name__}")
     ax, size = one_axes(ax), np.abs(found.eigenvalues)
     ax.loglog(size, np.arange(1, len(size) + 1), "o", ms=4)
-    rest, weights = np.abs(found.nodes).reshape(-1), (found.weights / len(found.weights)).reshape(-1)
-    order = np.argsort(-rest)
-    seen = order[rest[order] > np.finfo(float).eps * size.max()]
-    if len(seen):
-        ax.step(rest[seen], len(size) + np.cumsum(weights[seen]), where="post", lw=1)
+    if len(size) < found.spectrum.size:
+        values = np.geomspace(max(1e-12 * size.max(), np.finfo(float).tiny), size.max(), 60)
+        bounds = [(found.spectrum.above(v), found.spectrum.below(-v)) for v in values]
+        least, most = (np.array([getattr(up, n) + getattr(down, n) for up, down in bounds]) for n in ("least", "most"))
+        ax.step(values, (least + most) / 2, where="post", lw=1)
+        ax.fill_between(values, np.maximum(least, 0.5), most, step="post", alpha=0.2)
     ax.set(xlabel="curvature on the real line", ylabel="directions that bend more")
     return ax
