@@ -15,6 +15,7 @@ from .._digests import digest
 from ..parameters.splitting import Fixed
 from .descent import Carry, Descent, Held
 from .objective import AbstractObjective
+from .tracing import AsNow
 
 #: By name what each part is: as it reads, or after a '#' what it is a digest of and the digest.
 Fingerprint = dict[str, str]
@@ -58,7 +59,7 @@ def of_objective(
             f"{fixed.names[r.index]}{_shape(x, starts)}" for r, x in zip(fixed.rules, leaves, strict=True)
         ),
         "the number of starts": str(starts or 1),
-        "the loss": traced(objective.loss, model, key),
+        "the loss": _computes(objective.loss, model, key),
         **method,
         "the key": as_read(key),
         "realisations": str(realisations),
@@ -66,7 +67,7 @@ def of_objective(
     }
     if held is not None:
         parts["the validation noise"] = as_read(held[0].keys)
-        parts["the validation loss"] = traced(held[0].objective.loss, model, key)
+        parts["the validation loss"] = _computes(held[0].objective.loss, model, key)
     return parts | _leaves(fixed, free) | statics(model)
 
 
@@ -82,6 +83,11 @@ def surroundings() -> Fingerprint:
 def traced(function: Callable[..., Any], *arguments: Any) -> str:
     """What a function computes of such arguments. Nothing is compiled, and what a fit traces again is remembered by JAX."""
     return f"#{digest(eqx.filter_make_jaxpr(function)(*arguments)[0])}"
+
+
+def _computes(loss: Any, model: Any, key: Any) -> str:
+    """Of a loss that was looked at, the very trace by which its program is known."""
+    return f"#{loss.told()}" if isinstance(loss, AsNow) else traced(loss, model, key)
 
 
 def as_read(leaf: Any) -> str:

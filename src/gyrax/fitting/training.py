@@ -16,7 +16,6 @@ from jaxtyping import PyTree
 from .._kinds import choice, expect, number, random_key, refused, whole
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
-from .captured import as_now
 from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
 from .estimates import gain, over_steps, window
@@ -98,13 +97,13 @@ def fit(
     _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
     evolution = checked_gradient(gradient)
-    began, loss, key = time.perf_counter(), as_now(loss), random_key("key", 0 if key is None else key)
+    began, key = time.perf_counter(), random_key("key", 0 if key is None else key)
     free, fixed = _begun(model, spec, starts)
-    names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
-    held, every = held_out(validation, noisy, steps, Objective(loss, fixed), model, key)
+    names, (terms, noisy, now) = _free_names(fixed, optimiser), described(loss, model, key)
+    held, every = held_out(validation, noisy, steps, Objective(now, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
+    descent = Descent(Objective(now, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
 
     def spent() -> float:
@@ -167,8 +166,7 @@ def held_out(
     if validation is None:
         return None, 1
     if validation.loss is not None:
-        described(validation.loss, model, key)
-        objective = Objective(as_now(validation.loss), objective.fixed)
+        objective = Objective(described(validation.loss, model, key).loss, objective.fixed)
     return Held(objective, validation.drawn(key)), validation.every
 
 
