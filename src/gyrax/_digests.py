@@ -70,7 +70,7 @@ def loose(jaxpr: Any) -> Iterator[Any]:
         >>> def host(x):
         ...     return np.sin(x)
         >>> jaxpr = jax.make_jaxpr(lambda x: jax.pure_callback(host, x, x))(jnp.ones(2))
-        >>> [found.callback_func.__name__ for found in loose(jaxpr)]
+        >>> [found.__name__ for found in loose(jaxpr)]
         ['host']
     """
     found: list[_Loose] = []

@@ -14,7 +14,6 @@ import pytest
 
 import gyrax as gx
 from gyrax.fitting.objective import RESERVED, Objective, described, named_arrays, outcome
-from gyrax.fitting.tracing import seen
 
 MODEL = gx.models.Linear(gamma=-0.5)
 SPEC = gx.select(MODEL, "gamma")

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 from .._types import is_traced
 
@@ -29,10 +30,24 @@ _LIBRARIES = tuple(
 )
 _PLAIN = bool | int | float | complex | str | bytes | None
 #: What says all of itself.
-_TELLING = range | slice | PurePath | np.dtype | types.EllipsisType | datetime.date | datetime.time | datetime.timedelta
+_TELLING = (
+    jax.ShapeDtypeStruct
+    | range
+    | slice
+    | PurePath
+    | np.dtype
+    | types.EllipsisType
+    | datetime.date
+    | datetime.time
+    | datetime.timedelta
+)
 #: What Python makes of a class: no data.
 _MADE = (
-    types.BuiltinFunctionType | types.MemberDescriptorType | types.GetSetDescriptorType | types.WrapperDescriptorType | types.MethodDescriptorType
+    types.BuiltinFunctionType
+    | types.MemberDescriptorType
+    | types.GetSetDescriptorType
+    | types.WrapperDescriptorType
+    | types.MethodDescriptorType
 )
 
 
@@ -97,7 +112,9 @@ def _check_reread(name: str, array: np.ndarray) -> None:
         )
 
 
-def _read(name: str, x: Any, seen: dict[int, Any], used: tuple[str, ...], by: types.FunctionType | None) -> Iterator[Read]:
+def _read(
+    name: str, x: Any, seen: dict[int, Any], used: tuple[str, ...], by: types.FunctionType | None
+) -> Iterator[Read]:
     """Numbers, texts and arrays of a value, or of what a function reads. `used` are the names that the code around it has."""
     if isinstance(x, Itself):
         x = x.thing
@@ -134,6 +151,8 @@ def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] |
         return [("", x.__func__)]
     if isinstance(x, property | functools.cached_property):
         return [("", x.fget if isinstance(x, property) else x.func)]
+    if isinstance(x, PyTreeDef):  # of what Equinox has split
+        return [("", jax.tree.unflatten(x, [None] * x.num_leaves))]
     if isinstance(x, types.ModuleType):
         own = {} if _of_a_library(getattr(x, "__file__", None)) else vars(x)
         return [(f"{name}.{key}", own[key]) for key in used if key in own]
@@ -143,7 +162,11 @@ def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] |
         return [("", key) for key in x] + [(name and f"{name}[{key!r}]", inner) for key, inner in x.items()]
     if isinstance(x, type):
         return _of_class(name, x, used)
-    if isinstance(x, _MADE) or _of_a_library(_file(x)):  # as what jit has made
+    if isinstance(x, _MADE):
+        return []
+    if callable(x) and isinstance(getattr(x, "__wrapped__", None), types.FunctionType):  # as what jit has made
+        return [("", x.__wrapped__)]
+    if _of_a_library(_file(x)):
         return []
     if hasattr(x, "__array__"):  # pandas, xarray
         values = np.asarray(x)

@@ -31,7 +31,7 @@ _MOST = 6
 def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
     """Of a fit before its first step: objective, optimiser, keys, what is free and from where, what is frozen at what."""
     method = {
-        "the optimiser": _optimiser(descent, carry),
+        "the optimiser": f"{descent.moving}{digest(carry.optimiser)}",
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
         "the gradient": str(descent.evolution or "exact"),
@@ -182,8 +182,8 @@ def _leaves(fixed: Fixed, free: PyTree) -> Fingerprint:
     return parts | {"ties": ", ".join(ties) or "none"}
 
 
-def _optimiser(descent: Descent, carry: Carry) -> str:
-    """What its update computes, for a value function that stands for the loss, and the state it begins with."""
+def moved_by(descent: Descent, carry: Carry) -> str:
+    """What an update of the optimiser computes, for a value function that stands for the loss."""
 
     def squares(free: PyTree):
         return sum(jnp.sum(x**2) for x in jax.tree.leaves(free))
@@ -194,4 +194,4 @@ def _optimiser(descent: Descent, carry: Carry) -> str:
     free, state = carry.free, carry.optimiser
     if descent.starts is not None:
         free, state = jax.tree.map(lambda x: x[0], (free, state))
-    return f"{traced(update, state, free)}{digest(carry.optimiser)}"
+    return traced(update, state, free)

@@ -129,7 +129,11 @@ def _called(function: Callable[..., Any], *arguments: Any) -> Any:
 def hashable(function: Any) -> Any:
     """The function, as a thing of its own where it is an object that is compared by its fields."""
     alone = jax.tree_util.all_leaves([function])
-    return Itself(function) if alone and not isinstance(function, types.FunctionType | types.MethodType | Itself) else function
+    return (
+        Itself(function)
+        if alone and not isinstance(function, types.FunctionType | types.MethodType | Itself)
+        else function
+    )
 
 
 def _changed(found: list[Read], alone: Any) -> str | None:
@@ -162,7 +166,9 @@ def _users(x: Any, passed: set[int]) -> Iterator[Any]:
             for inner in (*_cells(x), getattr(x, "__wrapped__", None)):
                 yield from _users(inner, passed)
     elif isinstance(x, functools.partial | types.MethodType):
-        parts = (x.func, *x.args, *x.keywords.values()) if isinstance(x, functools.partial) else (x.__func__, x.__self__)
+        parts = (
+            (x.func, *x.args, *x.keywords.values()) if isinstance(x, functools.partial) else (x.__func__, x.__self__)
+        )
         for inner in parts:
             yield from _users(inner, passed)
     elif isinstance(x, list | tuple):

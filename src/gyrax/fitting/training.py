@@ -21,7 +21,7 @@ from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Opt
 from .estimates import gain, over_steps, window
 from .evolution import Evolution, checked_gradient, explain
 from .explosions import WAY_OUT
-from .fingerprint import of_fit
+from .fingerprint import moved_by, of_fit
 from .objective import AbstractObjective, Objective, check_objective, described
 from .results import FitResult, say_edges, say_of
 
@@ -105,6 +105,7 @@ def fit(
     shown = _losses if noisy and not common else _lowest
     descent = Descent(Objective(now, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
+    descent = dataclasses.replace(descent, moving=moved_by(descent, carry))
 
     def spent() -> float:
         return earlier + time.perf_counter() - began
