@@ -164,8 +164,9 @@ def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] |
         return _of_class(name, x, used)
     if isinstance(x, _MADE):
         return []
-    if callable(x) and isinstance(getattr(x, "__wrapped__", None), types.FunctionType):  # as what jit has made
-        return [("", x.__wrapped__)]
+    wrapped = getattr(x, "__wrapped__", None) if callable(x) else None
+    if isinstance(wrapped, types.FunctionType):  # as what jit has made
+        return [("", wrapped)]
     if _of_a_library(_file(x)):
         return []
     if hasattr(x, "__array__"):  # pandas, xarray
