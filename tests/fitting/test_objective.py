@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 import gyrax as gx
-from gyrax.fitting.captured import as_now
 from gyrax.fitting.objective import RESERVED, Objective, described, named_arrays, outcome
 
 MODEL = gx.models.Linear(gamma=-0.5)
@@ -161,18 +160,6 @@ def test_what_was_assigned_anew_counts():
         for function in functions:
             found = gx.fit(model, function, spec, optimiser, steps=1, progress=False)
             assert found.history["loss"][0] == pytest.approx((level - 0.5) ** 2)
-
-
-def test_of_what_cannot_be_looked_into_it_counts_which_it_is():
-    chance = np.random.default_rng(0)
-
-    def loss(m, key):
-        return m.gamma * chance.normal()
-
-    before = as_now(loss)
-    assert as_now(loss) is before
-    chance = np.random.default_rng(0)
-    assert as_now(loss) != before
 
 
 @pytest.mark.parametrize("name", ["target", "tables['one']"])

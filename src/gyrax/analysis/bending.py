@@ -17,7 +17,6 @@ from .._kinds import choice, number, random_key, whole
 from .._pictures import draw
 from .._progress import tqdm
 from .._warned import warn
-from ..fitting.captured import as_now
 from ..fitting.estimates import Estimate
 from ..fitting.objective import AbstractObjective, Objective, check_objective, described, keys_of
 from ..fitting.space import Space, space_of
@@ -182,10 +181,9 @@ def curvature(
     choice("of", of, ("loss", "residuals"))
     whole("realisations", realisations)
     check_objective(model, loss, "loss", "lambda model, key: ...")
-    loss, key = as_now(loss), random_key("key", 0 if key is None else key)
+    key = random_key("key", 0 if key is None else key)
     free, fixed = split(model, spec)
-    described(loss, model, key)
-    objective = Objective(loss, fixed)
+    objective = Objective(described(loss, model, key).loss, fixed)
     flat, _ = ravel_pytree(free)
     whole("count", count)
     made = _Products(objective, free, keys_of(key, realisations), of, True)

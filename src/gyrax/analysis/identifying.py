@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, PyTree
 
 from .._jaxprs import depends
 from .._kinds import random_key, reals
-from ..fitting.captured import as_now
 from ..fitting.objective import check_objective
 from ..fitting.space import Space, space_of
+from ..fitting.tracing import seen
 from ..labelled import LabelledArray, known_names
 from ..parameters.splitting import Fixed, join, split
 from .telling import LARGE, in_words
@@ -110,8 +110,9 @@ def identifiability(
         "predict",
         "lambda model, key: gx.features.upper_triangle(gx.analysis.linear_noise(model).fc('S'))",
     )
-    predict, (free, fixed) = as_now(predict), split(model, spec)
+    free, fixed = split(model, spec)
     heard = random_key("key", 0 if key is None else key)
+    predict = seen(predict, model, heard).function
     flat, _ = ravel_pytree(free)
     if flat.size > _MOST:
         raise ValueError(

@@ -1,21 +1,22 @@
-"""What a function of a user's reads from outside, which a compiled program would keep as it was."""
+"""What a function of a user's reads from outside, as far as it can be told without calling it."""
 
-import dataclasses
+import collections
+import datetime
 import functools
 import inspect
 import os
 import sysconfig
 import types
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
-from .._digests import digest
 from .._types import is_traced
 
 #: Where code lies that holds no data of a user's.
@@ -28,69 +29,76 @@ _LIBRARIES = tuple(
     )
 )
 _PLAIN = bool | int | float | complex | str | bytes | None
+#: What says all of itself.
+_TELLING = (
+    jax.ShapeDtypeStruct
+    | range
+    | slice
+    | PurePath
+    | np.dtype
+    | types.EllipsisType
+    | datetime.date
+    | datetime.time
+    | datetime.timedelta
+)
+#: What Python makes of a class: no data.
+_MADE = (
+    types.BuiltinFunctionType
+    | types.MemberDescriptorType
+    | types.GetSetDescriptorType
+    | types.WrapperDescriptorType
+    | types.MethodDescriptorType
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class AsNow:
-    """A function that equals another one only if what they read from outside is the same."""
-
-    function: Callable[..., Any]
-    holds: str
-    things: tuple["_Itself", ...]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
-
-
-class _Itself:
+class Itself:
     """A thing that no digest looks into: the same if it is the very same one, which is kept, so that no other one gets its place."""
 
     def __init__(self, thing: Any):
         self.thing = thing
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and self.thing is other.thing
+        return isinstance(other, Itself) and self.thing is other.thing
 
     def __hash__(self) -> int:
         return id(self.thing)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.thing(*args, **kwargs)
 
-class _Read(NamedTuple):
-    """Something that a function reads, and the name that it has there."""
+
+class Read(NamedTuple):
+    """Something that a function reads, the name that it has there, and the function of a user's in which it has that name."""
 
     name: str
     thing: Any
+    by: types.FunctionType | None
 
 
-def as_now(function: Any) -> Any:
-    """The function, with a digest of what it reads from outside, so that it is compiled anew once that changes.
+def reads(function: Any) -> list[Read]:
+    """What a function reads from outside: numbers, texts, arrays, and code.
 
-    Numbers, texts and arrays, looked for in closures, defaults, partials, globals that are named, fields of objects, and functions, lists and
-    dicts among these. Of other objects it counts which they are. Code of libraries holds no data of a user's.
+    They are looked for in closures, defaults, partials, globals that are named, fields and methods of objects, and functions, lists and dicts
+    among these. Of other objects there is which they are. Code of libraries holds no data of a user's.
 
     Raises:
         ValueError: for an array that JAX will not read anew, by its name.
 
     Example:
         >>> target = np.zeros(2)
-        >>> loss = lambda model, key: ((model - target) ** 2).sum()
-        >>> before = as_now(loss)
-        >>> before == as_now(loss)
-        True
-        >>> target[:] = 1.0
-        >>> before == as_now(loss)
-        False
+        >>> [read.name for read in reads(lambda model, key: ((model - target) ** 2).sum())][-1]
+        'target'
     """
-    if isinstance(function, eqx.Module):  # whose fields are arguments of what is compiled
-        return function
-    found = list(_read("", function, set(), ()))
-    for name, thing in found:
+    found = list(_read("", function, {}, (), None))
+    for name, thing, _ in found:
         if isinstance(thing, np.ndarray):
             _check_reread(name, thing)
-    told = [read for read in found if not isinstance(read.thing, _Itself)]
-    if not found:
-        return function
-    return _same(function, digest(*told), tuple(thing for _, thing in found if isinstance(thing, _Itself)))
+    return found
+
+
+def library_function(function: types.FunctionType) -> bool:
+    """Whether it is written in a library, Python's own among them, and not by a user."""
+    return _of_a_library(function.__code__.co_filename)
 
 
 def _check_reread(name: str, array: np.ndarray) -> None:
@@ -104,33 +112,33 @@ def _check_reread(name: str, array: np.ndarray) -> None:
         )
 
 
-@functools.lru_cache(maxsize=16)
-def _same(function: Any, holds: str, things: tuple[_Itself, ...]) -> AsNow:
-    """One object for one function and what it reads: by this JAX knows again what it has traced."""
-    return AsNow(function, holds, things)
-
-
-def _read(name: str, x: Any, seen: set[int], used: tuple[str, ...]) -> Iterator[_Read]:
+def _read(
+    name: str, x: Any, seen: dict[int, Any], used: tuple[str, ...], by: types.FunctionType | None
+) -> Iterator[Read]:
     """Numbers, texts and arrays of a value, or of what a function reads. `used` are the names that the code around it has."""
+    if isinstance(x, Itself):
+        x = x.thing
     if isinstance(x, _PLAIN | np.generic):
-        yield _Read(name, x)
+        yield Read(name, x, by)
+        return
+    if isinstance(x, _TELLING):
+        yield Read(name, repr(x), by)
         return
     if id(x) in seen:
         return
-    seen.add(id(x))
+    seen[id(x)] = x  # which is kept, so that nothing else gets its place meanwhile
     if is_traced(x):
-        yield _Read(name, _Itself(x))
-    elif isinstance(x, jax.Array | np.ndarray):
-        numbers = isinstance(x, jax.Array) or x.dtype.kind in "biufc"
-        yield _Read(name, x if numbers else _Itself(x))
+        yield Read(name, Itself(x), by)
+    elif isinstance(x, jax.Array | np.ndarray) and (isinstance(x, jax.Array) or x.dtype.kind in "biufcSU"):
+        yield Read(name, x, by)
     elif isinstance(x, types.FunctionType):
         yield from _read_by(x, seen)
     else:
         inside = _inside(name, x, used)
         if inside is None:
-            yield _Read(name, _Itself(x))
+            yield Read(name, Itself(x), by)
         for within, inner in inside or ():
-            yield from _read(within, inner, seen, used)
+            yield from _read(within, inner, seen, used, by)
 
 
 def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] | None:
@@ -139,26 +147,48 @@ def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] |
         return [("", inner) for inner in (x.func, *x.args)] + list(x.keywords.items())
     if isinstance(x, types.MethodType):
         return [("", x.__func__), ("", x.__self__)]
+    if isinstance(x, staticmethod | classmethod):
+        return [("", x.__func__)]
+    if isinstance(x, property | functools.cached_property):
+        return [("", x.fget if isinstance(x, property) else x.func)]
+    if isinstance(x, PyTreeDef):  # of what Equinox has split
+        return [("", jax.tree.unflatten(x, [None] * x.num_leaves))]
     if isinstance(x, types.ModuleType):
         own = {} if _of_a_library(getattr(x, "__file__", None)) else vars(x)
         return [(f"{name}.{key}", own[key]) for key in used if key in own]
-    if isinstance(x, list | tuple | set | frozenset):
+    if isinstance(x, list | tuple | set | frozenset | collections.deque):
         return [(name and f"{name}[{place}]", inner) for place, inner in enumerate(x)]
     if isinstance(x, Mapping):
-        return [(name and f"{name}[{key!r}]", inner) for key, inner in x.items()]
+        return [("", key) for key in x] + [(name and f"{name}[{key!r}]", inner) for key, inner in x.items()]
     if isinstance(x, type):
-        own = {} if _of_a_library(_file(x)) else vars(x)
-        return [(f"{name}.{key}", own[key]) for key in used if key in own]
-    if isinstance(x, types.BuiltinFunctionType) or _of_a_library(_file(x)):  # as what jit has made
+        return _of_class(name, x, used)
+    if isinstance(x, _MADE):
+        return []
+    wrapped = getattr(x, "__wrapped__", None) if callable(x) else None
+    if isinstance(wrapped, types.FunctionType):  # as what jit has made
+        return [("", wrapped)]
+    if _of_a_library(_file(x)):
         return []
     if hasattr(x, "__array__"):  # pandas, xarray
         values = np.asarray(x)
-        return [(name, values)] if values.dtype.kind in "biufc" else None
+        return [(name, values.tolist() if values.dtype == object else values)]
     written = _file(type(x))
     if isinstance(x, eqx.Module | types.SimpleNamespace) or not (written is None or _of_a_library(written)):
-        call = [] if isinstance(x, eqx.Module) or not callable(x) else [("", type(x).__call__)]
-        return call + [(f"{name}.{key}", inner) for key, inner in getattr(x, "__dict__", {}).items()]
+        call = ("__call__",) if callable(x) else ()
+        fields = {key: getattr(x, key) for key in _slots(type(x)) if hasattr(x, key)} | getattr(x, "__dict__", {})
+        return [(f"{name}.{key}", inner) for key, inner in fields.items()] + _of_class(name, type(x), (*used, *call))
     return None
+
+
+def _of_class(name: str, kind: type, used: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """What a class, and those of a user's that it is made of, have under the names that are used."""
+    classes = [c for c in kind.__mro__ if c is not object and not _of_a_library(_file(c))]
+    return [(f"{name}.{key}", vars(c)[key]) for c in classes for key in used if key in vars(c)]
+
+
+def _slots(kind: type) -> list[str]:
+    found = [vars(c).get("__slots__", ()) for c in kind.__mro__]
+    return [key for slots in found for key in ((slots,) if isinstance(slots, str) else slots) if key != "__weakref__"]
 
 
 def _file(x: Any) -> str | None:
@@ -172,10 +202,10 @@ def _of_a_library(file: str | None) -> bool:
     return file is not None and file.startswith(_LIBRARIES)
 
 
-def _read_by(function: types.FunctionType, seen: set[int]) -> Iterator[_Read]:
-    """What a function reads from outside, by name, as far as it can be told."""
+def _read_by(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[Read]:
+    """What a function is, and reads from outside, by name, as far as it can be told."""
     code = function.__code__
-    if _of_a_library(code.co_filename):
+    if library_function(function):
         return
     outside: list[tuple[str, Any]] = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -191,6 +221,11 @@ def _read_by(function: types.FunctionType, seen: set[int]) -> Iterator[_Read]:
         code = codes.pop()
         codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
         used += code.co_names
+        written = [const for const in code.co_consts if not isinstance(const, types.CodeType)]
+        if "globals" in code.co_names:
+            used += [const for const in written if isinstance(const, str)]
+        yield Read("", code.co_code, function)
+        yield Read("", repr((code.co_names, written)), function)
     outside += [(name, function.__globals__[name]) for name in used if name in function.__globals__]
     for name, thing in outside:
-        yield from _read(name, thing, seen, tuple(used))
+        yield from _read(name, thing, seen, tuple(used), function)

@@ -109,6 +109,7 @@ class Descent(eqx.Module):
         common: whether all steps have the same.
         starts: how many there are side by side; None for one, without an axis of its own.
         evolution: how gradients are estimated; None for exact ones.
+        moving: a digest of what the optimiser computes now: a rate that it calls a function for may have changed.
     """
 
     objective: Objective
@@ -121,6 +122,7 @@ class Descent(eqx.Module):
     common: bool = eqx.field(static=True)
     starts: int | None = eqx.field(static=True)
     evolution: Evolution | None = eqx.field(static=True)
+    moving: str = eqx.field(static=True, default="")
 
     def begin(self, free: PyTree) -> Carry:
         """Before the first step. Of several starts, `free` has them stacked."""

@@ -12,9 +12,9 @@ from jaxtyping import Array
 
 from .._kinds import reals, refused
 from ..labelled import LabelledArray, Names, check_same, known_names
-from .captured import as_now
 from .objective import check_objective, named_arrays
 from .space import apart
+from .tracing import seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +112,10 @@ def evaluate(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Ev
         (8,)
     """
     check_objective(model, features, "features", "lambda model, key: ...")
-    features = as_now(features)
     if not isinstance(keys, jax.Array) or not keys.ndim:
         several = keys if isinstance(keys, int) and keys > 0 else 8
         raise refused("keys", keys, "several random keys", f"jax.random.split(jax.random.key(1), {several})")
+    features = seen(features, model, keys[0]).function
     out = named_arrays(_all_keys(model, features, keys))
     labels = {name: values.names for name, values in out.items() if isinstance(values, LabelledArray)}
     return Evaluation({name: np.asarray(values) for name, values in out.items()}, labels)

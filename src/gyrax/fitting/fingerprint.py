@@ -15,6 +15,7 @@ from .._digests import digest
 from ..parameters.splitting import Fixed
 from .descent import Carry, Descent, Held
 from .objective import AbstractObjective
+from .tracing import AsNow
 
 #: By name what each part is: as it reads, or after a '#' what it is a digest of and the digest.
 Fingerprint = dict[str, str]
@@ -30,7 +31,7 @@ _MOST = 6
 def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
     """Of a fit before its first step: objective, optimiser, keys, what is free and from where, what is frozen at what."""
     method = {
-        "the optimiser": _optimiser(descent, carry),
+        "the optimiser": f"{descent.moving}{digest(carry.optimiser)}",
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
         "the gradient": str(descent.evolution or "exact"),
@@ -58,7 +59,7 @@ def of_objective(
             f"{fixed.names[r.index]}{_shape(x, starts)}" for r, x in zip(fixed.rules, leaves, strict=True)
         ),
         "the number of starts": str(starts or 1),
-        "the loss": traced(objective.loss, model, key),
+        "the loss": _computes(objective.loss, model, key),
         **method,
         "the key": as_read(key),
         "realisations": str(realisations),
@@ -66,7 +67,7 @@ def of_objective(
     }
     if held is not None:
         parts["the validation noise"] = as_read(held[0].keys)
-        parts["the validation loss"] = traced(held[0].objective.loss, model, key)
+        parts["the validation loss"] = _computes(held[0].objective.loss, model, key)
     return parts | _leaves(fixed, free) | statics(model)
 
 
@@ -82,6 +83,11 @@ def surroundings() -> Fingerprint:
 def traced(function: Callable[..., Any], *arguments: Any) -> str:
     """What a function computes of such arguments. Nothing is compiled, and what a fit traces again is remembered by JAX."""
     return f"#{digest(eqx.filter_make_jaxpr(function)(*arguments)[0])}"
+
+
+def _computes(loss: Any, model: Any, key: Any) -> str:
+    """Of a loss that was looked at, the very trace by which its program is known."""
+    return f"#{loss.told()}" if isinstance(loss, AsNow) else traced(loss, model, key)
 
 
 def as_read(leaf: Any) -> str:
@@ -176,8 +182,8 @@ def _leaves(fixed: Fixed, free: PyTree) -> Fingerprint:
     return parts | {"ties": ", ".join(ties) or "none"}
 
 
-def _optimiser(descent: Descent, carry: Carry) -> str:
-    """What its update computes, for a value function that stands for the loss, and the state it begins with."""
+def moved_by(descent: Descent, carry: Carry) -> str:
+    """What an update of the optimiser computes, for a value function that stands for the loss."""
 
     def squares(free: PyTree):
         return sum(jnp.sum(x**2) for x in jax.tree.leaves(free))
@@ -188,4 +194,4 @@ def _optimiser(descent: Descent, carry: Carry) -> str:
     free, state = carry.free, carry.optimiser
     if descent.starts is not None:
         free, state = jax.tree.map(lambda x: x[0], (free, state))
-    return f"{traced(update, state, free)}{digest(carry.optimiser)}"
+    return traced(update, state, free)

@@ -15,9 +15,9 @@ from .._progress import tqdm
 from ..labelled import Names, known_names
 from ..parameters.addresses import domains, find, leaf_names, replace, tell
 from ..parameters.declaring import refuse_names
-from .captured import as_now
 from .objective import check_objective, named_arrays
 from .space import apart
+from .tracing import seen
 
 #: The axis of candidates that are no grid.
 _POINT = "point"
@@ -64,7 +64,6 @@ def sweep(
         ({'w': 2, 'I_o': 3}, 0.3)
     """
     check_objective(model, function, "function", "lambda model, key: ...")
-    function = as_now(function)
     expect("space", space, Mapping, "a dict of values by parameter", "{'model.w': [0.5, 1.0]}")
     expect("progress", progress, (bool, str), "True, False or a title", "False")
     flag("grid", grid)
@@ -86,6 +85,8 @@ def sweep(
     def take(rows: np.ndarray) -> tuple[jax.Array, ...]:
         return tuple(jnp.asarray(p[rows], jnp.result_type(float)) for p in points)
 
+    there = replace(model, dict(zip(indices, (x[0] for x in take(np.zeros(1, int))), strict=True)))
+    function = seen(function, there, keys[0]).function
     size = min(batch, total) if batch else _fitting(model, function, indices, take, keys, total, memory)
     title = progress if isinstance(progress, str) else "sweep"
     found: list[dict[str, np.ndarray]] = []

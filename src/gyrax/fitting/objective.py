@@ -15,6 +15,7 @@ from .._kinds import expect_function, refused
 from ..labelled import LabelledArray, MaybeLabelled
 from ..losses.terms import RESERVED
 from ..parameters.splitting import Fixed, join
+from .tracing import AsNow, seen
 
 #: What a loss may name for least squares: an array of any shape, whose squares it is made of. No history has it.
 RESIDUALS = "residuals"
@@ -67,13 +68,23 @@ def named_arrays(out: Any) -> dict[str, MaybeLabelled]:
 
 
 class Description(NamedTuple):
-    """What a loss returns beside its value, by name, and whether anything of it depends on the key."""
+    """What a loss returns beside its value, by name, whether anything of it depends on the key, and the loss as it is now."""
 
     terms: list[str]
     noisy: bool
+    loss: AsNow
 
 
-def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
+def _refuse_unreal(kind: Any) -> None:
+    if jnp.issubdtype(kind, jnp.complexfloating) or jnp.issubdtype(kind, jnp.bool_):
+        raise TypeError(
+            f"the loss is a real number, got one of {kind}: take jnp.abs(...) of complex ones, and .astype(float) of what is true or false"
+        )
+
+
+def described(
+    loss: Callable[..., Any], model: Any, key: Any, refuse_unreal: Callable[[Any], None] = _refuse_unreal
+) -> Description:
     """What a loss is like, by tracing it once; nothing is compiled, and JAX remembers what it will trace again.
 
     Raises:
@@ -81,30 +92,26 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
         ValueError: for a term with a name that a history has of its own, or a loss that does not depend on the model.
 
     Example:
-        >>> described(lambda model, key: (model, {"r": model + jax.random.normal(key)}), jax.numpy.ones(()), jax.random.key(0))
-        Description(terms=['r'], noisy=True)
+        >>> described(lambda model, key: (model, {"r": model + jax.random.normal(key)}), jax.numpy.ones(()), jax.random.key(0))[:2]
+        (['r'], True)
     """
     # a plain float of a user's own model becomes an array when it is freed
     model = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, model)
     try:
-        jaxpr, arrays, rest = eqx.filter_make_jaxpr(loss)(model, key)
+        now, jaxpr, own, out = seen(loss, model, key)
     except jax.errors.JAXTypeError as error:
         error.add_note(
             "gyrax: a loss is traced, so it takes jax.numpy's functions: no float(), no `if` on a value, no NumPy"
         )
         raise
-    value, terms, _ = outcome(eqx.combine(arrays, rest))
+    value, terms, _ = outcome(out)
     shapes = {"the loss": value, **{f"the loss's term '{name}'": term for name, term in terms.items()}}
     for name, what in shapes.items():
         if getattr(what, "shape", None) != ():
             raise TypeError(
                 f"{name} must be a scalar (or the loss a pair of a scalar and a dict of scalars), got {what}"
             )
-    kind: Any = getattr(value, "dtype", None)
-    if jnp.issubdtype(kind, jnp.complexfloating) or jnp.issubdtype(kind, jnp.bool_):
-        raise TypeError(
-            f"the loss is a real number, got one of {kind}: take jnp.abs(...) of complex ones, and .astype(float) of what is true or false"
-        )
+    refuse_unreal(getattr(value, "dtype", None))
     for name, term in terms.items():
         dtype: Any = getattr(term, "dtype", None)
         if jnp.issubdtype(dtype, jnp.complexfloating):
@@ -112,12 +119,12 @@ def described(loss: Callable[..., Any], model: Any, key: Any) -> Description:
         if name in RESERVED:
             raise ValueError(f"the history has a '{name}' of its own: call the loss's term otherwise")
     keys = len(jax.tree.leaves(eqx.filter(key, eqx.is_array)))
-    if not depends(jaxpr.jaxpr, jaxpr.jaxpr.invars[: len(jaxpr.jaxpr.invars) - keys])[0]:
+    if not depends(jaxpr.jaxpr, jaxpr.jaxpr.invars[own : len(jaxpr.jaxpr.invars) - keys])[0]:
         raise ValueError(
             "the loss does not depend on the model that it is given: nothing can be fitted. Does it use another one from outside?"
         )
     heard = jaxpr.jaxpr.invars[len(jaxpr.jaxpr.invars) - keys :]
-    return Description(list(terms), any(depends(jaxpr.jaxpr, heard)))
+    return Description(list(terms), any(depends(jaxpr.jaxpr, heard)), now)
 
 
 def check_objective(model: Any, function: Any, argument: str, line: str) -> None:

@@ -16,13 +16,12 @@ from jaxtyping import PyTree
 from .._kinds import choice, expect, number, random_key, refused, shown, whole
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
-from .captured import as_now
 from .checkpoint import kept_in
 from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
 from .estimates import gain, over_steps, window
 from .evolution import Evolution, checked_gradient, explain
 from .explosions import WAY_OUT
-from .fingerprint import of_fit
+from .fingerprint import moved_by, of_fit
 from .objective import AbstractObjective, Objective, check_objective, described
 from .results import FitResult, say_edges, say_of
 
@@ -99,14 +98,15 @@ def fit(
     _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
     evolution = checked_gradient(gradient)
-    began, loss, key = time.perf_counter(), as_now(loss), random_key("key", 0 if key is None else key)
+    began, key = time.perf_counter(), random_key("key", 0 if key is None else key)
     free, fixed = _begun(model, spec, starts)
-    names, (terms, noisy) = _free_names(fixed, optimiser), described(loss, model, key)
-    held, every = held_out(validation, noisy, steps, Objective(loss, fixed), model, key)
+    names, (terms, noisy, now) = _free_names(fixed, optimiser), described(loss, model, key)
+    held, every = held_out(validation, noisy, steps, Objective(now, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(Objective(loss, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
+    descent = Descent(Objective(now, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
+    descent = dataclasses.replace(descent, moving=moved_by(descent, carry))
 
     def spent() -> float:
         return earlier + time.perf_counter() - began
@@ -168,8 +168,7 @@ def held_out(
     if validation is None:
         return None, 1
     if validation.loss is not None:
-        described(validation.loss, model, key)
-        objective = Objective(as_now(validation.loss), objective.fixed)
+        objective = Objective(described(validation.loss, model, key).loss, objective.fixed)
     return Held(objective, validation.drawn(key)), validation.every
 
 

@@ -11,8 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._kinds import choice, random_key, whole
 from .._types import is_traced
-from ..fitting.captured import as_now
-from ..fitting.objective import Objective, check_objective, described, outcome
+from ..fitting.objective import Objective, check_objective, described
 from ..fitting.space import Space, space_of, vector_of
 from ..parameters.splitting import Fixed
 from .priors import described_prior, drawn, log_prior, resolved
@@ -164,9 +163,10 @@ def log_density(
     check_objective(model, loss, "loss", "lambda model, key: -gx.losses.gaussian_log_likelihood(...)")
     with jax.ensure_compile_time_eval():  # inside jit too, what is known is looked at
         space = space_of(model, spec)  # first: a spec of another model is no fault of the loss
-    loss, key = as_now(loss), random_key("key", 0 if key is None else key)
-    keys = _keys(described(_of_real_value(loss), model, key).noisy, noise, whole("realisations", realisations), key)
-    density = density_of(model, loss, space, priors, keys)
+    key = random_key("key", 0 if key is None else key)
+    _, noisy, now = described(loss, model, key, _refuse_unreal)
+    keys = _keys(noisy, noise, whole("realisations", realisations), key)
+    density = density_of(model, now, space, priors, keys)
     found = value_at(density, vector_of(density.start))
     if not is_traced(found) and not np.isfinite(found):
         raise ValueError(
@@ -212,20 +212,13 @@ def _keys(noisy: bool, noise: Any, realisations: int, key: Any) -> Array | None:
     return jax.random.split(key, realisations) if noisy else None
 
 
-def _of_real_value(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """The loss, which refuses to be no real number while it is traced."""
-
-    def checked(model: Any, key: Any) -> Any:
-        out = loss(model, key)
-        dtype = getattr(outcome(out).value, "dtype", None)
-        if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(
-                f"the loss is of {dtype}, and minus a log-likelihood is a real number, with a slope: compute it in floats, such as by "
-                "-gx.losses.gaussian_log_likelihood(...)"
-            )
-        return out
-
-    return checked
+def _refuse_unreal(dtype: Any) -> None:
+    """Refuses a loss that is no real number while it is looked at."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"the loss is of {dtype}, and minus a log-likelihood is a real number, with a slope: compute it in floats, such as by "
+            "-gx.losses.gaussian_log_likelihood(...)"
+        )
 
 
 @eqx.filter_jit

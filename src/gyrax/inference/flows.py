@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, PyTree
 from .._kinds import expect, random_key, whole
 from .._progress import tqdm
 from .._warned import warn
-from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
 from ..fitting.space import Space, space_of
+from ..fitting.tracing import seen
 from ..io.saving import load, save
 from ..labelled import LabelledArray, check_same, known_names
 from .posterior import Posterior, SamplingWarning, told
@@ -336,7 +336,8 @@ def _learn(
     names = tuple(_feature_names(shapes))
     look(shapes, names)  # before hours of simulations
     keys = jax.random.split(begun, simulations)
-    real, flat = _simulated(as_now(features), model, space, found, keys, names, progress)
+    now = seen(features, model, begun).function
+    real, flat = _simulated(now, model, space, found, keys, names, progress)
     count = len(flat)
     fine = np.isfinite(flat).all(1)
     if fine.sum() < max(_FEWEST, count / 10):

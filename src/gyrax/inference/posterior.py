@@ -17,9 +17,9 @@ from .._extras import need
 from .._kinds import expect_function, random_key, whole
 from .._pictures import draw
 from .._warned import warn
-from ..fitting.captured import as_now
 from ..fitting.objective import check_objective, named_arrays
 from ..fitting.space import Space, apart, region_axes
+from ..fitting.tracing import seen
 from ..io.saving import load, save
 from ..labelled import LabelledArray
 from .diagnostics import effective_draws, r_hat
@@ -179,7 +179,9 @@ class Posterior(eqx.Module):
         key = random_key("key", 0 if key is None else key)
         chosen, within = jax.random.split(key)
         vectors = self._some(min(self.real[..., 0].size, 1000) if count is None else count, chosen)
-        out = _predicted(as_now(function), self.space, self.model, vectors, jax.random.split(within, len(vectors)))
+        keys, one = jax.random.split(within, len(vectors)), self.space.model(vectors[0], *self.space.split(self.model))
+        now = seen(function, one, keys[0]).function
+        out = _predicted(now, self.space, self.model, vectors, keys)
         axes = region_axes(self.model)
         found, coords = {}, {"sample": np.arange(len(vectors))}
         for name, x in named_arrays(out).items():

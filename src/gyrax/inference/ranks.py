@@ -17,8 +17,8 @@ from .._kinds import expect, expect_function, number, random_key, whole
 from .._pictures import draw
 from .._progress import tqdm
 from .._warned import warn
-from ..fitting.captured import as_now
 from ..fitting.space import Space, space_of
+from ..fitting.tracing import hashable, seen
 from .flows import Learnt
 from .normal import laplace
 from .posterior import Posterior, SamplingWarning
@@ -250,7 +250,7 @@ def calibration(
     expect("progress", progress, (bool, str), "True, False or a title", "True")
     expect_function("data", data, "lambda model, key: ...")
     if loss is not None or not isinstance(method, Learnt):
-        loss = as_now(expect_function("loss", loss, "lambda model, key, data: ..."))
+        expect_function("loss", loss, "lambda model, key, data: ...")
     if not isinstance(method, Learnt):
         expect_function("method", method, "gx.inference.nuts")
     expect("options", options, (Mapping, None), "a dict of arguments of the method", "{'draws': 500}")
@@ -264,7 +264,7 @@ def calibration(
     if isinstance(method, Learnt):
         method.check_of(space, found)
         _check_draws(whole("draws", options.get("draws", 1000), 2))
-    data, title = as_now(data), progress if isinstance(progress, str) else "calibration"
+    data, title = seen(data, model, key).function, progress if isinstance(progress, str) else "calibration"
 
     def repetition(k: int) -> _Repetition:
         drawn_by, sampled_by = jax.random.split(jax.random.fold_in(key, k))
@@ -348,7 +348,7 @@ def _posterior(
         return method.given(measured, key=key, **options)
     if "progress" not in options and getattr(method, "__module__", "").startswith("gyrax."):
         options = options | {"progress": False}
-    found = method(model, Given(loss, measured), spec, priors=priors, key=key, **options)
+    found = method(model, Given(hashable(loss), measured), spec, priors=priors, key=key, **options)
     if found.interrupted:  # it kept what there was: not the posterior that is to be judged
         raise KeyboardInterrupt(found.interrupted)
     _check_draws(found.real[..., 0].size)

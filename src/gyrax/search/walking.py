@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from .._kinds import expect, random_key, refused, whole
 from ..fitting.blocks import compiled_steps, in_blocks
-from ..fitting.captured import as_now
 from ..fitting.checkpoint import kept_in
 from ..fitting.descent import VALIDATION_EACH, Held, Validation
 from ..fitting.estimates import gain
@@ -170,14 +169,14 @@ def task(model: Any, loss: Any, spec: Any, key: Any, realisations: int, progress
     check_objective(model, loss, "loss", "lambda model, key: ...")
     whole("realisations", realisations)
     expect("progress", progress, (bool, str), "True, False or a title", "True")
-    loss, key = as_now(loss), random_key("key", 0 if key is None else key)
+    key = random_key("key", 0 if key is None else key)
     free, fixed = split(model, spec)
-    terms, noisy = described(loss, model, key)
+    terms, noisy, now = described(loss, model, key)
     if realisations > 1 and not noisy:
         raise ValueError(
             "the loss does not depend on its key, so that all realisations are one: leave realisations= out"
         )
-    return Task(model, free, fixed, Objective(loss, fixed), key, realisations, terms, noisy)
+    return Task(model, free, fixed, Objective(now, fixed), key, realisations, terms, noisy)
 
 
 def check_validation(validation: Any) -> None:
