@@ -12,6 +12,7 @@ import pytest
 import gyrax as gx
 from families import CASES
 from gyrax import stimuli
+from gyrax.network import pairs
 from gyrax.parameters.addresses import domains, leaf_names
 
 SINGLE = jnp.result_type(float) == jnp.float32
@@ -66,6 +67,10 @@ def value(case, y):
         return jnp.concatenate([case.drift(0.0, y, u), outputs])
     if isinstance(case, gx.AbstractCoupling):
         weights = jnp.asarray(WEIGHTS, y.dtype)
+        if isinstance(case, gx.AbstractPairCoupling):
+            case = pairs.connected(case, "coupling", WEIGHTS, None)
+            total = pairs.Messages.of(case, weights).total(case, case.encode(y), y, None)
+            return case.decode(total, y, weights.sum(1))
         return case.decode(case.encode(y) @ weights.T, y, weights.sum(1))
     if isinstance(case, stimuli.AbstractWaveform):
         return jnp.broadcast_to(case(y), y.shape)

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli
 from ._ranges import UnitWarning
 from .anatomy import Connectome, LeadField, Sparse, Surface
-from .couplings import AbstractCoupling
+from .couplings import AbstractCoupling, AbstractPairCoupling
 from .delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
 from .fitting import (
     EIB,
@@ -50,6 +50,7 @@ from .parameters import (
     by_maps,
     join,
     parameter,
+    per_connection,
     per_region,
     select,
     split,
@@ -70,6 +71,7 @@ __all__ = [
     "AbstractModel",
     "AbstractMonitor",
     "AbstractNoise",
+    "AbstractPairCoupling",
     "AbstractRule",
     "Array",
     "Below",
@@ -117,6 +119,7 @@ __all__ = [
     "monitors",
     "noise",
     "parameter",
+    "per_connection",
     "per_region",
     "plot",
     "search",

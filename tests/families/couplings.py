@@ -28,5 +28,8 @@ CASES = {
         [(0.3, 0.8), (0.4, 0.6)],
     ),
     "couplings.Kuramoto": (c.Kuramoto(source=("x", "y")), [(0.0, 6.0)] * 2),
+    "couplings.Sakaguchi": (c.Sakaguchi(source=("x", "y"), lag=0.3), [(0.0, 6.0)] * 2),
+    "couplings.GapJunction": (c.GapJunction(source=("x", "y"), rectification=0.4), [(-1.0, 1.0)] * 2),
+    "couplings.Threshold": (c.Threshold(source=("x", "y"), theta=0.1), [(-1.0, 1.0)] * 2),
     "couplings.Coupling": (c.Coupling(source=("x", "y"), pre=squared, post=attracted), [(-1.0, 1.0)] * 2),
 }

@@ -185,7 +185,7 @@ class _Backward:
         state = _State(
             end.y,
             {name: rows[0] for name, rows in end.heard.items()},
-            {name: self._room(past) for name, past in self.first.history.items()},
+            {name: self._room(name, past) for name, past in self.first.history.items()},
             end.history if given_from_outside else None,
             end.monitors,
             self._no_gradient(),
@@ -218,11 +218,11 @@ class _Backward:
         first = Carry(state.y, history, heard, state.monitors, none, none)
         return self._parts_bar(state.gradient), first
 
-    def _room(self, past: Array) -> Array:
-        """An empty buffer of cotangents to come, for what was sent."""
+    def _room(self, name: str, past: Array) -> Array:
+        """An empty buffer of cotangents to come, for what is heard."""
         features = past.shape[1] // self.engine.depth
         columns = features * (self.engine.depth + self.engine.segment.tick + SLACK)
-        return jnp.zeros((past.shape[0], columns, *past.shape[2:]), past.dtype)
+        return jnp.zeros((self.engine.hearers(name), columns, *past.shape[2:]), past.dtype)
 
     @property
     def _weigh(self) -> bool:
@@ -371,7 +371,8 @@ class _Backward:
 
         # Long window before long window, the last first.
         blank = {name: engine.zeros(name, tick) for name in engine.features}
-        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
+        none = {name: jnp.zeros((tick, k, engine.regions, *engine.tail)) for name, k in engine.features.items()}
+        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or none))
         return _Going(*rest), heard
 
     def _pull_step(self, began: "_Began", n: Any) -> Callable:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from ..anatomy.products import Product
 from ..monitors import AbstractMonitor
 from ..network import Network
+from ..network.pairs import Messages
 
 if TYPE_CHECKING:  # in a run every leaf is there
     Mark: TypeAlias = Never
@@ -27,7 +28,7 @@ class Parts(eqx.Module):
         monitors: by name.
         solver: of the steps.
         controller: of the steps between the grid's, None for steps of dt.
-        instant: weights that act at once, as `prepared`.
+        instant: weights that act at once, as `prepared`; of couplings of pairs, the connections, late ones too.
         degree: sums of the weights that lead to each region, `(target,)`.
         delayed: weights of the sample `steps` back and, with interpolation, of the one before it, `(target, source)`.
         steps: whole steps of every delay, `(target, source)`, by coupling.
@@ -38,7 +39,7 @@ class Parts(eqx.Module):
     monitors: dict[str, AbstractMonitor]
     solver: dfx.AbstractSolver
     controller: dfx.AbstractStepSizeController | Mark | None
-    instant: dict[str, Product | Mark]
+    instant: dict[str, Product | Messages | Mark]
     degree: dict[str, Float[Array, "..."] | Mark]
     delayed: dict[str, tuple[Float[Array, "..."] | Mark, ...]] | Mark
     steps: dict[str, Int[Array, "..."] | Mark]
@@ -59,7 +60,7 @@ class Carry(eqx.Module):
 
     y: Float[Array, "row node ..."] | Mark
     history: dict[str, Float[Array, "region column ..."] | Mark]
-    heard: dict[str, Float[Array, "step feature region ..."] | Mark]
+    heard: dict[str, Float[Array, "step feature hearer ..."] | Mark]
     monitors: dict[str, Any]
     failed_at: Int[Array, "node ..."] | Mark
     step: Any  # () of int32, which JAX may hand on as a literal
@@ -71,13 +72,13 @@ class Saved(eqx.Module):
     Attributes:
         path: the state before every step.
         end: the state after the last.
-        heard: delayed sums at the start and after every step, by coupling.
+        heard: delayed sums at the start and after every step, by coupling; of pairs, what arrives along each connection.
         monitors: their states at the start.
         history: what was sent before the tick, if the weights want a gradient.
     """
 
     path: Float[Array, "step row node ..."]
     end: Float[Array, "row node ..."]
-    heard: dict[str, Float[Array, "known_step feature region ..."]]
+    heard: dict[str, Float[Array, "known_step feature hearer ..."]]
     monitors: dict[str, Any]
     history: dict[str, Float[Array, "region column ..."]] | None

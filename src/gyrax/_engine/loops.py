@@ -41,12 +41,13 @@ from jaxtyping import Array, Float
 
 from .._pairs import clock
 from .._types import State
+from ..anatomy.edges import Edges
 from ..monitors import AbstractMonitor, Window
 from ..network.afferent import Afferent, AfferentPath
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
-from .reads import SLACK, Lags, WindowedSum, inner_window, stacked
+from .reads import SLACK, EdgePairs, Lags, Pairs, WindowedSum, inner_window, stacked
 
 #: Numbers of a state from which on several steps side by side are no faster than one by one.
 _LONG = 4096
@@ -95,6 +96,7 @@ class Engine:
         features: rows each delayed coupling sends.
         shape: states and nodes.
         regions: what delays lie between; nodes lie in them.
+        edges: the connections of those delayed couplings that are of pairs.
         horizon: steps after which gradients are cut.
         diffrax_adjoint: how gradients pass diffrax's own loop, with steps that are chosen as it goes; None for steps of dt.
         known: how many of the latest delayed sums a step needs, the present one included: more than one for cubic interpolation.
@@ -113,6 +115,7 @@ class Engine:
     features: dict[str, int]
     shape: tuple[int, int]
     regions: int
+    edges: dict[str, Edges]
     horizon: int | None = None
     diffrax_adjoint: Any = None
     known: int = 1
@@ -240,11 +243,14 @@ class Engine:
                 w if axis is None else jnp.moveaxis(w, 0, -1)
                 for w, axis in zip(parts.delayed[name], axes[name], strict=True)
             )
+            edges = self.edges.get(name)
+            pairs = (
+                Pairs(mask, int(transposed)) if edges is None else EdgePairs(edges, mask, int(transposed), self.regions)
+            )
             return WindowedSum.prepare(
-                mask,
+                pairs,
                 parts.steps[name],
                 weights,
-                transposed=transposed,
                 window=window,
                 features=self.features[name],
                 columns=columns,
@@ -254,7 +260,8 @@ class Engine:
 
         found = {}
         for name, (fewest, connected) in self.lags.items():
-            long = connected & (fewest >= self.segment.window)
+            # Each connection of pairs is read alone: shorter windows cost it nothing, and adding to what another read found does.
+            long = connected & (fewest >= self.segment.window) & (name not in self.edges)
             found[name] = Reads(make(name, long, self.segment.window), make(name, connected & ~long, self.short_window))
         return found
 
@@ -264,8 +271,12 @@ class Engine:
         return inner_window(*stacked(self.lags), self.segment.window) if self.lags else self.segment.window
 
     def zeros(self, name: str, window: int) -> Array:
-        """Sums of a window in which nothing is heard."""
-        return jnp.zeros((window, self.features[name], self.regions, *self.tail))
+        """Sums of a window in which nothing is heard; of a coupling of pairs, what arrives along each connection."""
+        return jnp.zeros((window, self.features[name], self.hearers(name), *self.tail))
+
+    def hearers(self, name: str) -> int:
+        """How many hear something of their own: regions, or the connections of a coupling of pairs."""
+        return self.edges[name].heard.size if name in self.edges else self.regions
 
     @property
     def tail(self) -> tuple[int, ...]:
@@ -364,7 +375,8 @@ class Engine:
             # Coupling after coupling: what short delays bring is added to what long ones have brought already.
             for name, sums in reads.items():
                 if sums.short is not None:
-                    rows = take(heard[name], at + known, short) + sums.short.read(buffers[name], at)
+                    rows = sums.short.read(buffers[name], at)
+                    rows = rows if sums.long is None else take(heard[name], at + known, short) + rows
                     heard = heard | {name: put(heard[name], rows, at + known)}
             if self.diffrax_adjoint is None:
                 # Step after step, each from the state before it.

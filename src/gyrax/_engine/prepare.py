@@ -12,11 +12,12 @@ from .._steps import whole_steps
 from .._types import Channels, Matrix
 from ..anatomy import Connectome, Sparse
 from ..anatomy.sparse import few_of
-from ..couplings import AbstractCoupling
+from ..couplings import AbstractCoupling, AbstractPairCoupling
 from ..delays import AbstractDelay
 from ..monitors import AbstractMonitor
 from ..network import Network
 from ..network.afferent import prepared
+from ..network.pairs import Messages, check_edges
 from .carry import Parts
 from .lengths import Sampling
 from .reads import Lags
@@ -42,6 +43,9 @@ class Wire(eqx.Module):
     def of(cls, network: Network, coupling: AbstractCoupling) -> "Wire":
         """A coupling's wire, after a check that its delays lie within their bounds."""
         weights: Any = network.weights(coupling)
+        if isinstance(coupling, AbstractPairCoupling):
+            name = next(name for name, what in network.couplings.items() if what is coupling)
+            weights = check_edges(coupling, name, weights, network.labels)
         delay, connectome = network.delay_of(coupling), network.wiring(coupling)
         return cls(weights if delay is None else delay.check(connectome, weights), delay, connectome)
 
@@ -180,6 +184,13 @@ def assemble(setup: Setup, origin: Int[Array, ""]) -> Parts:
     instant, degree, delayed, steps = {}, {}, {}, {}
     for name, wire in setup.wires.items():
         degree[name] = wire.weights.sum(axis=1)
+        coupling = setup.network.couplings[name]
+        if isinstance(coupling, AbstractPairCoupling):
+            weights: Any = wire.weights
+            instant[name] = Messages.of(coupling, weights)
+            if wire.delay is not None:
+                instant[name], delayed[name], steps[name] = _late(instant[name], wire, setup.dt)
+            continue
         if wire.delay is None or isinstance(wire.weights, Sparse):
             instant[name] = prepared(wire.weights)
             continue
@@ -197,6 +208,19 @@ def assemble(setup: Setup, origin: Int[Array, ""]) -> Parts:
     return Parts(lean, setup.monitors, setup.solver, setup.controller, instant, degree, delayed, steps, origin)
 
 
+def _late(messages: Messages, wire: Wire, dt: float) -> tuple[Messages, tuple[Array, ...], Array]:
+    """Messages of which what arrives is late; the shares of samples in it, and how many steps ago each was sent, by connection."""
+    assert wire.delay is not None and wire.delay.spans is not None
+    edges, connected = messages.edges, wire.delay.spans.connected
+    matrix, shares = wire.delay.steps(wire.connectome, dt)
+    back = edges.take(matrix)
+    latest, *earlier = (edges.take(jnp.where(connected, share, 0)) for share in shares)
+    if (connected & (wire.delay.reach(dt)[0] == 0)).any():  # some delays may come to no whole step
+        messages = dataclasses.replace(messages, now=jnp.where(back == 0, latest, 0))
+        latest = jnp.where(back == 0, 0, latest)
+    return messages, tuple(share.reshape(-1) for share in (latest, *earlier)), back.reshape(-1)
+
+
 def _lean(network: Network) -> Network:
     """The network without its matrices: the loops use what was made of them."""
 
@@ -209,5 +233,7 @@ def _lean(network: Network) -> Network:
             sparse = isinstance(weights, Sparse)
             yield from (weights.values, weights.lists, weights.back) if sparse else (weights,)
             yield coupling.delay
+            # what connections have of their own is with them
+            yield from (getattr(coupling, name) for name in getattr(coupling, "own", ()))
 
     return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..anatomy.edges import Edges
+
 #: Sources whose slices are added up in one kernel, for all targets (docs/design.md).
 _TOGETHER = 8
 _LONGEST_WINDOW = 64
@@ -83,6 +85,39 @@ class Pairs:
         return jnp.where(self.valid, matrix[pair], 0)
 
 
+class EdgePairs:
+    """The same of connections that are each heard alone: forward the receivers are connections, transposed those who were heard.
+
+    Args:
+        edges: all connections; one place after another, each is a receiver forward.
+        wanted: which of them are read, `(target, source)`.
+        axis: 0 forward, 1 for the transpose.
+        sources: how many there are.
+    """
+
+    def __init__(self, edges: Edges, wanted: np.ndarray, axis: int, sources: int):
+        self.axis = axis
+        number = np.arange(edges.heard.size)
+        heard, read = edges.heard.reshape(-1), wanted[edges.targets, edges.heard].reshape(-1)
+        if axis == 0:  # what fills up reads what it repeats, so that its message is one that there is
+            self.valid, self.heard, self._edge = read[:, None], heard[:, None], number[:, None]
+            return
+        read = read & edges.counts.reshape(-1)
+        order = number[read][np.argsort(heard[read], kind="stable")]
+        counts = np.bincount(heard[order], minlength=sources)
+        places = np.arange(max(int(counts.max(initial=0)), 1))
+        at = np.minimum(
+            (np.cumsum(counts) - counts)[:, None] + np.minimum(places, np.maximum(counts - 1, 0)[:, None]),
+            len(order) - 1,
+        )
+        self.heard = self._edge = order[at]
+        self.valid = places < counts[:, None]
+
+    def take(self, values: Array) -> Array:
+        """Entries `(receiver, place)` of one value a connection, zero where none is read."""
+        return jnp.where(self.valid, values[self._edge], 0)
+
+
 class WindowedSum(eqx.Module):
     """Weighted sums over connections of slices of a buffer `(node, columns * feature [* batch])`.
 
@@ -92,7 +127,7 @@ class WindowedSum(eqx.Module):
 
     starts: Int[Array, "group source target"]
     weights: tuple[Float[Array, "group source target *batch"], ...]
-    pairs: Pairs = eqx.field(static=True)
+    pairs: Pairs | EdgePairs = eqx.field(static=True)
     window: int = eqx.field(static=True)
     features: int = eqx.field(static=True)
     batch: int | None = eqx.field(static=True)
@@ -100,22 +135,22 @@ class WindowedSum(eqx.Module):
     @classmethod
     def prepare(
         cls,
-        connected: np.ndarray,
-        steps: Int[Array, "target source"],
+        pairs: Pairs | EdgePairs,
+        steps: Int[Array, "..."],
         weights: tuple[Array, ...],
         *,
-        transposed: bool,
         window: int,
         features: int,
         columns: int,
         depth: int,
         batch: int | None,
     ) -> "WindowedSum":
-        """Args: `weights` are those of the sample `steps` back, and of the ones before it; `(target, source[, batch])`."""
-        pairs = Pairs(connected, int(transposed))
+        """Args: `weights` are those of the sample `steps` back, and of the ones before it; shaped like `steps`, or `(..., batch)`."""
         k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
-        starts = pairs.heard * columns + (k if transposed else depth - k)
-        entries = (pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights)
+        starts = pairs.heard * columns + (k if pairs.axis else depth - k)
+        entries = (
+            pairs.take(w) if w.ndim == steps.ndim else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights
+        )
         grouped = tuple(_groups(w) for w in entries)
         return cls(_groups(starts, "edge"), grouped, pairs, window, features, batch)
 
@@ -140,7 +175,9 @@ class WindowedSum(eqx.Module):
         apart = slices.reshape(*slices.shape[:-1], -1, self.batch)
         return (weights[..., None, :] * apart).reshape(slices.shape)
 
-    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "time feature node *batch"]:
+    def read(
+        self, buffer: Float[Array, "sender samples *batch"], at: Any
+    ) -> Float[Array, "time feature hearer *batch"]:
         """Sums for a window that starts `at` columns after the buffer's first window."""
         # XLA's CPU backend makes one kernel of a group; elsewhere kernels would cost more than what they do.
         by_group, at_once = (
@@ -153,12 +190,16 @@ class WindowedSum(eqx.Module):
     def _by_group(self, buffer: Array, at: Any) -> Array:
         """`(target, time * unit)`."""
         flat, padded = buffer.reshape(-1), _padded(self.window)
+        alone = self.starts.shape[:2] == (1, 1)
 
         def group(total, x):
             starts, weights = x
             for tap, w in enumerate(weights):
                 for source in range(len(starts)):
-                    total = total + self._weigh(w[source], self._slices(flat, starts[source] + at, tap, padded))
+                    slices = self._slices(flat, starts[source] + at, tap, padded)
+                    if alone:  # one kernel with what lays them out anew would find every number's place anew
+                        slices = jax.lax.optimization_barrier(slices)
+                    total = total + self._weigh(w[source], slices)
             return total, None
 
         blank = jnp.zeros((self.starts.shape[2], padded * self._unit), buffer.dtype)
@@ -172,7 +213,7 @@ class WindowedSum(eqx.Module):
         return sum(parts[1:], parts[0])
 
     def correlate(
-        self, buffer: Float[Array, "node samples *batch"], heard: Float[Array, "time feature node *batch"]
+        self, buffer: Float[Array, "sender samples *batch"], heard: Float[Array, "time feature hearer *batch"]
     ) -> tuple[Float[Array, "group source target *batch"], ...]:
         """Gradient of the weights: sums over time and features of what each connection carried times `heard`'s cotangent."""
         length, q = len(heard), jnp.moveaxis(heard, 2, 0).reshape(heard.shape[2], -1)

@@ -71,9 +71,10 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
     network, depth = setup.network, setup.depth
     features = {name: _rows_sent(setup, name) for name in lags}
     states, n = network.n_rows, network.n_nodes
+    heard = _rows_heard(setup, features)
     # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
     ahead = states + depth * sum(features.values())
-    path = 3 * (states + len(network.noisy) + sum(features.values()))
+    path = 3 * (states + len(network.noisy) + heard)
     best = max(_CHUNK // 4, min(8 * _CHUNK, math.isqrt(segment.steps * ahead // path)))
     return Engine(
         setup.dt,
@@ -87,7 +88,14 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
         features,
         (states, n),
         network.n_regions,
+        {name: edges for name in lags if (edges := network.edges(network.couplings[name])) is not None},
     )
+
+
+def _rows_heard(setup: Setup, features: dict[str, int]) -> int:
+    """Rows of what is heard of delayed couplings, a value a region; of a coupling of pairs, as many as a region has connections."""
+    edges = {name: setup.network.edges(setup.network.couplings[name]) for name in features}
+    return sum(rows * (1 if (own := edges[name]) is None else own.shape[0]) for name, rows in features.items())
 
 
 def _rows_sent(setup: Setup, name: str) -> int:
@@ -104,7 +112,8 @@ def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, by_hand: bool
     if fitting * 4 >= per_chunk:
         per_chunk = fitting
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
-    rows = sum(engine.features.values()) + engine.shape[0]
+    hearers = {name: engine.hearers(name) / engine.regions for name in engine.features}
+    rows = sum(math.ceil(k * hearers[name]) for name, k in engine.features.items()) + engine.shape[0]
     rows *= 1 if by_hand else _RESIDUALS
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     through = run_segment if by_hand else plain_segment

@@ -1,6 +1,7 @@
 """Where a run starts: at a state, after a history, or where an earlier run ended."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._types import owned
+from ..anatomy.edges import Edges
 from ..labelled import check_same, known_names
 from ..recordings import Final, History, Recording
 from .carry import Carry, Parts
@@ -113,9 +115,9 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
                 "with other delays, or had another stepsize_controller"
             )
         past = history[name].reshape(network.n_regions, depth, len(sent))
-        rows = [
-            _heard(past, parts.steps[name] + before, parts.delayed[name]) for before in reversed(range(setup.known))
-        ]
+        edges = network.edges(network.couplings[name])
+        hear = _heard if edges is None else functools.partial(_arrived, edges)
+        rows = [hear(past, parts.steps[name] + before, parts.delayed[name]) for before in reversed(range(setup.known))]
         heard[name] = jnp.stack(rows)
     states = dict(place.monitors)
     for name, monitor in setup.monitors.items():
@@ -128,6 +130,20 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
             states[name] = monitor.begin(x, setup.dt)
     failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
     return Carry(place.y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))
+
+
+def _arrived(
+    edges: Edges,
+    past: Float[Array, "node depth feature"],
+    steps: Int[Array, " edge"],
+    shares: tuple[Float[Array, " edge"], ...],
+) -> Float[Array, "feature edge"]:
+    """What arrives along each connection of a coupling of pairs, in the same way."""
+    sources, total = edges.heard.reshape(-1), 0.0
+    for back, share in enumerate(shares):
+        read = past[sources, jnp.maximum(past.shape[1] - 1 - steps - back, 0)]
+        total = total + share * read.T
+    return jnp.asarray(total)
 
 
 def _heard(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._types import Features, Matrix, State
+from ..couplings import AbstractPairCoupling
 from ..models.groups import Groups
 from ..network.afferent import AbstractAfferent, prepared
 from ..network.network import Network
@@ -91,9 +92,7 @@ def slopes(network: Network, y: State) -> Slopes:
     """How the drift of a network changes with its state, now and as long ago as connections take."""
     delays, rows = network.delays, network.n_rows - len(network.model.states)
     sums = {name: _sums(network, name, y) for name in delays}
-    instant = {
-        name: prepared(network.weights(coupling)) for name, coupling in network.couplings.items() if name not in delays
-    }
+    instant = {name: network.prepared(coupling) for name, coupling in network.couplings.items() if name not in delays}
     degree, ones = network.degree(), jnp.ones(y.shape[1:], y.dtype)
 
     def fed(y, sums, memory):
@@ -135,6 +134,11 @@ def check_simple(network: Network) -> None:
             "around a fixed point nothing changes with time, and this network has a stimulus: build it without one; a constant "
             "drive is a parameter of most models"
         )
+    for name in network.delays:
+        if isinstance(network.couplings[name], AbstractPairCoupling):
+            raise ValueError(
+                f"{name} is a coupling of pairs with delays, which has no linear theory here: give it delay=gx.NoDelay(), or the network none"
+            )
     if network.surface is not None and network.delays:
         raise ValueError(
             "delays between the regions of a surface have no linear theory here: build the network without a surface"

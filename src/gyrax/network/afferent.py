@@ -24,7 +24,7 @@ class AbstractAfferent(eqx.Module):
     Attributes:
         clock: the time at its start, in ms, with as many digits as it takes to tell steps apart.
         dt: ms a step.
-        instant: the weights that act without delay, as `prepared`.
+        instant: the weights that act without delay, as `Network.prepared` lays them out; of couplings of pairs, late ones too.
         degree: sums of the weights that lead to each region.
         memory: rows of what remembers, at both ends of a step.
         coupled: what every coupling feeds to its targets, where that is held for the whole stretch.
@@ -32,7 +32,7 @@ class AbstractAfferent(eqx.Module):
 
     clock: Pair | Float[Array, ""] | float
     dt: float = eqx.field(static=True)
-    instant: dict[str, Product]
+    instant: dict[str, Any]
     degree: dict[str, Float[Array, " _"]]
     memory: tuple[Float[Array, "row node"], Float[Array, "row node"]] | None
     coupled: dict[str, Float[Array, "target node"]] | None = eqx.field(default=None, kw_only=True)
@@ -65,8 +65,8 @@ class AbstractAfferent(eqx.Module):
 class Afferent(AbstractAfferent):
     """What is known of one step: the delayed sums at both ends, linear between them."""
 
-    before: dict[str, Float[Array, "feature region"]]
-    after: dict[str, Float[Array, "feature region"]]
+    before: dict[str, Float[Array, "feature hearer"]]
+    after: dict[str, Float[Array, "feature hearer"]]
 
     @property
     def late(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class AfferentPath(AbstractAfferent):
     The end of t's step is the last of them, wherever the window ends: its length changes nothing.
     """
 
-    sums: dict[str, Float[Array, "step feature region"]]
+    sums: dict[str, Float[Array, "step feature hearer"]]
 
     @property
     def late(self) -> tuple[str, ...]:

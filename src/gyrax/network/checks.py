@@ -11,11 +11,12 @@ from .._formats.fields import check_same
 from .._jaxprs import depends
 from .._types import is_traced
 from ..anatomy.connectome import Connectome
-from ..couplings import AbstractCoupling
+from ..couplings import AbstractCoupling, AbstractPairCoupling
 from ..delays import AbstractDelay, NoDelay
 from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
 from ..parameters.declaring import Parametric
+from .pairs import Messages
 
 if TYPE_CHECKING:
     from .network import Network
@@ -150,10 +151,13 @@ def _check_shapes(net: "Network") -> None:
             allowed = ((), (n,)) if not k else ((), (n,), (k, 1), (k, n))
             first = name.split(".")[0]
             own = first in ("weights", "delay", "mixing") or (where.startswith("model") and leaf.ndim > 1)
+            if name in getattr(part, "own", ()):  # one for each connection
+                allowed = (*allowed, (n, n))
             if leaf.shape not in allowed and not (own or id(leaf) in foreign):
                 raise ValueError(
                     f"{where}.{name} has shape {leaf.shape}: expected one value () or one a region ({n},)"
                     + (f", or ({k}, 1) for one a noisy state" if k else "")
+                    + (f", or one a connection, (target, source) = ({n}, {n})" if (n, n) in allowed else "")
                 )
             if not is_traced(leaf) and not np.isfinite(leaf).all():
                 raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
@@ -183,13 +187,14 @@ def _check_functions(net: "Network") -> None:
             raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
         own = jax.eval_shape(lambda y, c=coupling: net.sources(c, y), y)
         degree = jax.ShapeDtypeStruct((size,), y.dtype)
-        fed, targets = jax.eval_shape(coupling.decode, sent, own, degree), net.targets(coupling)
+        total = _total(name, coupling, sent, own)
+        fed, targets = jax.eval_shape(coupling.decode, total, own, degree), net.targets(coupling)
         if fed.shape != (len(targets), size):
             raise ValueError(
                 f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
                 "Name as many inputs with target= as it has rows"
             )
-        _check_own_values(net, name, coupling, sent, y)
+        _check_own_values(net, name, coupling, total, y)
     u = jax.ShapeDtypeStruct((len(model.inputs), n), y.dtype)
     dy = jax.eval_shape(lambda y, u: model.drift(0.0, y, u), y, u)
     if getattr(dy, "shape", None) != y.shape:
@@ -201,6 +206,26 @@ def _check_functions(net: "Network") -> None:
         for target, row in jax.eval_shape(net.stimulus, jax.ShapeDtypeStruct((), y.dtype)).items():
             if row.shape not in ((), (n,)):
                 raise ValueError(f"the stimulus of '{target}' has shape {row.shape}, expected one value a node ({n},)")
+
+
+def _total(name: str, coupling: AbstractCoupling, sent: Any, x: Any) -> Any:
+    """What a coupling decodes: sums of what is sent, or of the messages of pairs.
+
+    Raises:
+        ValueError: if its message does not answer each pair.
+    """
+    if not isinstance(coupling, AbstractPairCoupling):
+        return sent
+    assert coupling.edges is not None
+    places = coupling.edges.shape
+    source, own = (jax.ShapeDtypeStruct((len(rows), *places), rows.dtype) for rows in (sent, x))
+    made = jax.eval_shape(lambda c, *ends: Messages.of(c).made(c, *ends), coupling, source, own)
+    if getattr(made, "shape", ())[1:] != places or len(made.shape) != 3:
+        raise ValueError(
+            f"the message of {name} is of each pair by itself, (message, ...) of ends (source, ...): of ends of shape {source.shape} it "
+            f"returns {getattr(made, 'shape', made)}"
+        )
+    return jax.ShapeDtypeStruct((len(made), x.shape[1]), made.dtype)
 
 
 def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, sent: Any, y: Any) -> None:

@@ -1,6 +1,5 @@
 """The network: one model in every region, couplings over a connectome, delays, noise. It hands out diffrax terms."""
 
-import math
 from typing import Any
 
 import diffrax as dfx
@@ -14,19 +13,21 @@ from jaxtyping import Array, Bool, Float
 from .._pairs import at
 from .._types import Channels, Features, Inputs, Matrix, Sources, State
 from ..anatomy.connectome import Connectome
+from ..anatomy.edges import Edges
 from ..anatomy.sparse import Sparse
 from ..anatomy.surface import Surface
-from ..couplings import AbstractCoupling
-from ..delays import AbstractDelay, ConnectionDelays, Delay, NoDelay
+from ..couplings import AbstractCoupling, AbstractPairCoupling
+from ..delays import AbstractDelay, ConnectionDelays, NoDelay
 from ..memory import AbstractMemory
 from ..models.base import AbstractModel
 from ..models.groups import Groups
 from ..noise import AbstractNoise
-from ..parameters.declaring import summary
 from ..stimuli import AbstractStimulus
 from .afferent import AbstractAfferent, prepared
 from .checks import check, check_names, check_surface, check_weights, depending
 from .kinds import as_connectome, check_kinds
+from .pairs import Messages, connected
+from .words import in_words
 
 
 class Network(eqx.Module):
@@ -95,6 +96,8 @@ class Network(eqx.Module):
             between: list[Any] = [self.weights(c) for c in shared]
             there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
             self.delay = self.delay.bounded(connectome, there)
+        couplings = {name: self._paired(name, what) for name, what in couplings.items()}
+        self.coupling = couplings if isinstance(coupling, dict) else couplings["coupling"]
         check(self)
 
     def _connected(self, name: str, coupling: AbstractCoupling) -> AbstractCoupling:
@@ -116,6 +119,12 @@ class Network(eqx.Module):
             between: Any = self.weights(coupling)
             delay = delay.bounded(self.wiring(coupling), between)
         return eqx.tree_at(lambda c: c.delay, coupling, delay, is_leaf=lambda x: x is None)
+
+    def _paired(self, name: str, coupling: AbstractCoupling) -> AbstractCoupling:
+        """A coupling of pairs with its connections."""
+        if not isinstance(coupling, AbstractPairCoupling):
+            return coupling
+        return connected(coupling, name, self.weights(coupling), self.delay_of(coupling))
 
     @property
     def n_regions(self) -> int:
@@ -156,6 +165,11 @@ class Network(eqx.Module):
         within = self.within(coupling)
         return weights if within is None else jnp.where(within, weights, 0)
 
+    def prepared(self, coupling: AbstractCoupling) -> Any:
+        """What the weights of a coupling do within a step, laid out once for the many of a run."""
+        weights: Any = self.weights(coupling)
+        return Messages.of(coupling, weights) if isinstance(coupling, AbstractPairCoupling) else prepared(weights)
+
     def within(self, coupling: AbstractCoupling) -> Bool[np.ndarray, "region region"] | None:
         """Which connections lie between a coupling's groups of regions; None for all."""
         block = self.block(coupling)
@@ -188,6 +202,10 @@ class Network(eqx.Module):
         found = {name: self.delay_of(coupling) for name, coupling in self.couplings.items()}
         return {name: delay for name, delay in found.items() if delay is not None}
 
+    def edges(self, coupling: AbstractCoupling) -> Edges | None:
+        """The connections of a coupling of pairs; None for any other."""
+        return coupling.edges if isinstance(coupling, AbstractPairCoupling) else None
+
     def size(self, coupling: AbstractCoupling) -> int:
         """How many it couples: nodes if it is local, otherwise regions."""
         return self.n_nodes if self.local(coupling) else self.n_regions
@@ -200,6 +218,12 @@ class Network(eqx.Module):
         if isinstance(self.model, Groups) and first == "model" and len(path) > 1:
             return len(self.model.members(path[1]))
         return self.n_nodes
+
+    def of_connections(self, name: str) -> bool:
+        """Whether a leaf, by its dotted name, is a parameter of which each connection may have its own."""
+        first, *path = name.split(".")
+        coupling = self.couplings.get(path[0] if isinstance(self.coupling, dict) else "coupling") if path else None
+        return first == "coupling" and path[-1] in getattr(coupling, "own", ())
 
     def sources(self, coupling: AbstractCoupling, y: State) -> Float[Array, "source coupled"]:
         """What a coupling reads, `(source, node)`, or of a surface the regions' means, `(source, region)`."""
@@ -341,10 +365,13 @@ class Network(eqx.Module):
         found = {}
         for name, coupling in self.couplings.items():
             x = self.sources(coupling, y)
-            weights = prepared(self.weights(coupling)) if afferent is None else afferent.instant.get(name)
-            total = jnp.zeros((), y.dtype) if weights is None else coupling.encode(x) @ weights
-            if afferent is not None and name in afferent.late:
-                total = total + afferent.delayed(name, t)
+            weights: Any = self.prepared(coupling) if afferent is None else afferent.instant.get(name)
+            late = afferent.delayed(name, t) if afferent is not None and name in afferent.late else None
+            if isinstance(coupling, AbstractPairCoupling):
+                total = weights.total(coupling, coupling.encode(x), x, late)
+            else:
+                total = jnp.zeros((), y.dtype) if weights is None else coupling.encode(x) @ weights
+                total = total if late is None else total + late
             degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
             fed = coupling.decode(total, x, degree)
             if self.surface is not None and not self.local(coupling):
@@ -426,24 +453,4 @@ class Network(eqx.Module):
                 delay.check_movable(name)
 
     def __repr__(self):
-        where = "" if self.surface is None else f"{self.n_nodes} vertices in "
-        lines = [f"Network of {where}{self.n_regions} regions", f"  model     {self.model!r}"]
-        for name, coupling in self.couplings.items():
-            label = "coupling" if name == "coupling" else f"coupling {name}:"
-            lines.append(
-                f"  {label}  {', '.join(coupling.source)} -> {', '.join(self.targets(coupling))}: {coupling!r}"
-            )
-        if self.delay is None:
-            lines.append("  delay     none: instantaneous")
-        else:
-            low, high = self.delay.bounds or (math.nan, math.nan)
-            speed = f" at {summary(self.delay.speed)} mm/ms" if isinstance(self.delay, Delay) else ""
-            lines.append(f"  delay     {low:.3g} to {high:.3g} ms{speed}")
-        if self.stimulus is not None:
-            lines.append(f"  stimulus  {self.stimulus!r}")
-        if not self.noises:
-            lines.append("  noise     none")
-        for name, noise in self.noises.items():
-            label = "noise   " if name == "noise" else f"noise {name}:"
-            lines.append(f"  {label}  on {', '.join(self.rows(noise))}: {noise!r}")
-        return "\n".join(lines)
+        return in_words(self)

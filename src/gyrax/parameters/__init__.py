@@ -4,7 +4,7 @@ from .addresses import domains, leaf_names
 from .declaring import Parametric, as_names, as_parameter, parameter, parameters, summary
 from .domains import Above, AbstractDomain, Below, Interval, Positive, Real
 from .maps import by_groups, by_maps
-from .selection import Free, Tie, per_region, select
+from .selection import Free, Tie, per_connection, per_region, select
 from .splitting import Fixed, join, split
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "leaf_names",
     "parameter",
     "parameters",
+    "per_connection",
     "per_region",
     "select",
     "split",

@@ -186,6 +186,40 @@ def _check_tie(names: list[str], leaves: list[Any], first: int, other: int) -> N
         raise ValueError(f"{names[other]} is to follow {names[first]} but starts elsewhere: give both one value first")
 
 
+def per_connection(network: Model, *where: Where) -> Model:
+    """The network with one value a connection, `(target, source)`, equal to start with, in place of the named scalars.
+
+    For parameters that the messages of a coupling of pairs name (`gx.AbstractPairCoupling`). Free those that count with a mask:
+    `gx.Free("coupling.lag", mask=weights != 0)`.
+
+    Raises:
+        ValueError: if a leaf is no parameter of connections, or neither a scalar nor already one value a connection.
+
+    Example:
+        >>> import gyrax as gx
+        >>> net = gx.Network(gx.models.Kuramoto(), gx.couplings.Sakaguchi(source="theta"), gx.datasets.load("dk84").connectome)
+        >>> per_connection(net, "coupling.lag").coupling.lag.shape
+        (84, 84)
+    """
+    if not hasattr(network, "width"):
+        raise refused("network", network, "a network", "gx.Network(model, coupling, connectome)")
+    if not where:
+        raise ValueError("which leaves of the network? name at least one, such as 'coupling.lag'")
+    names, leaves, changed = leaf_names(network), jax.tree.leaves(network), {}
+    for i in (i for w in where for i in find(network, w)):
+        n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]
+        if not network.of_connections(names[i]):  # pyright: ignore[reportAttributeAccessIssue]
+            raise ValueError(
+                f"{names[i]} is no parameter of connections: those are arguments of the message of a gx.AbstractPairCoupling"
+            )
+        if shape not in ((), (1,), (n, n)):
+            raise ValueError(
+                f"{names[i]} has shape {shape}: only a scalar becomes one value for each connection, ({n}, {n})"
+            )
+        changed[i] = jnp.broadcast_to(jnp.asarray(leaves[i], jnp.result_type(leaves[i])), (n, n))
+    return replace(network, changed)
+
+
 def per_region(network: Model, *where: Where) -> Model:
     """The network with one value a region, equal to start with, in place of the named scalars.
 

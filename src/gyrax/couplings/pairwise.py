@@ -1,0 +1,77 @@
+"""Couplings by what every connection makes of its two ends, for functions that are no product of one of each."""
+
+import abc
+import inspect
+from typing import Any, ClassVar
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from .._types import Features, Sources
+from ..anatomy.edges import Edges
+from .base import AbstractCoupling
+
+
+class AbstractPairCoupling(AbstractCoupling):
+    r"""Input to a region from all others, $\mathrm{decode}\big(\sum_j W_{ij}\, \mathrm{message}(x_j, x_i, p_{ij})\big)$.
+
+    Where a function of both ends is a sum of products, `gx.AbstractCoupling` is many times faster: it encodes N values a step, where
+    here N x N messages are made.
+
+    A subclass gives `message`. Parameters that it names after the two ends are the connections' own: one value, or by
+    `gx.per_connection` one for each connection, `(target, source)`, with a domain as any other. All other parameters are one value,
+    or one a region, and in `message` that of the target.
+
+    With delays, the source's end is what arrives: what it sent as long ago as the connection takes. The target's is as it is now.
+
+    Example:
+        >>> import jax.numpy as jnp, gyrax as gx
+        >>> class Shunting(gx.AbstractPairCoupling):
+        ...     strength: gx.Array = gx.parameter(1.0, domain=gx.Positive())
+        ...     steepness: gx.Array = gx.parameter(3.0, domain=gx.Positive())
+        ...
+        ...     def message(self, x_source, x_target, steepness):
+        ...         return jnp.tanh(steepness * (x_source - x_target) - x_source * x_target / 10)
+        ...
+        ...     def decode(self, total, x, degree):
+        ...         return self.strength * total
+        >>> net = gx.Network(gx.models.Linear(), Shunting(source="x"), jnp.ones((3, 3)) - jnp.eye(3))
+        >>> net.input(0.0, jnp.array([[0.0, 1.0, 2.0]])).round(3).tolist()
+        [[1.995, 0.001, -2.0]]
+    """
+
+    edges: Edges | None = eqx.field(default=None, static=True, kw_only=True, repr=False)
+    #: Names of the parameters that are the connections' own, from the arguments of `message`.
+    own: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not getattr(cls.message, "__isabstractmethod__", False):
+            taken = [*inspect.signature(cls.message).parameters]
+            if len(taken) < 3:
+                raise TypeError(
+                    f"{cls.__name__}.message takes the two ends, message(self, x_source, x_target), and after them what "
+                    f"parameters each connection has of its own; got ({', '.join(taken)})"
+                )
+            cls.own = tuple(taken[3:])
+
+    @abc.abstractmethod
+    def message(self, x_source: Any, x_target: Any, **parameters: Any) -> Any:
+        """What a connection hands on, element by element.
+
+        Args:
+            x_source: what the source sent, `(feature, ...)`: by `encode`, its source rows as they are.
+            x_target: the target's own rows, `(source, ...)`, the same number of axes.
+            parameters: the connections' own, one value or `(...)`.
+
+        Returns:
+            `(message, ...)`, one row a sum.
+        """
+
+    def encode(self, x: Sources) -> Features:
+        """What a region sends to all its targets, `(source, node)` to `(feature, node)`: its rows as they are."""
+        return x
+
+    def decode(self, total: Features, x: Sources, degree: Float[Array, " node"]) -> Float[Array, "target node"]:
+        """What a region makes of the weighted sums of its messages, `(message, node)`: as they are."""
+        return total
