@@ -252,7 +252,7 @@ def uncompiled(monkeypatch):
     reached.lower = reached  # type: ignore[attr-defined]
     for module, name in (
         (simulation, "_run"),
-        (evaluation, "_all_keys"),
+        (evaluation, "seen"),
         (grids, "_evaluate_points"),
         (training, "advance"),
         (tuning, "_piece"),

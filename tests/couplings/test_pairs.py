@@ -284,7 +284,7 @@ def test_what_does_not_fit_is_refused():
         network(Misused(source="theta", lag=BIAS))
     with pytest.raises(ValueError, match=r"one a connection, \(target, source\) = \(6, 6\)"):
         network(Shunting(source="theta", bias=np.zeros((2, 3))))
-    with pytest.raises(ValueError, match="coupling.strength has shape"):
+    with pytest.raises(ValueError, match=r"coupling\.strength has shape"):
         network(Shunting(source="theta", strength=np.ones((N, N))))
     with pytest.raises(ValueError, match="takes an array of weights"):
         network(Shunting(source="theta", weights=gx.Sparse(np.eye(N))))

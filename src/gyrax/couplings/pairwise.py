@@ -56,13 +56,13 @@ class AbstractPairCoupling(AbstractCoupling):
             cls.own = tuple(taken[3:])
 
     @abc.abstractmethod
-    def message(self, x_source: Any, x_target: Any, **parameters: Any) -> Any:
+    def message(self, *ends: Any, **parameters: Any) -> Any:
         """What a connection hands on, element by element.
 
         Args:
-            x_source: what the source sent, `(feature, ...)`: by `encode`, its source rows as they are.
-            x_target: the target's own rows, `(source, ...)`, the same number of axes.
-            parameters: the connections' own, one value or `(...)`.
+            ends: `x_source`, what the source sent, `(feature, ...)`: by `encode`, its source rows as they are; and `x_target`, the
+                target's own rows, `(source, ...)`.
+            parameters: the connections' own, `(...)`, by the names that a subclass gives them.
 
         Returns:
             `(message, ...)`, one row a sum.

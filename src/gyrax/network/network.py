@@ -96,7 +96,7 @@ class Network(eqx.Module):
             between: list[Any] = [self.weights(c) for c in shared]
             there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
             self.delay = self.delay.bounded(connectome, there)
-        couplings = {name: self._paired(name, what) for name, what in couplings.items()}
+        couplings = {n: connected(c, n, self.weights(c), self.delay_of(c)) for n, c in couplings.items()}
         self.coupling = couplings if isinstance(coupling, dict) else couplings["coupling"]
         check(self)
 
@@ -119,12 +119,6 @@ class Network(eqx.Module):
             between: Any = self.weights(coupling)
             delay = delay.bounded(self.wiring(coupling), between)
         return eqx.tree_at(lambda c: c.delay, coupling, delay, is_leaf=lambda x: x is None)
-
-    def _paired(self, name: str, coupling: AbstractCoupling) -> AbstractCoupling:
-        """A coupling of pairs with its connections."""
-        if not isinstance(coupling, AbstractPairCoupling):
-            return coupling
-        return connected(coupling, name, self.weights(coupling), self.delay_of(coupling))
 
     @property
     def n_regions(self) -> int:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .._types import Features, Sources, is_traced
 from ..anatomy.edges import DENSE, Edges
 from ..anatomy.sparse import Sparse
+from ..couplings.base import AbstractCoupling
 from ..couplings.pairwise import AbstractPairCoupling
 from ..delays import AbstractDelay
 
@@ -102,14 +103,14 @@ def bare(coupling: AbstractPairCoupling) -> AbstractPairCoupling:
     )
 
 
-def connected(
-    coupling: AbstractPairCoupling, name: str, weights: Any, delay: AbstractDelay | None
-) -> AbstractPairCoupling:
-    """The coupling with its connections: those that have a weight, or all pairs where that is not known yet, and a delay if any has.
+def connected(coupling: AbstractCoupling, name: str, weights: Any, delay: AbstractDelay | None) -> AbstractCoupling:
+    """A coupling of pairs with its connections: those with a weight, or all where that is not known yet, and a delay if any has. Others as they are.
 
     Raises:
         ValueError: for sparse weights.
     """
+    if not isinstance(coupling, AbstractPairCoupling):
+        return coupling
     if isinstance(weights, Sparse):
         raise ValueError(
             f"{name} is a coupling of pairs, which takes an array of weights: zeros in it cost nothing. gx.Sparse is for weighted sums"
