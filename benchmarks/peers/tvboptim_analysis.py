@@ -12,6 +12,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 from tvboptim.analysis import fisher_information
 from tvboptim.experimental.network_dynamics import Network, prepare
 from tvboptim.experimental.network_dynamics.analysis import adiabatic_scan, lyapunov
@@ -74,13 +76,34 @@ def main(path, out):
         config.dynamics.I_o = Parameter(config.dynamics.I_o)
         return fisher_information(lambda c: model(c).ys[-1], config, sigma=case["sd"])[0]
 
-    found = {"versions": {name: version(name) for name in ("tvboptim", "jax", "numpy")}}
+    def posterior():
+        few = int(case["part"])
+        small = built(case | {"weights": case["weights"][:few, :few]}, False)
+        model, config = prepare(small, solver, t0=0.0, t1=case["t"], dt=1.0)
+        each = int(case["each"])
+
+        def told(measured):
+            config.coupling.instant.G = numpyro.sample("G", dist.LogNormal(np.log(0.3), 0.5))
+            config.dynamics.I_o = numpyro.sample("I_o", dist.LogNormal(np.log(0.3), 0.2))
+            seen = model(config).ys[each - 1 :: each, 0]
+            numpyro.sample("seen", dist.Normal(seen, case["error"]).to_event(2), obs=measured)
+
+        sizes = {"num_warmup": int(case["warmup"]), "num_samples": int(case["draws"])}
+        start = numpyro.infer.init_to_value(values={"G": case["G"], "I_o": case["I_o"]})
+        kernel = numpyro.infer.NUTS(told, dense_mass=True, init_strategy=start)
+        mcmc = numpyro.infer.MCMC(kernel, progress_bar=False, **sizes)
+        mcmc.run(jax.random.key(0), jnp.asarray(case["measured"]))
+        drawn = np.stack([mcmc.get_samples()[name] for name in ("G", "I_o")])
+        return np.concatenate([drawn.mean(1), drawn.std(1)])
+
+    found = {"versions": {name: version(name) for name in ("tvboptim", "jax", "numpy", "numpyro")}}
     jobs = {
         "scan": lambda: scanned(net, "instant"),
         "scan with delays": lambda: scanned(late, "delayed"),
         "exponent": lambda: exponent(net),
         "exponent with delays": lambda: exponent(late),
         "fisher": fisher,
+        "posterior": posterior,
     }
     for name, job in jobs.items():
         try:
