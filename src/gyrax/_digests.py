@@ -167,7 +167,9 @@ def _jaxpr(jaxpr: Any, inside: list[_Loose] | None) -> str:
 
     lines = [f"{list(map(shown, getattr(jaxpr, 'constvars', ())))} {list(map(shown, jaxpr.invars))}"]
     for equation in jaxpr.eqns:
-        params = {name: x for name, x in equation.params.items() if name not in _ASIDE | _RULES}
+        # what is only told something, such as a log that grows, changes nothing
+        aside = _ASIDE | _RULES | (set() if equation.outvars else {"callback"})
+        params = {name: x for name, x in equation.params.items() if name not in aside}
         for name in sorted(_RULES & set(equation.params)):
             _later(equation.params[name], inside, rule=True)
         inputs, outputs = map(shown, equation.invars), map(shown, equation.outvars)

@@ -276,7 +276,6 @@ def outside(kind, level):
         "an object",
         "mapped",
         "io_callback",
-        "debug",
         "custom_jvp",
         "custom_vjp",
         "Equinox's",
@@ -288,6 +287,22 @@ def test_functions_on_the_host_and_rules_count_by_what_they_read(kind):
     one, same, other = (seen(x, MODEL, KEY).function for x in (loss, outside(kind, -1.0), outside(kind, -2.0)))
     assert one.told() == same.told() != other.told()
     assert one == seen(loss, MODEL, KEY).function  # made anew by each trace, and no reason to compile anew
+
+
+@pytest.mark.once
+def test_who_is_only_told_something_does_not_count(tmp_path):
+    """A log that grows is no other loss, nor does a file refuse it."""
+    one, other = (seen(outside("debug", level), MODEL, KEY).function for level in (-1.0, -2.0))
+    assert one.told() == other.told()
+    log = []
+
+    def loss(m, key):
+        jax.debug.callback(lambda x: log.append((x, threading.Lock())), m.gamma)
+        return (m.gamma + 1) ** 2
+
+    for steps in (2, 4):
+        gx.fit(MODEL, loss, SPEC, optax.adam(0.1), steps=steps, key=0, checkpoint=tmp_path / "fit", progress=False)
+    assert len(log) >= 4
 
 
 @pytest.mark.once
