@@ -40,7 +40,7 @@ from jaxtyping import Array
 from .batches import ensemble
 from .carry import Carry, Parts, Saved
 from .loops import Engine, Reads, put, take
-from .reads import SLACK
+from .reads import SLACK, Arrivals
 
 
 def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: int, keep: bool) -> Any:
@@ -72,7 +72,8 @@ def run_segment(engine: Engine, parts: Parts, carry: Carry, key: Any, chunks: in
     def forward(floats, others):
         wanted = _Flags(tuple(x.perturbed for x in jax.tree.leaves(floats, is_leaf=_is_primal)))
         floats, others = jax.tree.map(lambda x: x.value, (floats, others), is_leaf=_is_primal)
-        histories = any(jax.tree.leaves(_asked(floats, wanted).parts.delayed))
+        # what arrives along connections of pairs is read from what was sent
+        histories = bool(engine.edges) or any(jax.tree.leaves(_asked(floats, wanted).parts.delayed))
 
         def job(engine, parts, carry, key):
             return _forward(engine, parts, carry, key, chunks, "path" if keep else "chunks", histories)
@@ -185,8 +186,8 @@ class _Backward:
         state = _State(
             end.y,
             {name: rows[0] for name, rows in end.heard.items()},
-            {name: self._room(name, past) for name, past in self.first.history.items()},
-            end.history if given_from_outside else None,
+            {name: self._room(name, past, end.history[name]) for name, past in self.first.history.items()},
+            self._of_sums(end.history) if given_from_outside else None,
             end.monitors,
             self._no_gradient(),
         )
@@ -201,7 +202,7 @@ class _Backward:
             step = self.first.step + number * size * engine.segment.tick
             if not self.keep:
                 carry = dataclasses.replace(kept, step=step)
-                _, (_, kept) = _uncut(engine).chunk(self.parts, reads, carry, self.key, True, self._weigh)
+                _, (_, kept) = _uncut(engine).chunk(self.parts, reads, carry, self.key, True, self._histories)
 
             # Tick before tick, the last first.
             def tick(state, x):
@@ -218,11 +219,23 @@ class _Backward:
         first = Carry(state.y, history, heard, state.monitors, none, none)
         return self._parts_bar(state.gradient), first
 
-    def _room(self, name: str, past: Array) -> Array:
-        """An empty buffer of cotangents to come, for what is heard."""
+    def _room(self, name: str, past: Array, end: Array) -> Array:
+        """An empty buffer of cotangents to come, for what is heard; of a coupling of pairs, one of those of what was sent, with its last."""
         features = past.shape[1] // self.engine.depth
         columns = features * (self.engine.depth + self.engine.segment.tick + SLACK)
-        return jnp.zeros((self.engine.hearers(name), columns, *past.shape[2:]), past.dtype)
+        empty = jnp.zeros((past.shape[0], columns, *past.shape[2:]), past.dtype)
+        if name not in self.engine.edges:
+            return empty
+        place = (0, features * self.engine.segment.tick, 0)[: empty.ndim]
+        return jax.lax.dynamic_update_slice(empty, end, place)
+
+    def _of_sums(self, by_name: Any) -> Any:
+        """What belongs to couplings that are heard as sums."""
+        return {name: x for name, x in by_name.items() if name not in self.engine.edges}
+
+    @property
+    def _histories(self) -> bool:
+        return self._weigh or bool(self.engine.edges)
 
     @property
     def _weigh(self) -> bool:
@@ -241,12 +254,13 @@ class _Backward:
         after = jnp.concatenate([saved.path[1:], saved.end[None]])
         direct, sent = self._given(state.direct)
         sent = sent and {name: self._rows_within(rows, step, step + tick - 1) for name, rows in sent.items()}
-        going = _Going(state.y + seen.end, pending, gradient.shared, state.to_come)
-        began = _Began(step, saved.path, saved.heard, noise)
+        going = _Going(state.y + seen.end, pending, gradient.shared, state.to_come, self._no_shares())
+        began = _Began(step, saved.path, self._of_sums(saved.heard), noise, self._buffers(saved, after, engine.edges))
         going, heard = self._steps(back, began, after, _Given(seen.path, seen.arrived, sent), going)
         weights = gradient.weights
         if self._weigh:
-            weights = _add(weights, self._taps(saved, after, heard))
+            own = _add(weights["pairs"], going.shares)
+            weights = {"sums": _add(weights["sums"], self._taps(saved, after, heard)), "pairs": own}
         to_come = {name: self._earlier(name, x) for name, x in going.to_come.items()}
         direct = self._within(direct, step - 1, step + tick - 1)
         return _State(going.y, going.pending, to_come, direct, seen.monitors, _Gradient(going.shared, weights))
@@ -323,20 +337,34 @@ class _Backward:
         engine, tick, first = self.engine, self.engine.segment.tick, began.first
         long, short = engine.segment.window, engine.short_window
 
-        def one_step(n, y, pending, shared, sent):
+        arrivals = engine.arrivals(self.parts)
+
+        def one_step(n, y, pending, shared, sent, late):
+            to_come, shares = late
             # What the step's end sends, its state passes on to, and in turn what the step heard at its two ends.
-            more, bar = self._pull_send(take(after, n))({name: take(x, n) for name, x in sent.items()})
+            rows = {name: take(x, n) for name, x in sent.items()}
+            rows |= {name: self._column(name, to_come[name], n) for name in arrivals}
+            more, bar = self._pull_send(take(after, n))(rows)
             y, shared = y + bar, _add(shared, more)
-            more, y, before, now = self._pull_step(began, n)(y)
+            more, y, before, now = self._pull_step(began, n, arrivals)(y)
             heard = {name: pending[name] + now[name] for name in pending}
+            # What arrives along connections of pairs goes back to what was sent at once.
+            for name, arrive in arrivals.items():
+                to_come = to_come | {name: arrive.back(to_come[name], n, heard[name])}
+                if self._weigh:
+                    carried = arrive.carried(began.buffers[name], n, heard[name])
+                    shares = shares | {name: _add(shares[name], carried)}
             if engine.horizon is not None:
+                passes = self._passes(first + n - 1, first + n)
+                to_come = jax.tree.map(lambda x: jnp.where(passes, x, 0), to_come)
                 y, before = jax.tree.map(lambda x: jnp.where(self._passes(first + n - 1, first + n), x, 0), (y, before))
             if given.arrived:
                 before = {name: h + take(given.arrived[name], n) for name, h in before.items()}
-            return y + take(given.path, n), before, _add(shared, more), heard
+            return y + take(given.path, n), before, _add(shared, more), heard, (to_come, shares)
 
         def all_of_short(at, state):
-            y, pending, shared, to_come, heard, sent = state
+            y, pending, shared, to_come, shares, heard, sent = state
+            late = {name: to_come[name] for name in arrivals}
             for name, sums in back.items():
                 if sums.short is not None:
                     read = self._rows_within(sums.short.read(to_come[name], at), first + at, first + at + short)
@@ -344,19 +372,21 @@ class _Backward:
 
             # Step before step, the last first.
             def body(i, state):
-                n, (y, pending, shared, heard) = at + short - 1 - i, state
-                y, pending, shared, now = one_step(n, y, pending, shared, sent)
-                return y, pending, shared, {name: put(heard[name], rows[None], n) for name, rows in now.items()}
+                n, (y, pending, shared, heard, late) = at + short - 1 - i, state
+                y, pending, shared, now, late = one_step(n, y, pending, shared, sent, late)
+                kept = {name: put(heard[name], now[name][None], n) for name in heard}
+                return y, pending, shared, kept, late
 
-            y, pending, shared, heard = jax.lax.fori_loop(0, short, body, (y, pending, shared, heard))
-            to_come = self._within(to_come, first + at, first + at + short)
+            state = (y, pending, shared, heard, (late, shares))
+            y, pending, shared, heard, (late, shares) = jax.lax.fori_loop(0, short, body, state)
+            to_come = self._within(self._of_sums(to_come), first + at, first + at + short)
             for name in to_come:
                 rows = self._rows_within(take(heard[name], at, short), first + at, first + at)
                 to_come = to_come | {name: engine.write(to_come[name], rows, at)}
-            return y, pending, shared, to_come, heard, sent
+            return y, pending, shared, to_come | late, shares, heard, sent
 
         def all_of_long(w, state):
-            *others, to_come, heard, sent = state
+            *others, to_come, shares, heard, sent = state
             at = tick - (w + 1) * long
             for name, sums in back.items():
                 if sums.long is not None:
@@ -367,20 +397,27 @@ class _Backward:
             def body(q, state):
                 return all_of_short(at + long - (q + 1) * short, state)
 
-            return engine.loop(long // short, body, (*others, to_come, heard, sent))
+            return engine.loop(long // short, body, (*others, to_come, shares, heard, sent))
 
         # Long window before long window, the last first.
-        blank = {name: engine.zeros(name, tick) for name in engine.features}
-        none = {name: jnp.zeros((tick, k, engine.regions, *engine.tail)) for name, k in engine.features.items()}
-        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or none))
+        blank = {name: engine.zeros(name, tick) for name in back}
+        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
         return _Going(*rest), heard
 
-    def _pull_step(self, began: "_Began", n: Any) -> Callable:
+    def _column(self, name: str, columns: Array, n: Any) -> Array:
+        """What was sent after the n-th step of a tick, `(feature, node)`, in a buffer of it."""
+        features = self.engine.features[name]
+        own = jax.lax.dynamic_slice_in_dim(columns, (self.engine.depth + n) * features, features, 1)
+        return jnp.moveaxis(own, 1, 0)
+
+    def _pull_step(self, began: "_Began", n: Any, arrivals: dict[str, Arrivals]) -> Callable:
         """The n-th step, transposed: from the cotangent of the state after it to those of the parameters and of what it began with."""
         engine = self._per_run
         step = engine.each(engine.step, "parts", -1, None, -1, -1, "noise")
         noise = None if began.noise is None else take(began.noise, n)
         before, now = ({name: take(h, n + k) for name, h in began.heard.items()} for k in (0, 1))
+        before |= {name: x.read(began.buffers[name], n - 1) for name, x in arrivals.items()}
+        now |= {name: x.read(began.buffers[name], n) for name, x in arrivals.items()}
 
         def forward(shared, y, before, now):
             return step(self._with(shared), y, began.first + n, before, now, noise)
@@ -396,14 +433,22 @@ class _Backward:
     def _taps(self, saved: Saved, after: Any, heard: dict[str, Any]) -> Any:
         """What a tick says about every weight: what it carried, times what its target wanted."""
         engine, found = self.engine, {}
+        sums = engine.reads(self.parts)
+        for name, buffer in self._buffers(saved, after, sums).items():
+            found[name] = tuple(None if s is None else s.correlate(buffer, heard[name]) for s in sums[name])
+        return found
+
+    def _buffers(self, saved: Saved, after: Any, names: Any) -> dict[str, Array]:
+        """What was sent before a tick and during it, in columns, by coupling."""
+        engine, found = self.engine, {}
+        if not names:
+            return found
+        assert saved.history is not None
         sent = engine.over_time(lambda y: engine.each(engine.send, "parts", -1)(self.parts, y))(after)
-        for name, sums in engine.reads(self.parts).items():
-            assert saved.history is not None
-            features = engine.features[name]
+        for name in names:
             past = saved.history[name]
-            slack = jnp.zeros((len(past), SLACK * features, *past.shape[2:]), past.dtype)
-            buffer = jnp.concatenate([past, engine.columns(sent[name]), slack], 1)
-            found[name] = tuple(None if s is None else s.correlate(buffer, heard[name]) for s in sums)
+            slack = jnp.zeros((len(past), SLACK * engine.features[name], *past.shape[2:]), past.dtype)
+            found[name] = jnp.concatenate([past, engine.columns(sent[name]), slack], 1)
         return found
 
     # Buffers
@@ -422,6 +467,10 @@ class _Backward:
         for name, buffer in to_come.items():
             if not self.asked.carry.history[name]:
                 found[name] = None
+                continue
+            if name in engine.edges:  # of what was sent already
+                features = engine.features[name]
+                found[name] = buffer[:, tick * features : (tick + engine.depth) * features]
                 continue
             pieces = []
             # A tick's worth of columns before another, until the whole depth of the history is covered.
@@ -480,7 +529,18 @@ class _Backward:
         def zeros(weights):
             return jnp.zeros((*weights.shape[:3], *self.engine.tail), weights.dtype)
 
-        return _Gradient(shared, jax.tree.map(zeros, _grouped(self.engine, self.parts)))
+        sums = jax.tree.map(zeros, _grouped(self.engine, self.parts)["sums"])
+        return _Gradient(shared, {"sums": sums, "pairs": self._no_shares()})
+
+    def _no_shares(self) -> Any:
+        """Zeros for the shares of couplings of pairs, where a gradient is asked for."""
+        if not self._weigh:
+            return {}
+
+        def zeros(share):
+            return jnp.zeros((len(share), *self.engine.tail), share.dtype)
+
+        return jax.tree.map(zeros, _grouped(self.engine, self.parts)["pairs"])
 
     def _parts_bar(self, gradient: "_Gradient") -> Any:
         """Cotangents of the parts: the delayed weights' from the groups in which they are read."""
@@ -533,21 +593,25 @@ class _State(NamedTuple):
 
 
 class _Going(NamedTuple):
-    """What of `_State` changes from step to step, the parameters without the delayed weights."""
+    """What of `_State` changes from step to step, the parameters without the delayed weights; and a tick's shares of couplings of pairs."""
 
     y: Any
     pending: dict[str, Any]
     shared: Any
     to_come: dict[str, Any]
+    shares: Any
 
 
 class _Began(NamedTuple):
-    """What the steps of a tick began with: the number of the first, states, noise; and what is heard at their ends, one more."""
+    """What the steps of a tick began with: the number of the first, states, noise; what is heard at their ends, one more; and
+    what was sent by couplings of pairs.
+    """
 
     first: Any
     path: Any
     heard: dict[str, Any]
     noise: Any
+    buffers: dict[str, Any]
 
 
 class _Given(NamedTuple):
@@ -576,12 +640,13 @@ def _batch_last(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), tree)
 
 
-def _grouped(engine: Engine, parts: Parts) -> dict[str, tuple[Any, ...]]:
-    """The delayed weights in the groups in which they are read, long and short, by coupling."""
-    return {
+def _grouped(engine: Engine, parts: Parts) -> dict[str, Any]:
+    """The delayed weights in the groups in which they are read, long and short, by coupling; and the shares of couplings of pairs."""
+    sums = {
         name: tuple(None if sums is None else sums.weights for sums in each)
         for name, each in engine.reads(parts).items()
     }
+    return {"sums": sums, "pairs": {name: arrive.shares for name, arrive in engine.arrivals(parts).items()}}
 
 
 def _filled(bars: Any, like: Any) -> Any:

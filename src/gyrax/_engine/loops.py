@@ -47,7 +47,7 @@ from ..network.afferent import Afferent, AfferentPath
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
-from .reads import SLACK, EdgePairs, Lags, Pairs, WindowedSum, inner_window, stacked
+from .reads import SLACK, Arrivals, Lags, Pairs, WindowedSum, inner_window, stacked
 
 #: Numbers of a state from which on several steps side by side are no faster than one by one.
 _LONG = 4096
@@ -232,38 +232,52 @@ class Engine:
 
     def reads(self, parts: Parts, transposed: bool = False) -> dict[str, Reads]:
         """For each coupling its sums, long and short; `transposed`, those that bring cotangents back."""
-        columns = self.depth + self.segment.tick + SLACK
-        alone = {name: (None,) * len(weights) for name, weights in parts.delayed.items()}
-        axes = self.own.parts.delayed if self.batch else alone
 
         def make(name: str, mask: np.ndarray, window: int) -> WindowedSum | None:
             if not mask.any():
                 return None
-            weights = tuple(
-                w if axis is None else jnp.moveaxis(w, 0, -1)
-                for w, axis in zip(parts.delayed[name], axes[name], strict=True)
-            )
-            edges = self.edges.get(name)
-            pairs = (
-                Pairs(mask, int(transposed)) if edges is None else EdgePairs(edges, mask, int(transposed), self.regions)
-            )
             return WindowedSum.prepare(
-                pairs,
+                Pairs(mask, int(transposed)),
                 parts.steps[name],
-                weights,
+                self._shares(parts, name),
                 window=window,
                 features=self.features[name],
-                columns=columns,
+                columns=self._columns,
                 depth=self.depth,
                 batch=self.batch,
             )
 
         found = {}
         for name, (fewest, connected) in self.lags.items():
-            # Each connection of pairs is read alone: shorter windows cost it nothing, and adding to what another read found does.
-            long = connected & (fewest >= self.segment.window) & (name not in self.edges)
-            found[name] = Reads(make(name, long, self.segment.window), make(name, connected & ~long, self.short_window))
+            if name not in self.edges:
+                long = connected & (fewest >= self.segment.window)
+                short = make(name, connected & ~long, self.short_window)
+                found[name] = Reads(make(name, long, self.segment.window), short)
         return found
+
+    def arrivals(self, parts: Parts) -> dict[str, Arrivals]:
+        """For each coupling of pairs, what arrives along its connections."""
+        return {
+            name: Arrivals.prepare(
+                edges,
+                parts.steps[name],
+                self._shares(parts, name),
+                self.features[name],
+                self._columns,
+                self.depth,
+            )
+            for name, edges in self.edges.items()
+        }
+
+    def _shares(self, parts: Parts, name: str) -> tuple[Array, ...]:
+        """Weights of delayed samples; in a batch, with the batch last where they have one."""
+        weights = parts.delayed[name]
+        axes = self.own.parts.delayed[name] if self.batch else (None,) * len(weights)
+        return tuple(w if a is None else jnp.moveaxis(w, 0, -1) for w, a in zip(weights, axes, strict=True))
+
+    @property
+    def _columns(self) -> int:
+        return self.depth + self.segment.tick + SLACK
 
     @property
     def short_window(self) -> int:
@@ -271,12 +285,8 @@ class Engine:
         return inner_window(*stacked(self.lags), self.segment.window) if self.lags else self.segment.window
 
     def zeros(self, name: str, window: int) -> Array:
-        """Sums of a window in which nothing is heard; of a coupling of pairs, what arrives along each connection."""
-        return jnp.zeros((window, self.features[name], self.hearers(name), *self.tail))
-
-    def hearers(self, name: str) -> int:
-        """How many hear something of their own: regions, or the connections of a coupling of pairs."""
-        return self.edges[name].heard.size if name in self.edges else self.regions
+        """Sums of a window in which nothing is heard."""
+        return jnp.zeros((window, self.features[name], self.regions, *self.tail))
 
     @property
     def tail(self) -> tuple[int, ...]:
@@ -329,7 +339,7 @@ class Engine:
         arrived = {name: rows[self.known - 1 :] for name, rows in done.heard.items()} if self.afferent else {}
         monitors, found = observe(parts, carry.monitors, done.path, done.y, arrived, step, key)
         saved = Saved(done.path, done.y, done.heard, carry.monitors, None)
-        now = {name: rows[tick:] for name, rows in done.heard.items()}
+        now = {name: rows[-self.known :] for name, rows in done.heard.items()}
         return Carry(done.y, done.history, now, monitors, failed_at, step), found, saved
 
     def _cut(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
@@ -346,7 +356,10 @@ class Engine:
         y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
         done = self.steps(parts, reads, dataclasses.replace(carry, y=y, history=history, heard=heard), noise)
         path = put(done.path, carry.y[None], 0)
-        return done._replace(path=path, heard={name: put(done.heard[name], x, 0) for name, x in carry.heard.items()})
+        whole = {name: x for name, x in carry.heard.items() if self.afferent or name not in self.edges}
+        return done._replace(
+            path=path, heard=done.heard | {name: put(done.heard[name], x, 0) for name, x in whole.items()}
+        )
 
     def steps(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
         """The steps of a tick.
@@ -361,17 +374,21 @@ class Engine:
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
         send = self.each(self.send, "parts", -1)
         buffers = {name: self._with_room(name, past) for name, past in carry.history.items()}
-        heard = {name: put(self.zeros(name, tick + known), rows, 0) for name, rows in carry.heard.items()}
+        arrivals = self.arrivals(parts)
+        heard = {name: put(self.zeros(name, tick + known), carry.heard[name], 0) for name in reads}
+        late = {name: carry.heard[name][-1] for name in arrivals}
         path = jnp.zeros((tick, *carry.y.shape), carry.y.dtype)
 
-        def one_step(n, state, heard):
-            y, path = state
+        def one_step(n, state, heard, buffers):
+            y, path, late = state
             before, after = ({name: take(h, n + k) for name, h in heard.items()} for k in (0, 1))
+            then = {name: arrive.read(buffers[name], n) for name, arrive in arrivals.items()}
             now = None if noise is None else take(noise, n)
-            return step(parts, y, carry.step + n, before, after, now), put(path, y[None], n)
+            new = step(parts, y, carry.step + n, before | late, after | then, now)
+            return new, put(path, y[None], n), then
 
         def all_of_short(at, state):
-            y, path, heard, buffers = state
+            y, path, late, heard, buffers = state
             # Coupling after coupling: what short delays bring is added to what long ones have brought already.
             for name, sums in reads.items():
                 if sums.short is not None:
@@ -381,21 +398,24 @@ class Engine:
             if self.diffrax_adjoint is None:
                 # Step after step, each from the state before it.
                 def body(i, state):
-                    return one_step(at + i, state, heard)
+                    return one_step(at + i, state, heard, buffers)
 
-                y, path = jax.lax.fori_loop(0, short, body, (y, path))
+                y, path, late = jax.lax.fori_loop(0, short, body, (y, path, late))
             else:
                 rows = {name: take(h, at, short + known) for name, h in heard.items()}
+                rows |= {
+                    name: self._arrive(x, buffers[name], at - known, short + known) for name, x in arrivals.items()
+                }
                 y, some = self.solve(parts, y, carry.step + at, rows, short)
                 path = put(path, some, at)
             # What these steps have made is sent at once: the next short window may hear it.
             after = jnp.concatenate([take(path, at, short)[1:], y[None]])
             sent = self.over_time(lambda y: send(parts, y))(after)
             buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
-            return y, path, heard, buffers
+            return y, path, late, heard, buffers
 
         def all_of_long(w, state):
-            y, path, heard, buffers = state
+            y, path, late, heard, buffers = state
             at = w * long
             # Coupling after coupling: what long delays bring.
             for name, sums in reads.items():
@@ -406,12 +426,20 @@ class Engine:
             def body(q, state):
                 return all_of_short(at + q * short, state)
 
-            return self.loop(long // short, body, (y, path, heard, buffers))
+            return self.loop(long // short, body, (y, path, late, heard, buffers))
 
         # Long window after long window.
-        y, path, heard, buffers = self.loop(tick // long, all_of_long, (carry.y, path, heard, buffers))
+        y, path, _, heard, buffers = self.loop(tick // long, all_of_long, (carry.y, path, late, heard, buffers))
+        rows = (
+            tick + known if self.afferent else known
+        )  # what arrives is not kept: of all steps only for monitors of it
+        heard |= {name: self._arrive(x, buffers[name], tick - rows, rows) for name, x in arrivals.items()}
         history = {name: self._last(name, buffer) for name, buffer in buffers.items()}
         return Steps(y, history, heard, path)
+
+    def _arrive(self, arrivals: Arrivals, buffer: Array, first: Any, steps: int) -> Array:
+        """What arrives along each connection after some steps, from the first on, `(step, feature, edge)`."""
+        return jax.lax.map(lambda n: arrivals.read(buffer, n), first + jnp.arange(steps))
 
     def _with_room(self, name: str, past: Array) -> Array:
         """The past as a buffer, with room for what is sent during a tick."""

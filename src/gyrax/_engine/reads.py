@@ -85,39 +85,6 @@ class Pairs:
         return jnp.where(self.valid, matrix[pair], 0)
 
 
-class EdgePairs:
-    """The same of connections that are each heard alone: forward the receivers are connections, transposed those who were heard.
-
-    Args:
-        edges: all connections; one place after another, each is a receiver forward.
-        wanted: which of them are read, `(target, source)`.
-        axis: 0 forward, 1 for the transpose.
-        sources: how many there are.
-    """
-
-    def __init__(self, edges: Edges, wanted: np.ndarray, axis: int, sources: int):
-        self.axis = axis
-        number = np.arange(edges.heard.size)
-        heard, read = edges.heard.reshape(-1), wanted[edges.targets, edges.heard].reshape(-1)
-        if axis == 0:  # what fills up reads what it repeats, so that its message is one that there is
-            self.valid, self.heard, self._edge = read[:, None], heard[:, None], number[:, None]
-            return
-        read = read & edges.counts.reshape(-1)
-        order = number[read][np.argsort(heard[read], kind="stable")]
-        counts = np.bincount(heard[order], minlength=sources)
-        places = np.arange(max(int(counts.max(initial=0)), 1))
-        at = np.minimum(
-            (np.cumsum(counts) - counts)[:, None] + np.minimum(places, np.maximum(counts - 1, 0)[:, None]),
-            len(order) - 1,
-        )
-        self.heard = self._edge = order[at]
-        self.valid = places < counts[:, None]
-
-    def take(self, values: Array) -> Array:
-        """Entries `(receiver, place)` of one value a connection, zero where none is read."""
-        return jnp.where(self.valid, values[self._edge], 0)
-
-
 class WindowedSum(eqx.Module):
     """Weighted sums over connections of slices of a buffer `(node, columns * feature [* batch])`.
 
@@ -127,7 +94,7 @@ class WindowedSum(eqx.Module):
 
     starts: Int[Array, "group source target"]
     weights: tuple[Float[Array, "group source target *batch"], ...]
-    pairs: Pairs | EdgePairs = eqx.field(static=True)
+    pairs: Pairs = eqx.field(static=True)
     window: int = eqx.field(static=True)
     features: int = eqx.field(static=True)
     batch: int | None = eqx.field(static=True)
@@ -135,8 +102,8 @@ class WindowedSum(eqx.Module):
     @classmethod
     def prepare(
         cls,
-        pairs: Pairs | EdgePairs,
-        steps: Int[Array, "..."],
+        pairs: Pairs,
+        steps: Int[Array, "target source"],
         weights: tuple[Array, ...],
         *,
         window: int,
@@ -145,12 +112,10 @@ class WindowedSum(eqx.Module):
         depth: int,
         batch: int | None,
     ) -> "WindowedSum":
-        """Args: `weights` are those of the sample `steps` back, and of the ones before it; shaped like `steps`, or `(..., batch)`."""
+        """Args: `weights` are those of the sample `steps` back, and of the ones before it; `(target, source[, batch])`."""
         k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
         starts = pairs.heard * columns + (k if pairs.axis else depth - k)
-        entries = (
-            pairs.take(w) if w.ndim == steps.ndim else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights
-        )
+        entries = (pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights)
         grouped = tuple(_groups(w) for w in entries)
         return cls(_groups(starts, "edge"), grouped, pairs, window, features, batch)
 
@@ -190,16 +155,12 @@ class WindowedSum(eqx.Module):
     def _by_group(self, buffer: Array, at: Any) -> Array:
         """`(target, time * unit)`."""
         flat, padded = buffer.reshape(-1), _padded(self.window)
-        alone = self.starts.shape[:2] == (1, 1)
 
         def group(total, x):
             starts, weights = x
             for tap, w in enumerate(weights):
                 for source in range(len(starts)):
-                    slices = self._slices(flat, starts[source] + at, tap, padded)
-                    if alone:  # one kernel with what lays them out anew would find every number's place anew
-                        slices = jax.lax.optimization_barrier(slices)
-                    total = total + self._weigh(w[source], slices)
+                    total = total + self._weigh(w[source], self._slices(flat, starts[source] + at, tap, padded))
             return total, None
 
         blank = jnp.zeros((self.starts.shape[2], padded * self._unit), buffer.dtype)
@@ -241,6 +202,68 @@ class WindowedSum(eqx.Module):
     def _summed(self, product: Array) -> Array:
         apart = product if self.batch is None else product.reshape(*product.shape[:-1], -1, self.batch)
         return apart.sum(product.ndim - 1)
+
+
+class Arrivals(eqx.Module):
+    """What arrives along each connection of a coupling of pairs, one step at a time.
+
+    Nothing is summed, so that nothing is won by reading several steps at once: one gather a step takes as long as contiguous slices, keeps
+    nothing, and its transpose is a scatter into what was sent.
+
+    Attributes:
+        starts: where in the buffer of what was sent, one column after another, stands what arrives after step 0, `(edge,)`.
+        shares: of that sample, and of those before it.
+        features: rows that are sent.
+    """
+
+    starts: Int[Array, " edge"]
+    shares: tuple[Float[Array, "edge *batch"], ...]
+    features: int = eqx.field(static=True)
+
+    @classmethod
+    def prepare(
+        cls,
+        edges: Edges,
+        steps: Int[Array, " edge"],
+        shares: tuple[Array, ...],
+        features: int,
+        columns: int,
+        depth: int,
+    ) -> "Arrivals":
+        """Args: as `WindowedSum.prepare`; of one value a connection."""
+        back = jnp.clip(steps, 0, depth - len(shares))
+        return cls(jnp.asarray(edges.heard.reshape(-1) * columns + depth) - back, shares, features)
+
+    def _places(self, at: Any, tap: int) -> Int[Array, "feature edge"]:
+        """Where each number stands: one by one, for XLA's CPU backend is ten times slower at gathers of slices."""
+        columns = jax.lax.optimization_barrier(self.starts + (at - tap))
+        return columns * self.features + jnp.arange(self.features)[:, None]
+
+    def _weighed(self, share: Array, x: Float[Array, "feature edge *batch"]) -> Float[Array, "feature edge *batch"]:
+        return (share if share.ndim == x.ndim - 1 else share[:, None]) * x
+
+    def _heard(self, buffer: Array, at: Any, tap: int) -> Float[Array, "feature edge *batch"]:
+        return buffer.reshape(-1, *buffer.shape[2:]).at[self._places(at, tap)].get(mode="promise_in_bounds")
+
+    def read(self, buffer: Float[Array, "sender samples *batch"], at: Any) -> Float[Array, "feature edge *batch"]:
+        """What arrives after the step `at` of a tick; -1 for when it begins."""
+        parts = [self._weighed(share, self._heard(buffer, at, tap)) for tap, share in enumerate(self.shares)]
+        return sum(parts[1:], parts[0])
+
+    def back(
+        self, sent: Float[Array, "sender samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
+    ) -> Float[Array, "sender samples *batch"]:
+        """The cotangent of what was sent, with that of what arrived after the step `at`."""
+        flat = sent.reshape(-1, *sent.shape[2:])
+        for tap, share in enumerate(self.shares):
+            flat = flat.at[self._places(at, tap)].add(self._weighed(share, bar), mode="promise_in_bounds")
+        return flat.reshape(sent.shape)
+
+    def carried(
+        self, buffer: Float[Array, "sender samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
+    ) -> tuple[Float[Array, "edge *batch"], ...]:
+        """The cotangents of the shares, of what arrived after the step `at`."""
+        return tuple((self._heard(buffer, at, tap) * bar).sum(0) for tap in range(len(self.shares)))
 
 
 def _padded(window: int) -> int:

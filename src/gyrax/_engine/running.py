@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any
 
 import diffrax as dfx
@@ -71,7 +72,8 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
     network, depth = setup.network, setup.depth
     features = {name: _rows_sent(setup, name) for name in lags}
     states, n = network.n_rows, network.n_nodes
-    heard = _rows_heard(setup, features)
+    edges = {name: own for name in lags if (own := network.edges(network.couplings[name])) is not None}
+    heard = _rows_kept(features, edges, depth, segment.tick)
     # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
     ahead = states + depth * sum(features.values())
     path = 3 * (states + len(network.noisy) + heard)
@@ -88,14 +90,13 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
         features,
         (states, n),
         network.n_regions,
-        {name: edges for name in lags if (edges := network.edges(network.couplings[name])) is not None},
+        edges,
     )
 
 
-def _rows_heard(setup: Setup, features: dict[str, int]) -> int:
-    """Rows of what is heard of delayed couplings, a value a region; of a coupling of pairs, as many as a region has connections."""
-    edges = {name: setup.network.edges(setup.network.couplings[name]) for name in features}
-    return sum(rows * (1 if (own := edges[name]) is None else own.shape[0]) for name, rows in features.items())
+def _rows_kept(features: dict[str, int], pairs: Collection[str], depth: int, tick: int) -> int:
+    """Rows that the way back keeps of a step for what is heard; of couplings of pairs, what was sent before each tick."""
+    return sum(rows * (1 + (depth // tick if name in pairs else 0)) for name, rows in features.items())
 
 
 def _rows_sent(setup: Setup, name: str) -> int:
@@ -112,8 +113,7 @@ def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, by_hand: bool
     if fitting * 4 >= per_chunk:
         per_chunk = fitting
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
-    hearers = {name: engine.hearers(name) / engine.regions for name in engine.features}
-    rows = sum(math.ceil(k * hearers[name]) for name, k in engine.features.items()) + engine.shape[0]
+    rows = _rows_kept(engine.features, engine.edges, engine.depth, segment.tick) + engine.shape[0]
     rows *= 1 if by_hand else _RESIDUALS
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     through = run_segment if by_hand else plain_segment
