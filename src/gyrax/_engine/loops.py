@@ -47,7 +47,7 @@ from ..network.afferent import Afferent, AfferentPath
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
-from .reads import SLACK, Arrivals, Lags, Pairs, WindowedSum, inner_window, stacked
+from .reads import SLACK, Arrivals, Lags, WindowedSum, inner_window, stacked
 
 #: Numbers of a state from which on several steps side by side are no faster than one by one.
 _LONG = 4096
@@ -237,9 +237,10 @@ class Engine:
             if not mask.any():
                 return None
             return WindowedSum.prepare(
-                Pairs(mask, int(transposed)),
+                mask,
                 parts.steps[name],
                 self._shares(parts, name),
+                transposed=transposed,
                 window=window,
                 features=self.features[name],
                 columns=self._columns,

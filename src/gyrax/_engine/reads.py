@@ -102,10 +102,11 @@ class WindowedSum(eqx.Module):
     @classmethod
     def prepare(
         cls,
-        pairs: Pairs,
+        connected: np.ndarray,
         steps: Int[Array, "target source"],
         weights: tuple[Array, ...],
         *,
+        transposed: bool,
         window: int,
         features: int,
         columns: int,
@@ -113,8 +114,9 @@ class WindowedSum(eqx.Module):
         batch: int | None,
     ) -> "WindowedSum":
         """Args: `weights` are those of the sample `steps` back, and of the ones before it; `(target, source[, batch])`."""
+        pairs = Pairs(connected, int(transposed))
         k = jnp.clip(pairs.take(steps), 0, depth - len(weights))
-        starts = pairs.heard * columns + (k if pairs.axis else depth - k)
+        starts = pairs.heard * columns + (k if transposed else depth - k)
         entries = (pairs.take(w) if w.ndim == 2 else jax.vmap(pairs.take, in_axes=-1, out_axes=-1)(w) for w in weights)
         grouped = tuple(_groups(w) for w in entries)
         return cls(_groups(starts, "edge"), grouped, pairs, window, features, batch)
