@@ -146,7 +146,8 @@ def _object(x: Any, inside: list[_Loose] | None) -> str:
         fields = {f.name: getattr(x, f.name, None) for f in dataclasses.fields(x)}
         return f"{kind}{_told(fields, inside)}"
     if callable(x) or hasattr(x, "call_wrapped"):
-        _later(x, inside)
+        if not (isinstance(x, type) and x.__module__ == "builtins"):  # a tuple in a tree
+            _later(x, inside)
         return f"{getattr(x, '__module__', '')}.{getattr(x, '__qualname__', kind)}"
     public = {
         name: value for name, value in getattr(x, "__dict__", {}).items() if name[0] != "_"

@@ -110,7 +110,7 @@ def nonlinearity(theory: LinearNoise, listener: AbstractMonitor | str) -> Nonlin
         >>> import gyrax as gx
         >>> ring = np.roll(np.eye(4), 1, axis=0)
         >>> net = gx.Network(gx.models.Linear(gamma=-2.0), gx.couplings.Linear(source="x"), ring, noise=gx.noise.White(sigma=0.1))
-        >>> nonlinearity(linear_noise(net), "x").small
+        >>> gx.analysis.nonlinearity(gx.analysis.linear_noise(net), "x").small
         True
     """
     expect("theory", theory, LinearNoise, "a theory", "gx.analysis.linear_noise(network)")
