@@ -165,8 +165,11 @@ def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] |
     if isinstance(x, _MADE):
         return []
     wrapped = getattr(x, "__wrapped__", None) if callable(x) else None
-    if isinstance(wrapped, types.FunctionType):  # as what jit has made
-        return [("", wrapped)]
+    if callable(wrapped):  # as what jit has made, or a function with a rule of its own for vmap
+        rules = [
+            x for x in getattr(x, "__dict__", {}).values() if isinstance(x, types.FunctionType) and x is not wrapped
+        ]
+        return [("", inner) for inner in (wrapped, *rules)]
     if _of_a_library(_file(x)):
         return []
     if hasattr(x, "__array__"):  # pandas, xarray
