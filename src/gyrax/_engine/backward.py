@@ -340,35 +340,24 @@ class _Backward:
         arrivals = engine.arrivals(self.parts)
 
         def one_step(n, y, pending, shared, sent, late):
-            to_come, shares = late
             # What the step's end sends, its state passes on to, and in turn what the step heard at its two ends.
             rows = {name: take(x, n) for name, x in sent.items()}
-            rows |= {name: self._column(name, to_come[name], n) for name in arrivals}
+            rows |= {name: self._column(name, late[0][name], n) for name in arrivals}
             more, bar = self._pull_send(take(after, n))(rows)
             y, shared = y + bar, _add(shared, more)
             more, y, before, now = self._pull_step(began, n, arrivals)(y)
             heard = {name: pending[name] + now[name] for name in pending}
-            # What arrives along connections of pairs goes back to what was sent at once.
-            for name, arrive in arrivals.items():
-                to_come = to_come | {name: arrive.back(to_come[name], n, heard[name])}
-                if self._weigh:
-                    carried = arrive.carried(began.buffers[name], n, heard[name])
-                    shares = shares | {name: _add(shares[name], carried)}
+            late = self._back_to_sent(arrivals, began, n, heard, late)
             if engine.horizon is not None:
-                passes = self._passes(first + n - 1, first + n)
-                to_come = jax.tree.map(lambda x: jnp.where(passes, x, 0), to_come)
                 y, before = jax.tree.map(lambda x: jnp.where(self._passes(first + n - 1, first + n), x, 0), (y, before))
             if given.arrived:
                 before = {name: h + take(given.arrived[name], n) for name, h in before.items()}
-            return y + take(given.path, n), before, _add(shared, more), heard, (to_come, shares)
+            return y + take(given.path, n), before, _add(shared, more), heard, late
 
         def all_of_short(at, state):
             y, pending, shared, to_come, shares, heard, sent = state
             late = {name: to_come[name] for name in arrivals}
-            for name, sums in back.items():
-                if sums.short is not None:
-                    read = self._rows_within(sums.short.read(to_come[name], at), first + at, first + at + short)
-                    sent = sent | {name: put(sent[name], take(sent[name], at, short) + read, at)}
+            sent = self._brought(back, "short", to_come, sent, at, short, first)
 
             # Step before step, the last first.
             def body(i, state):
@@ -388,10 +377,7 @@ class _Backward:
         def all_of_long(w, state):
             *others, to_come, shares, heard, sent = state
             at = tick - (w + 1) * long
-            for name, sums in back.items():
-                if sums.long is not None:
-                    read = self._rows_within(sums.long.read(to_come[name], at), first + at, first + at + long)
-                    sent = sent | {name: put(sent[name], take(sent[name], at, long) + read, at)}
+            sent = self._brought(back, "long", to_come, sent, at, long, first)
 
             # Short window before short window, the last first.
             def body(q, state):
@@ -403,6 +389,31 @@ class _Backward:
         blank = {name: engine.zeros(name, tick) for name in back}
         *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
         return _Going(*rest), heard
+
+    def _brought(
+        self, back: dict[str, Reads], kind: str, to_come: Any, sent: Any, at: Any, window: int, first: Any
+    ) -> Any:
+        """Cotangents of what was sent during a window, with those that long or short delays bring back."""
+        for name, reads in back.items():
+            sums = getattr(reads, kind)
+            if sums is not None:
+                read = self._rows_within(sums.read(to_come[name], at), first + at, first + at + window)
+                sent = sent | {name: put(sent[name], take(sent[name], at, window) + read, at)}
+        return sent
+
+    def _back_to_sent(
+        self, arrivals: dict[str, Arrivals], began: "_Began", n: Any, heard: dict[str, Any], late: tuple[Any, Any]
+    ) -> tuple[Any, Any]:
+        """What arrives along connections of pairs goes back to what was sent, and to the shares, at once."""
+        to_come, shares = late
+        for name, arrive in arrivals.items():
+            to_come = to_come | {name: arrive.back(to_come[name], n, heard[name])}
+            if self._weigh:
+                shares = shares | {name: _add(shares[name], arrive.carried(began.buffers[name], n, heard[name]))}
+        if self.engine.horizon is not None:
+            passes = self._passes(began.first + n - 1, began.first + n)
+            to_come = jax.tree.map(lambda x: jnp.where(passes, x, 0), to_come)
+        return to_come, shares
 
     def _column(self, name: str, columns: Array, n: Any) -> Array:
         """What was sent after the n-th step of a tick, `(feature, node)`, in a buffer of it."""
