@@ -391,11 +391,7 @@ class Engine:
         def all_of_short(at, state):
             y, path, late, heard, buffers = state
             # Coupling after coupling: what short delays bring is added to what long ones have brought already.
-            for name, sums in reads.items():
-                if sums.short is not None:
-                    rows = sums.short.read(buffers[name], at)
-                    rows = rows if sums.long is None else take(heard[name], at + known, short) + rows
-                    heard = heard | {name: put(heard[name], rows, at + known)}
+            heard = self._hear_short(reads, buffers, heard, at)
             if self.diffrax_adjoint is None:
                 # Step after step, each from the state before it.
                 def body(i, state):
@@ -403,12 +399,7 @@ class Engine:
 
                 y, path, late = jax.lax.fori_loop(0, short, body, (y, path, late))
             else:
-                rows = {name: take(h, at, short + known) for name, h in heard.items()}
-                rows |= {
-                    name: self._arrive(x, buffers[name], at - known, short + known) for name, x in arrivals.items()
-                }
-                y, some = self.solve(parts, y, carry.step + at, rows, short)
-                path = put(path, some, at)
+                y, path = self._solved(parts, arrivals, buffers, heard, carry.step, (y, path), at)
             # What these steps have made is sent at once: the next short window may hear it.
             after = jnp.concatenate([take(path, at, short)[1:], y[None]])
             sent = self.over_time(lambda y: send(parts, y))(after)
@@ -423,8 +414,7 @@ class Engine:
                 if sums.long is not None:
                     heard = heard | {name: put(heard[name], sums.long.read(buffers[name], at), at + known)}
 
-            # Short window after short window, within what the long delays bring.
-            def body(q, state):
+            def body(q, state):  # short window after short window
                 return all_of_short(at + q * short, state)
 
             return self.loop(long // short, body, (y, path, late, heard, buffers))
@@ -437,6 +427,26 @@ class Engine:
         heard |= {name: self._arrive(x, buffers[name], tick - rows, rows) for name, x in arrivals.items()}
         history = {name: self._last(name, buffer) for name, buffer in buffers.items()}
         return Steps(y, history, heard, path)
+
+    def _hear_short(self, reads: dict[str, Reads], buffers: Any, heard: Any, at: Any) -> dict[str, Array]:
+        """What is heard, with what short delays bring in a window."""
+        for name, sums in reads.items():
+            if sums.short is not None:
+                place, short = at + self.known, self.short_window
+                rows = sums.short.read(buffers[name], at)
+                rows = rows if sums.long is None else take(heard[name], place, short) + rows
+                heard = heard | {name: put(heard[name], rows, place)}
+        return heard
+
+    def _solved(
+        self, parts: Parts, arrivals: dict[str, Arrivals], buffers: Any, rows: Any, first: Any, state: Any, at: Any
+    ) -> tuple[Array, Array]:
+        """The steps of a short window by diffrax's own loop: the state after, and the path with them."""
+        (y, path), short, known = state, self.short_window, self.known
+        rows = {name: take(h, at, short + known) for name, h in rows.items()}
+        late = {name: self._arrive(x, buffers[name], at - known, short + known) for name, x in arrivals.items()}
+        y, some = self.solve(parts, y, first + at, rows | late, short)
+        return y, put(path, some, at)
 
     def _arrive(self, arrivals: Arrivals, buffer: Array, first: Any, steps: int) -> Array:
         """What arrives along each connection after some steps, from the first on, `(step, feature, edge)`."""
