@@ -18,6 +18,7 @@ ROOMS = [
     "_compiler",
     "_types",
     "_pairs",
+    "_static",
     "_kinds",
     "_warned",
     "_ranges",

@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import functools
 import math
 from typing import Any, Literal
 
@@ -14,19 +13,19 @@ from jaxtyping import Array, Float, Int
 
 from ._kinds import choice, number, refused
 from ._ranges import SPEED, check_usual
+from ._static import AbstractByContent
 from ._types import Matrix, Parameter, is_traced
 from .anatomy.connectome import Connectome
+from .anatomy.edges import DENSE
 from .parameters.declaring import Parametric, parameter
 from .parameters.domains import Positive, Real
 
-#: Share of all pairs from which on the rest is given a place too, so that their weights may grow from zero.
-_DENSE = 0.5
 #: Samples that a delayed value is made of.
 _SAMPLES = {"nearest": 1, "linear": 2, "cubic": 4}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Spans:
+class Spans(AbstractByContent):
     """The shortest and the longest delay in ms that each connection may take; static, for they fix how delays are read.
 
     `low` and `high` are `(target, source)`, infinite and minus infinite where there is no connection.
@@ -34,20 +33,6 @@ class Spans:
 
     low: np.ndarray
     high: np.ndarray
-
-    @functools.cached_property
-    def _key(self) -> tuple:
-        return self.low.shape, self.low.tobytes(), self.high.tobytes()
-
-    @functools.cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
-
-    def __hash__(self):
-        return self._hash
-
-    def __eq__(self, other):
-        return isinstance(other, Spans) and self._key == other._key
 
     def __repr__(self):
         return f"Spans of {int(np.isfinite(self.low).sum())} connections"
@@ -122,7 +107,7 @@ class AbstractDelay(Parametric):
         else:
             bounds = self.bounds
             low, high = self.ranges(connectome, connected)
-        if connected.mean() > _DENSE:
+        if connected.mean() > DENSE:
             connected = connected | ((low >= bounds[0]) & (high <= bounds[1]))
         low, high = np.where(connected, low, math.inf), np.where(connected, high, -math.inf)
         return dataclasses.replace(self, bounds=bounds, spans=Spans(low, high))

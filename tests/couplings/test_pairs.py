@@ -267,6 +267,12 @@ def test_what_does_not_fit_is_refused():
             def message(self, x_source):
                 return x_source
 
+    with pytest.raises(TypeError, match="declares no such parameter"):
+
+        class Forgot(gx.AbstractPairCoupling):
+            def message(self, x_source, x_target, lag):
+                return x_source - lag
+
     class Summed(gx.AbstractPairCoupling):
         def message(self, x_source, x_target):
             return (x_source - x_target).sum(0)
@@ -316,3 +322,81 @@ def test_saved_and_loaded(tmp_path):
     loaded = gx.io.load(tmp_path / "net.npz")
     np.testing.assert_array_equal(run(loaded), run(net))
     assert "lag=[" in repr(loaded)
+
+
+@pytest.mark.once
+def test_names_are_the_users_own():
+    """A parameter of another coupling may be called as it pleases, and one of a message may be left out."""
+
+    class Owned(gx.AbstractCoupling):
+        own: gx.Array = gx.parameter(1.0, domain=gx.Positive())
+
+        def encode(self, x):
+            return self.own * x
+
+        def decode(self, total, x, degree):
+            return total
+
+    class Perhaps(gx.AbstractPairCoupling):
+        own: gx.Array = gx.parameter(2.0, domain=gx.Positive())
+        lag: gx.Array | None = gx.parameter(None)
+
+        def message(self, x_source, x_target, lag):
+            return self.own * (x_source if lag is None else x_source - lag)
+
+    x = jnp.linspace(0.0, 1.0, N)[None]
+    weights = np.asarray(drawn().weights, float)
+    np.testing.assert_allclose(network(Owned(source="theta")).input(0.0, x)[0], weights @ x[0], **CLOSE)
+    np.testing.assert_allclose(run(network(Perhaps(source="theta")))[0].shape, (N,))
+    np.testing.assert_allclose(network(Perhaps(source="theta")).input(0.0, x)[0], 2 * weights @ x[0], **CLOSE)
+    found = network(Perhaps(source="theta", lag=0.5)).input(0.0, x)[0]
+    np.testing.assert_allclose(found, 2 * weights @ (np.asarray(x[0]) - 0.5), **CLOSE)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["a monitor of inputs", "a horizon", "the history"])
+def test_the_way_back_is_that_of_the_one_that_factors(how):
+    def value(net):
+        if how == "a monitor of inputs":
+            listens = {"c": gx.monitors.AfferentCoupling(period=1.0), **MONITORS}
+            seen = gx.simulate(net, STEPS * DT, DT, monitors=listens, key=jax.random.key(0))
+            return jnp.sum(seen["c"].values ** 2) + jnp.sum(jnp.sin(seen["x"].values))
+        if how == "a horizon":
+            return jnp.sum(jnp.sin(path(net, gradient_horizon=10.0)) ** 2)
+        first = gx.simulate(net, 20.0, DT, monitors=MONITORS, key=jax.random.key(0))
+        return jnp.sum(gx.simulate(net, 20.0, DT, monitors=MONITORS, start=first.final)["x"].values ** 2)
+
+    both = [
+        eqx.filter_jit(eqx.filter_value_and_grad(value))(network(c(source="theta", strength=0.1), DELAYS["linear"]))
+        for c in (Apart, gx.couplings.Difference)
+    ]
+    (one, found), (other, expected) = both
+    assert float(one) == pytest.approx(float(other), rel=1e-10)
+    there = np.asarray(drawn().weights) != 0
+    for leaf in (lambda n: n.coupling.strength, lambda n: n.delay.speed, lambda n: n.model.omega):
+        np.testing.assert_allclose(leaf(found), leaf(expected), rtol=1e-8, atol=1e-9)
+    if how != "a horizon":  # where sums take what is heard at a multiple of it as given, weights and all
+        weights = found.connectome.weights[there], expected.connectome.weights[there]
+        np.testing.assert_allclose(*weights, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_horizon_is_a_chain_of_runs_that_take_their_start_as_given():
+    def chained(net):
+        start, seen = None, []
+        for _ in range(3):
+            run = gx.simulate(net, 10.0, DT, monitors=MONITORS, start=start, key=None if start else jax.random.key(0))
+            start = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, run.final)
+            seen.append(run["x"].values)
+        return jnp.sum(jnp.sin(jnp.concatenate(seen)) ** 2)
+
+    def cut(net):
+        options = dict(monitors=MONITORS, key=jax.random.key(0), gradient_horizon=10.0)
+        return jnp.sum(jnp.sin(gx.simulate(net, 30.0, DT, **options)["x"].values) ** 2)
+
+    net = network(Shunting(source="theta", bias=BIAS), DELAYS["linear"])
+    found, expected = (eqx.filter_jit(eqx.filter_grad(f))(net) for f in (cut, chained))
+    for leaf in (lambda n: n.coupling.bias, lambda n: n.connectome.weights, lambda n: n.model.omega):
+        np.testing.assert_allclose(leaf(found), leaf(expected), rtol=1e-8, atol=1e-10)

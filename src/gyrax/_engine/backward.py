@@ -20,6 +20,9 @@ steps on into the future:
 Column i of the tick is of what is heard after step i. A connection of k steps reads, for a window at column `at`, the columns
 from at + k on: what was sent after step i is heard after step i + k.
 
+What arrives along connections of pairs is not kept: it is read again from what was sent, step by step, and its cotangents go into the
+columns of what was sent, which for these couplings is what `to_come` holds: the past first, then the tick.
+
 A step is taken again from its state, which is known, and pulled back through at once: what it says about the parameters is added
 up as it goes. Delayed weights get their share of a whole tick.
 
@@ -235,6 +238,7 @@ class _Backward:
 
     @property
     def _histories(self) -> bool:
+        """Whether what was sent before each tick is asked for."""
         return self._weigh or bool(self.engine.edges)
 
     @property

@@ -20,7 +20,8 @@ stands in a buffer, time along its columns, the past of `depth` samples first, t
 
 Column i of the tick is what was sent after step i; what the tick's first state sent is the last of the past. A connection of k
 steps reads, for a window at column `at` of the tick, the columns from depth + at - k on. After the tick its last `depth`
-columns are the past of the next.
+columns are the past of the next. Of a coupling of pairs nothing is summed: what arrives along each connection is read at each step, by
+one gather from the same buffer.
 
 `backward.py` goes the same way back. Everything here takes its arrays as arguments, so that it can use the same pieces. In an
 ensemble (`batches.py`) what changes during a run has the batch as its last axis; parts and key have it first, where they
@@ -57,7 +58,7 @@ _MOST_STEPS = 16384
 
 class Steps(NamedTuple):
     """What the steps of a tick leave: the state after the last, what was sent, what was heard before and after each step,
-    and the states before each.
+    and the states before each. Of what arrives along connections of pairs only the latest, unless a monitor listens to it.
     """
 
     y: Array
@@ -391,7 +392,10 @@ class Engine:
         def all_of_short(at, state):
             y, path, late, heard, buffers = state
             # Coupling after coupling: what short delays bring is added to what long ones have brought already.
-            heard = self._hear_short(reads, buffers, heard, at)
+            for name, sums in reads.items():
+                if sums.short is not None:
+                    rows = take(heard[name], at + known, short) + sums.short.read(buffers[name], at)
+                    heard = heard | {name: put(heard[name], rows, at + known)}
             if self.diffrax_adjoint is None:
                 # Step after step, each from the state before it.
                 def body(i, state):
@@ -414,29 +418,16 @@ class Engine:
                 if sums.long is not None:
                     heard = heard | {name: put(heard[name], sums.long.read(buffers[name], at), at + known)}
 
-            def body(q, state):  # short window after short window
+            # Short window after short window, within what the long delays bring.
+            def body(q, state):
                 return all_of_short(at + q * short, state)
 
             return self.loop(long // short, body, (y, path, late, heard, buffers))
 
         # Long window after long window.
         y, path, _, heard, buffers = self.loop(tick // long, all_of_long, (carry.y, path, late, heard, buffers))
-        rows = (
-            tick + known if self.afferent else known
-        )  # what arrives is not kept: of all steps only for monitors of it
-        heard |= {name: self._arrive(x, buffers[name], tick - rows, rows) for name, x in arrivals.items()}
         history = {name: self._last(name, buffer) for name, buffer in buffers.items()}
-        return Steps(y, history, heard, path)
-
-    def _hear_short(self, reads: dict[str, Reads], buffers: Any, heard: Any, at: Any) -> dict[str, Array]:
-        """What is heard, with what short delays bring in a window."""
-        for name, sums in reads.items():
-            if sums.short is not None:
-                place, short = at + self.known, self.short_window
-                rows = sums.short.read(buffers[name], at)
-                rows = rows if sums.long is None else take(heard[name], place, short) + rows
-                heard = heard | {name: put(heard[name], rows, place)}
-        return heard
+        return Steps(y, history, heard | self._arrived(arrivals, buffers), path)
 
     def _solved(
         self, parts: Parts, arrivals: dict[str, Arrivals], buffers: Any, rows: Any, first: Any, state: Any, at: Any
@@ -447,6 +438,12 @@ class Engine:
         late = {name: self._arrive(x, buffers[name], at - known, short + known) for name, x in arrivals.items()}
         y, some = self.solve(parts, y, first + at, rows | late, short)
         return y, put(path, some, at)
+
+    def _arrived(self, arrivals: dict[str, Arrivals], buffers: dict[str, Array]) -> dict[str, Array]:
+        """What a tick tells of what arrives along connections, which it does not keep: the latest, and for monitors of it all."""
+        rows = self.segment.tick * self.afferent + self.known
+        first = self.segment.tick - rows
+        return {name: self._arrive(x, buffers[name], first, rows) for name, x in arrivals.items()}
 
     def _arrive(self, arrivals: Arrivals, buffer: Array, first: Any, steps: int) -> Array:
         """What arrives along each connection after some steps, from the first on, `(step, feature, edge)`."""

@@ -12,12 +12,12 @@ from .._steps import whole_steps
 from .._types import Channels, Matrix
 from ..anatomy import Connectome, Sparse
 from ..anatomy.sparse import few_of
-from ..couplings import AbstractCoupling, AbstractPairCoupling
+from ..couplings import AbstractPairCoupling
 from ..delays import AbstractDelay
 from ..monitors import AbstractMonitor
 from ..network import Network
 from ..network.afferent import prepared
-from ..network.pairs import Messages, check_edges
+from ..network.pairs import Messages, check_edges, of_connections
 from .carry import Parts
 from .lengths import Sampling
 from .reads import Lags
@@ -40,11 +40,11 @@ class Wire(eqx.Module):
     connectome: Connectome
 
     @classmethod
-    def of(cls, network: Network, coupling: AbstractCoupling) -> "Wire":
+    def of(cls, network: Network, name: str) -> "Wire":
         """A coupling's wire, after a check that its delays lie within their bounds."""
+        coupling = network.couplings[name]
         weights: Any = network.weights(coupling)
         if isinstance(coupling, AbstractPairCoupling):
-            name = next(name for name, what in network.couplings.items() if what is coupling)
             weights = check_edges(coupling, name, weights, network.labels)
         delay, connectome = network.delay_of(coupling), network.wiring(coupling)
         return cls(weights if delay is None else delay.check(connectome, weights), delay, connectome)
@@ -175,7 +175,7 @@ def resolve(
         ValueError: for a monitor that does not fit the network or dt, or a delay outside of its bounds.
     """
     listening = tuple(Ear.of(network, name, monitor, dt) for name, monitor in monitors.items())
-    wires = {name: Wire.of(network, coupling) for name, coupling in network.couplings.items()}
+    wires = {name: Wire.of(network, name) for name in network.couplings}
     return Setup(network, monitors, solver, controller, wires, listening, dt)
 
 
@@ -234,6 +234,6 @@ def _lean(network: Network) -> Network:
             yield from (weights.values, weights.lists, weights.back) if sparse else (weights,)
             yield coupling.delay
             # what connections have of their own is with them
-            yield from (getattr(coupling, name) for name in getattr(coupling, "own", ()))
+            yield from of_connections(coupling)
 
     return eqx.tree_at(where, network, replace_fn=lambda _: None, is_leaf=lambda x: x is None)

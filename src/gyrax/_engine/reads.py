@@ -142,9 +142,7 @@ class WindowedSum(eqx.Module):
         apart = slices.reshape(*slices.shape[:-1], -1, self.batch)
         return (weights[..., None, :] * apart).reshape(slices.shape)
 
-    def read(
-        self, buffer: Float[Array, "sender samples *batch"], at: Any
-    ) -> Float[Array, "time feature hearer *batch"]:
+    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "time feature node *batch"]:
         """Sums for a window that starts `at` columns after the buffer's first window."""
         # XLA's CPU backend makes one kernel of a group; elsewhere kernels would cost more than what they do.
         by_group, at_once = (
@@ -176,7 +174,7 @@ class WindowedSum(eqx.Module):
         return sum(parts[1:], parts[0])
 
     def correlate(
-        self, buffer: Float[Array, "sender samples *batch"], heard: Float[Array, "time feature hearer *batch"]
+        self, buffer: Float[Array, "node samples *batch"], heard: Float[Array, "time feature node *batch"]
     ) -> tuple[Float[Array, "group source target *batch"], ...]:
         """Gradient of the weights: sums over time and features of what each connection carried times `heard`'s cotangent."""
         length, q = len(heard), jnp.moveaxis(heard, 2, 0).reshape(heard.shape[2], -1)
@@ -247,14 +245,14 @@ class Arrivals(eqx.Module):
     def _heard(self, buffer: Array, at: Any, tap: int) -> Float[Array, "feature edge *batch"]:
         return buffer.reshape(-1, *buffer.shape[2:]).at[self._places(at, tap)].get(mode="promise_in_bounds")
 
-    def read(self, buffer: Float[Array, "sender samples *batch"], at: Any) -> Float[Array, "feature edge *batch"]:
+    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "feature edge *batch"]:
         """What arrives after the step `at` of a tick; -1 for when it begins."""
         parts = [self._weighed(share, self._heard(buffer, at, tap)) for tap, share in enumerate(self.shares)]
         return sum(parts[1:], parts[0])
 
     def back(
-        self, sent: Float[Array, "sender samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
-    ) -> Float[Array, "sender samples *batch"]:
+        self, sent: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
+    ) -> Float[Array, "node samples *batch"]:
         """The cotangent of what was sent, with that of what arrived after the step `at`."""
         flat = sent.reshape(-1, *sent.shape[2:])
         for tap, share in enumerate(self.shares):
@@ -262,7 +260,7 @@ class Arrivals(eqx.Module):
         return flat.reshape(sent.shape)
 
     def carried(
-        self, buffer: Float[Array, "sender samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
+        self, buffer: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
     ) -> tuple[Float[Array, "edge *batch"], ...]:
         """The cotangents of the shares, of what arrived after the step `at`."""
         return tuple((self._heard(buffer, at, tap) * bar).sum(0) for tap in range(len(self.shares)))

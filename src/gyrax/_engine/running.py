@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..network.pairs import edges_of
 from ..recordings import Final
 from .backward import plain_segment, run_segment
 from .carry import Carry, Parts
@@ -72,7 +73,7 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
     network, depth = setup.network, setup.depth
     features = {name: _rows_sent(setup, name) for name in lags}
     states, n = network.n_rows, network.n_nodes
-    edges = {name: own for name in lags if (own := network.edges(network.couplings[name])) is not None}
+    edges = {name: own for name in lags if (own := edges_of(network.couplings[name])) is not None}
     heard = _rows_kept(features, edges, depth, segment.tick)
     # Memory of a gradient that recomputes: first values of every chunk, path of one. Equal shares are the least.
     ahead = states + depth * sum(features.values())

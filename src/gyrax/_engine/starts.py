@@ -1,7 +1,6 @@
 """Where a run starts: at a state, after a history, or where an earlier run ended."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -10,12 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._types import owned
-from ..anatomy.edges import Edges
 from ..labelled import check_same, known_names
+from ..network.pairs import edges_of
 from ..recordings import Final, History, Recording
 from .carry import Carry, Parts
 from .loops import inputs
 from .prepare import Setup
+from .reads import Arrivals
 
 
 def begin(setup: Setup, start: Any, key: Any) -> Final:
@@ -115,9 +115,13 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
                 "with other delays, or had another stepsize_controller"
             )
         past = history[name].reshape(network.n_regions, depth, len(sent))
-        edges = network.edges(network.couplings[name])
-        hear = _heard if edges is None else functools.partial(_arrived, edges)
-        rows = [hear(past, parts.steps[name] + before, parts.delayed[name]) for before in reversed(range(setup.known))]
+        edges, steps, shares = edges_of(network.couplings[name]), parts.steps[name], parts.delayed[name]
+        ago = reversed(range(setup.known))
+        if edges is None:
+            rows = [_heard(past, steps + before, shares) for before in ago]
+        else:
+            arrivals = Arrivals.prepare(edges, steps, shares, len(sent), depth, depth)
+            rows = [arrivals.read(history[name], -1 - before) for before in ago]
         heard[name] = jnp.stack(rows)
     states = dict(place.monitors)
     for name, monitor in setup.monitors.items():
@@ -130,20 +134,6 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
             states[name] = monitor.begin(x, setup.dt)
     failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
     return Carry(place.y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))
-
-
-def _arrived(
-    edges: Edges,
-    past: Float[Array, "node depth feature"],
-    steps: Int[Array, " edge"],
-    shares: tuple[Float[Array, " edge"], ...],
-) -> Float[Array, "feature edge"]:
-    """What arrives along each connection of a coupling of pairs, in the same way."""
-    sources, total = edges.heard.reshape(-1), 0.0
-    for back, share in enumerate(shares):
-        read = past[sources, jnp.maximum(past.shape[1] - 1 - steps - back, 0)]
-        total = total + share * read.T
-    return jnp.asarray(total)
 
 
 def _heard(

@@ -11,7 +11,7 @@ from scipy import special
 from .._kinds import expect
 from ..labelled import LabelledArray
 from ..monitors.base import AbstractMonitor
-from .fluctuations import Heard, LinearNoise, covariance_of
+from .fluctuations import Heard, LinearNoise, correlations, covariance_of, heard_by
 from .slopes import Slopes, absent, flow, slopes
 from .telling import count_of
 from .within import lowest_and_highest
@@ -116,17 +116,11 @@ def nonlinearity(theory: LinearNoise, listener: AbstractMonitor | str) -> Nonlin
     expect("theory", theory, LinearNoise, "a theory", "gx.analysis.linear_noise(network)")
     plain = theory.covariance(listener)
     swinging, shift, outside = _swinging(theory)
-    heard, names = swinging.heard(listener)
-    beyond = covariance_of(swinging, heard)[0]
-    size, size_beyond = (jnp.sqrt(jnp.diagonal(x)) for x in (plain.values, beyond))
-    return Nonlinearity(
-        theory.fc(listener),
-        LabelledArray(beyond / (size_beyond[:, None] * size_beyond), (names, names)),
-        LabelledArray(size, (names,)),
-        LabelledArray(size_beyond, (names,)),
-        shift,
-        outside,
-    )
+    heard, names = heard_by(swinging, listener)
+    both = jnp.asarray(plain.values), covariance_of(swinging, heard)[0]
+    fc, fc_beyond = (LabelledArray(correlations(x), (names, names)) for x in both)
+    sd, sd_beyond = (LabelledArray(jnp.sqrt(jnp.diagonal(x)), (names,)) for x in both)
+    return Nonlinearity(fc, fc_beyond, sd, sd_beyond, shift, outside)
 
 
 @eqx.filter_jit

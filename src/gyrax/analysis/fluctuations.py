@@ -77,7 +77,7 @@ class LinearNoise(eqx.Module):
         Raises:
             ValueError: if the state is unstable, or a mode of it so near to unstable that the integral is not exact. Inside jit: NaN.
         """
-        heard, names = self.heard(listener)
+        heard, names = heard_by(self, listener)
         found, stable, resolved = covariance_of(self, heard)
         if is_known(stable, resolved):
             if not stable:
@@ -99,48 +99,17 @@ class LinearNoise(eqx.Module):
             ValueError: as `covariance`.
         """
         covariance = self.covariance(listener)
-        size = jnp.sqrt(jnp.diagonal(covariance.values))
-        found = covariance.values / (size[:, None] * size)
-        eye = jnp.eye(len(size), dtype=bool)
-        return LabelledArray(jnp.where(eye, jnp.where(jnp.isnan(found), found, 1.0), found), covariance.names)
+        return LabelledArray(correlations(jnp.asarray(covariance.values)), covariance.names)
 
     def cross_spectrum(self, frequencies: Any, listener: Any) -> Complex[Array, "frequency channel channel"]:
         """One-sided cross-spectral densities at frequencies in Hz, in the square of the signal's unit per Hz."""
         _in_order(frequencies, listener)
-        return _spectra(self, self.heard(listener)[0], _omega(frequencies), True)
+        return _spectra(self, heard_by(self, listener)[0], _omega(frequencies), True)
 
     def spectrum(self, frequencies: Any, listener: Any) -> Float[Array, "frequency channel"]:
         """One-sided power spectral densities at frequencies in Hz, as `gx.features.psd` estimates them of a recording."""
         _in_order(frequencies, listener)
-        return _spectra(self, self.heard(listener)[0], _omega(frequencies), False)
-
-    def heard(self, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
-        found: Any = Subsample(source=listener, period=1.0) if isinstance(listener, str) else listener
-        expect(
-            "listener", found, AbstractMonitor, "a monitor or the name of a state", repr(self.network.model.states[0])
-        )
-        if found.afferent or found.noisy:
-            what = "noise of its own" if found.noisy else "the inputs as its sources"
-            raise ValueError(f"{type(found).__name__} has {what}: linear theory is of states and outputs without it")
-        names = self.network.model.states if found.source is None else found.source
-        if len(names) != 1:
-            raise ValueError(
-                f"name the state or output that the listener hears, source='S': {', '.join(names)} are {len(names)}"
-            )
-
-        model = self.network.model
-        if names[0] not in model.states + model.outputs:
-            raise ValueError(
-                f"the listener names {names[0]!r}, which there is not: {type(model).__name__} has the states {model.states} and the outputs {model.outputs}"
-            )
-
-        def seen(flat):
-            return self.network.observed(names, flat.reshape(self.state.shape))[0]
-
-        flat = self.state.reshape(-1)
-        channels = found.channels(self.network.channels(names))
-        plain = None if isinstance(found, Subsample | Raw) else found
-        return Heard(jax.jacfwd(seen)(flat), seen(flat)[None], plain, found.spatial()), channels.labels
+        return _spectra(self, heard_by(self, listener)[0], _omega(frequencies), False)
 
     def __repr__(self):
         states = count_of(len(self.network.model.states), "state")
@@ -194,6 +163,42 @@ def linear_noise(network: Network, start: Any = None) -> LinearNoise:
             "is no linear theory; give a start nearer to a fixed point within them, such as gx.analysis.fixed_points(network) finds"
         )
     return found
+
+
+def heard_by(theory: LinearNoise, listener: AbstractMonitor | str) -> tuple[Heard, Names]:
+    """What a listener makes of small swings around the fixed point, and the names of its channels."""
+    found: Any = Subsample(source=listener, period=1.0) if isinstance(listener, str) else listener
+    expect("listener", found, AbstractMonitor, "a monitor or the name of a state", repr(theory.network.model.states[0]))
+    if found.afferent or found.noisy:
+        what = "noise of its own" if found.noisy else "the inputs as its sources"
+        raise ValueError(f"{type(found).__name__} has {what}: linear theory is of states and outputs without it")
+    names = theory.network.model.states if found.source is None else found.source
+    if len(names) != 1:
+        raise ValueError(
+            f"name the state or output that the listener hears, source='S': {', '.join(names)} are {len(names)}"
+        )
+
+    model = theory.network.model
+    if names[0] not in model.states + model.outputs:
+        raise ValueError(
+            f"the listener names {names[0]!r}, which there is not: {type(model).__name__} has the states {model.states} and the outputs {model.outputs}"
+        )
+
+    def seen(flat):
+        return theory.network.observed(names, flat.reshape(theory.state.shape))[0]
+
+    flat = theory.state.reshape(-1)
+    channels = found.channels(theory.network.channels(names))
+    plain = None if isinstance(found, Subsample | Raw) else found
+    return Heard(jax.jacfwd(seen)(flat), seen(flat)[None], plain, found.spatial()), channels.labels
+
+
+def correlations(covariance: Float[Array, "channel channel"]) -> Float[Array, "channel channel"]:
+    """Of covariances: one along the diagonal, NaN for channels that do not vary."""
+    size = jnp.sqrt(jnp.diagonal(covariance))
+    found = covariance / (size[:, None] * size)
+    eye = jnp.eye(len(size), dtype=bool)
+    return jnp.where(eye, jnp.where(jnp.isnan(found), found, 1.0), found)
 
 
 @eqx.filter_jit

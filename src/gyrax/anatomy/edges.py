@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from .._static import AbstractByContent
+
 #: Share of all pairs from which on the rest is given a place too, so that their weights may grow from zero.
 DENSE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Edges:
+class Edges(AbstractByContent):
     """Connections in lists, one a target: whom it hears. Static, for they fix the shapes of what is computed for each.
 
     Lists are as long as the longest; what fills up repeats the last of its list, and does not count. Targets are the last axis, so
@@ -41,20 +43,6 @@ class Edges:
         there = np.arange(places) < degree[:, None]
         last = np.take_along_axis(heard, np.maximum(degree - 1, 0)[:, None], 1)
         return cls(np.ascontiguousarray(np.where(there, heard, last).T), np.ascontiguousarray(there.T))
-
-    @functools.cached_property
-    def _key(self) -> tuple:
-        return self.heard.shape, self.heard.tobytes(), self.counts.tobytes()
-
-    @functools.cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
-
-    def __hash__(self):
-        return self._hash
-
-    def __eq__(self, other):
-        return isinstance(other, Edges) and self._key == other._key
 
     def __repr__(self):
         return (

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from .._types import Features, Sources
 from ..anatomy.edges import Edges
+from ..parameters.declaring import parameters
 from .base import AbstractCoupling
 
 
@@ -42,7 +43,7 @@ class AbstractPairCoupling(AbstractCoupling):
 
     edges: Edges | None = eqx.field(default=None, static=True, kw_only=True, repr=False)
     #: Names of the parameters that are the connections' own, from the arguments of `message`.
-    own: ClassVar[tuple[str, ...]] = ()
+    of_connections: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -53,7 +54,12 @@ class AbstractPairCoupling(AbstractCoupling):
                     f"{cls.__name__}.message takes the two ends, message(self, x_source, x_target), and after them what "
                     f"parameters each connection has of its own; got ({', '.join(taken)})"
                 )
-            cls.own = tuple(taken[3:])
+            cls.of_connections = tuple(taken[3:])
+            if unknown := [name for name in cls.of_connections if name not in parameters(cls)]:
+                raise TypeError(
+                    f"{cls.__name__}.message takes {', '.join(unknown)}, and {cls.__name__} declares no such parameter: give it one, "
+                    f"{unknown[0]}: gx.Array = gx.parameter(0.0), or read what is not the connections' own from self"
+                )
 
     @abc.abstractmethod
     def message(self, *ends: Any, **parameters: Any) -> Any:

@@ -166,10 +166,8 @@ def _inside(name: str, x: Any, used: tuple[str, ...]) -> list[tuple[str, Any]] |
         return []
     wrapped = getattr(x, "__wrapped__", None) if callable(x) else None
     if callable(wrapped):  # as what jit has made, or a function with a rule of its own for vmap
-        rules = [
-            x for x in getattr(x, "__dict__", {}).values() if isinstance(x, types.FunctionType) and x is not wrapped
-        ]
-        return [("", inner) for inner in (wrapped, *rules)]
+        beside = [f for f in getattr(x, "__dict__", {}).values() if isinstance(f, types.FunctionType)]
+        return [("", function) for function in (wrapped, *beside)]
     if _of_a_library(_file(x)):
         return []
     if hasattr(x, "__array__"):  # pandas, xarray

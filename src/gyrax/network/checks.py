@@ -129,7 +129,7 @@ def depending(net: "Network", name: str) -> list[AbstractDelay]:
     if parts[0] == "delay":
         using = [net.delay]
     elif parts[0] == "coupling":
-        using = [net.delay_of(net.couplings[parts[1] if isinstance(net.coupling, dict) else "coupling"])]
+        using = [net.delay_of(net.coupling_at(parts[1:]))]
     return [delay for delay in using if delay is not None]
 
 
@@ -151,7 +151,7 @@ def _check_shapes(net: "Network") -> None:
             allowed = ((), (n,)) if not k else ((), (n,), (k, 1), (k, n))
             first = name.split(".")[0]
             own = first in ("weights", "delay", "mixing") or (where.startswith("model") and leaf.ndim > 1)
-            if name in getattr(part, "own", ()):  # one for each connection
+            if isinstance(part, AbstractPairCoupling) and name in part.of_connections:
                 allowed = (*allowed, (n, n))
             if leaf.shape not in allowed and not (own or id(leaf) in foreign):
                 raise ValueError(

@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool, Float
 from .._pairs import at
 from .._types import Channels, Features, Inputs, Matrix, Sources, State
 from ..anatomy.connectome import Connectome
-from ..anatomy.edges import Edges
 from ..anatomy.sparse import Sparse
 from ..anatomy.surface import Surface
 from ..couplings import AbstractCoupling, AbstractPairCoupling
@@ -90,7 +89,6 @@ class Network(eqx.Module):
         self.stimulus = None if stimulus is None else stimulus.resolved(self.labels)
         self.delay = None if isinstance(delay, NoDelay) else delay
         couplings = {name: self._connected(name, what) for name, what in self.couplings.items()}
-        self.coupling = couplings if isinstance(coupling, dict) else couplings["coupling"]
         if self.delay is not None:
             shared = [c for c in couplings.values() if c.delay is None and not self.local(c)]
             between: list[Any] = [self.weights(c) for c in shared]
@@ -146,6 +144,10 @@ class Network(eqx.Module):
         """Every coupling by name; a single one is called 'coupling'."""
         return self.coupling if isinstance(self.coupling, dict) else {"coupling": self.coupling}
 
+    def coupling_at(self, path: list[str]) -> AbstractCoupling:
+        """The coupling to which a dotted name leads, from behind its 'coupling' on."""
+        return self.couplings[path[0] if isinstance(self.coupling, dict) else "coupling"]
+
     def wiring(self, coupling: AbstractCoupling) -> Connectome:
         """The connectome whose tract lengths a coupling takes."""
         return coupling.weights if isinstance(coupling.weights, Connectome) else self.connectome
@@ -196,10 +198,6 @@ class Network(eqx.Module):
         found = {name: self.delay_of(coupling) for name, coupling in self.couplings.items()}
         return {name: delay for name, delay in found.items() if delay is not None}
 
-    def edges(self, coupling: AbstractCoupling) -> Edges | None:
-        """The connections of a coupling of pairs; None for any other."""
-        return coupling.edges if isinstance(coupling, AbstractPairCoupling) else None
-
     def size(self, coupling: AbstractCoupling) -> int:
         """How many it couples: nodes if it is local, otherwise regions."""
         return self.n_nodes if self.local(coupling) else self.n_regions
@@ -208,7 +206,7 @@ class Network(eqx.Module):
         """How many values a leaf has, by its dotted name, that has one a region."""
         first, *path = name.split(".")
         if first == "coupling":
-            return self.size(self.couplings[path[0] if isinstance(self.coupling, dict) else "coupling"])
+            return self.size(self.coupling_at(path))
         if isinstance(self.model, Groups) and first == "model" and len(path) > 1:
             return len(self.model.members(path[1]))
         return self.n_nodes
@@ -216,8 +214,8 @@ class Network(eqx.Module):
     def of_connections(self, name: str) -> bool:
         """Whether a leaf, by its dotted name, is a parameter of which each connection may have its own."""
         first, *path = name.split(".")
-        coupling = self.couplings.get(path[0] if isinstance(self.coupling, dict) else "coupling") if path else None
-        return first == "coupling" and path[-1] in getattr(coupling, "own", ())
+        coupling = self.coupling_at(path) if first == "coupling" else None
+        return isinstance(coupling, AbstractPairCoupling) and path[-1] in coupling.of_connections
 
     def sources(self, coupling: AbstractCoupling, y: State) -> Float[Array, "source coupled"]:
         """What a coupling reads, `(source, node)`, or of a surface the regions' means, `(source, region)`."""

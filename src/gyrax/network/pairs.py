@@ -23,33 +23,31 @@ class Messages(eqx.Module):
     Attributes:
         edges: which there are.
         weights: of each.
-        own: the connections' parameters by name, one value or one for each.
+        own: the connections' parameters by name, one value or one for each; None for one that this coupling does not have.
         now: of delayed connections, the share of the source's present value in what arrives; None where no delay comes to no step,
             or all act at once.
     """
 
     edges: Edges = eqx.field(static=True)
     weights: Float[Array, "place target"]
-    own: dict[str, Float[Array, "..."]]
+    own: dict[str, Float[Array, "..."] | None]
     now: Float[Array, "place target"] | None = None
 
     @classmethod
     def of(cls, coupling: AbstractPairCoupling, weights: Float[Array, "target source"] | None = None) -> "Messages":
         """Of a coupling in a network, with these weights, or one each."""
         assert coupling.edges is not None
-        edges, own = coupling.edges, {name: getattr(coupling, name) for name in coupling.own}
-        each = {name: edges.take(value) if value.ndim == 2 else value for name, value in own.items()}
+        edges, own = coupling.edges, {name: getattr(coupling, name) for name in coupling.of_connections}
+        each = {name: x if x is None or x.ndim < 2 else edges.take(x) for name, x in own.items()}
         weigh = jnp.ones(edges.shape) if weights is None else edges.take(weights)
         return cls(edges, jnp.where(edges.counts, weigh, 0), each)
 
     def made(self, coupling: AbstractPairCoupling, source: Array, x: Array) -> Any:
         """The messages of all places, `(message, place, target)`, from what arrives there and the targets' own rows."""
-        one, targets = jnp.ones(self.edges.shape[1], self.weights.dtype), self.edges.shape[1:]
+        targets = jnp.ones(self.edges.shape[1], self.weights.dtype)
         own = {
-            name: value
-            if value.ndim == 2
-            else self._everywhere((value * one if value.shape != targets else value)[None])[0]
-            for name, value in self.own.items()
+            name: x if x is None or x.ndim == 2 else self._everywhere((x * targets)[None])[0]
+            for name, x in self.own.items()
         }
         return bare(coupling).message(source, x, **own)
 
@@ -94,13 +92,20 @@ class Messages(eqx.Module):
 
 def bare(coupling: AbstractPairCoupling) -> AbstractPairCoupling:
     """The coupling without what its message is handed: `self.lag` there would be a matrix of other shape than the ends."""
+    if not coupling.of_connections:
+        return coupling
+    return eqx.tree_at(of_connections, coupling, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
 
-    def own(c: AbstractPairCoupling) -> list[Any]:
-        return [getattr(c, name) for name in c.own]
 
-    return (
-        eqx.tree_at(own, coupling, replace_fn=lambda _: None, is_leaf=lambda x: x is None) if coupling.own else coupling
-    )
+def edges_of(coupling: AbstractCoupling) -> Edges | None:
+    """The connections of a coupling of pairs in a network; None for any other coupling."""
+    return coupling.edges if isinstance(coupling, AbstractPairCoupling) else None
+
+
+def of_connections(coupling: AbstractCoupling) -> list[Any]:
+    """The parameters of which each connection may have its own; none of a coupling that is no one of pairs."""
+    names = coupling.of_connections if isinstance(coupling, AbstractPairCoupling) else ()
+    return [getattr(coupling, name) for name in names]
 
 
 def connected(coupling: AbstractCoupling, name: str, weights: Any, delay: AbstractDelay | None) -> AbstractCoupling:

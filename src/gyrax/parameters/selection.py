@@ -4,6 +4,7 @@ A spec is an ordinary equinox filter spec: a tree like the network with `True` a
 (another domain, part of an array, leaves that move together); equinox itself reads them as True and False.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -201,23 +202,15 @@ def per_connection(network: Model, *where: Where) -> Model:
         >>> per_connection(net, "coupling.lag").coupling.lag.shape
         (84, 84)
     """
-    if not hasattr(network, "width"):
-        raise refused("network", network, "a network", "gx.Network(model, coupling, connectome)")
-    if not where:
-        raise ValueError("which leaves of the network? name at least one, such as 'coupling.lag'")
-    names, leaves, changed = leaf_names(network), jax.tree.leaves(network), {}
-    for i in (i for w in where for i in find(network, w)):
-        n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]
-        if not network.of_connections(names[i]):  # pyright: ignore[reportAttributeAccessIssue]
+
+    def wide(name: str) -> tuple[int, ...]:
+        if not network.of_connections(name):  # pyright: ignore[reportAttributeAccessIssue]
             raise ValueError(
-                f"{names[i]} is no parameter of connections: those are arguments of the message of a gx.AbstractPairCoupling"
+                f"{name} is no parameter of connections: those are arguments of the message of a gx.AbstractPairCoupling"
             )
-        if shape not in ((), (1,), (n, n)):
-            raise ValueError(
-                f"{names[i]} has shape {shape}: only a scalar becomes one value for each connection, ({n}, {n})"
-            )
-        changed[i] = jnp.broadcast_to(jnp.asarray(leaves[i], jnp.result_type(leaves[i])), (n, n))
-    return replace(network, changed)
+        return (network.width(name),) * 2  # pyright: ignore[reportAttributeAccessIssue]
+
+    return _widened(network, where, wide, "'coupling.lag'", "one value for each connection, ({0}, {0})")
 
 
 def per_region(network: Model, *where: Where) -> Model:
@@ -232,14 +225,25 @@ def per_region(network: Model, *where: Where) -> Model:
         >>> per_region(net, lambda n: n.model.w).model.w.shape
         (84,)
     """
+
+    def wide(name: str) -> tuple[int, ...]:
+        return (network.width(name),)  # pyright: ignore[reportAttributeAccessIssue]
+
+    return _widened(network, where, wide, "lambda n: n.model.w or 'model.w'", "one value for each of {0} regions")
+
+
+def _widened(
+    network: Model, where: tuple[Where, ...], wide: Callable[[str], tuple[int, ...]], line: str, what: str
+) -> Model:
+    """The network with leaves of a shape in place of scalars."""
     if not hasattr(network, "width"):
         raise refused("network", network, "a network", "gx.Network(model, coupling, connectome)")
     if not where:
-        raise ValueError("which leaves of the network? name at least one, such as lambda n: n.model.w or 'model.w'")
+        raise ValueError(f"which leaves of the network? name at least one, such as {line}")
     names, leaves, changed = leaf_names(network), jax.tree.leaves(network), {}
     for i in (i for w in where for i in find(network, w)):
-        n, shape = network.width(names[i]), jnp.shape(leaves[i])  # pyright: ignore[reportAttributeAccessIssue]
-        if shape not in ((), (1,), (n,)):
-            raise ValueError(f"{names[i]} has shape {shape}: only a scalar becomes one value for each of {n} regions")
-        changed[i] = jnp.broadcast_to(jnp.asarray(leaves[i], jnp.result_type(leaves[i])), (n,))  # never weakly typed
+        shape, now = wide(names[i]), jnp.shape(leaves[i])
+        if now not in ((), (1,), shape):
+            raise ValueError(f"{names[i]} has shape {now}: only a scalar becomes {what.format(shape[0])}")
+        changed[i] = jnp.broadcast_to(jnp.asarray(leaves[i], jnp.result_type(leaves[i])), shape)  # never weakly typed
     return replace(network, changed)

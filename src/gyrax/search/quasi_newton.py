@@ -118,13 +118,10 @@ def descended(
     solver = optx.BFGS(tol, absolute) if method == "bfgs" else optx.LBFGS(tol, absolute, history_length=_REMEMBERED)
     made = Values(objective=what.objective, key=what.key, solver=solver, realisations=what.realisations)
 
-    done: list[bool] = []
-
     def look(record: dict[str, np.ndarray], carry: Carry) -> None:
         check_start((record["loss"], record["gradient"]), "the loss or its gradient")
-        if small == "refuse" and len(record["loss"]) and not done:
+        if small == "refuse" and len(record["loss"]):
             _check_small(what, abs(record["loss"][0]), record["gradient"][0])
-            done.append(True)
 
     return walked(
         what,

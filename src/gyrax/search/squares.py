@@ -92,13 +92,10 @@ def least_squares(
     residuals = Squares(**common, forward=False).residuals(what.free)
     made = Squares(**common, forward=choose(lambda x: residuals(x)[0], flat))
 
-    done: list[bool] = []
-
     def look(record: dict[str, np.ndarray], carry: Carry) -> None:
         check_start((record["squares"], record["gradient"]), "the squares of the residuals or their derivatives")
-        if len(record["squares"]) and not done:
+        if len(record["squares"]):
             _check_small(what, residuals, abs(record["loss"][0]), record["squares"][0])
-            done.append(True)
         _check_agreement(record["loss"], record["squares"])
 
     return walked(
