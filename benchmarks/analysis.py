@@ -56,7 +56,7 @@ def observed(net, case):
     """Every region's state every so often: `(sample, region)`."""
     monitor = gx.monitors.Subsample(source="S", period=case["each"])
     start = np.full((1, net.n_regions), case["S"])
-    return gx.simulate(net, case["t"], 1.0, start=start, monitors={"S": monitor})["S"].values
+    return gx.simulate(net, case["t"], 1.0, start=start, monitors={"S": monitor})["S"].values[:, 0]
 
 
 def part(connectome, case):

@@ -86,6 +86,7 @@ def main(path, out):
             config.coupling.instant.G = numpyro.sample("G", dist.LogNormal(np.log(0.3), 0.5))
             config.dynamics.I_o = numpyro.sample("I_o", dist.LogNormal(np.log(0.3), 0.2))
             seen = model(config).ys[each - 1 :: each, 0]
+            assert seen.shape == measured.shape, (seen.shape, measured.shape)  # it would broadcast
             numpyro.sample("seen", dist.Normal(seen, case["error"]).to_event(2), obs=measured)
 
         sizes = {"num_warmup": int(case["warmup"]), "num_samples": int(case["draws"])}
