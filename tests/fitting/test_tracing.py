@@ -327,7 +327,7 @@ def test_what_nothing_can_look_into_is_told_by_object_and_refused_for_a_file(tmp
 
 @pytest.mark.once
 def test_what_did_not_change_compiles_once():
-    """Objects, Modules with other arrays, and bound methods made anew for each call."""
+    """Objects, Modules with other arrays, bound methods made anew for each call, and functions of a cell that is run again."""
     traced = itertools.count()
 
     class Loss(eqx.Module):
@@ -342,8 +342,19 @@ def test_what_did_not_change_compiles_once():
             next(traced)
             return (m.gamma + 3) ** 2
 
+    def cell(target):
+        def loss(m, key):
+            next(traced)
+            return (m.gamma - target) ** 2
+
+        return loss
+
     named = Named()
-    for several in ([Loss(jnp.asarray(x)) for x in (-1.0, -2.0, -4.0)], [named.loss, named.loss, named.loss]):
+    for several in (
+        [Loss(jnp.asarray(x)) for x in (-1.0, -2.0, -4.0)],
+        [named.loss, named.loss, named.loss],
+        [cell(-3.0), cell(-3.0), cell(-3.0)],
+    ):
         values, counts = [], []
         for loss in several:
             values.append(value(loss))
@@ -351,3 +362,4 @@ def test_what_did_not_change_compiles_once():
         assert counts[2] - counts[1] == 2  # one trace, to see what it is; nothing is compiled
     assert values == pytest.approx([6.25] * 3)
     assert value(Loss(jnp.asarray(-2.0))) == pytest.approx(2.25)
+    assert [value(cell(x)) for x in (-2.0, -3.0)] == pytest.approx([2.25, 6.25])

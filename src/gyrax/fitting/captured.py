@@ -67,6 +67,25 @@ class Itself:
         return self.thing(*args, **kwargs)
 
 
+class Written:
+    """A function of a user's, the same as another one with the same code: a cell of a notebook that is run again defines it anew.
+
+    What it reads is no part of it: whoever compares two of them looks at that too.
+    """
+
+    def __init__(self, function: types.FunctionType):
+        self.function = function
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Written) and self.function.__code__ == other.function.__code__
+
+    def __hash__(self) -> int:
+        return hash(self.function.__code__)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
 class Read(NamedTuple):
     """Something that a function reads, the name that it has there, and the function of a user's in which it has that name."""
 

@@ -15,7 +15,7 @@ from jax.tree_util import PyTreeDef
 
 from .._digests import digest, loose
 from .._types import is_traced
-from .captured import Itself, Read, library_function, reads
+from .captured import Itself, Read, Written, library_function, reads
 
 #: Libraries that wrap what they are given in functions of their own.
 _WRAPPERS = tuple(f"{Path(module.__file__ or '').parent}{os.sep}" for module in (jax, eqx))
@@ -103,7 +103,7 @@ def seen(function: Any, *arguments: Any) -> Seen:
         False
     """
     given = function.function if isinstance(function, AsNow) else function
-    given = hashable(given)
+    given = hashable(given.function if isinstance(given, Written) else given)
     bare = given.thing if isinstance(given, Itself) else given
     read = _changed(reads(bare), getattr(bare, "__func__", bare))
     with _reading(read):
@@ -118,7 +118,10 @@ def seen(function: Any, *arguments: Any) -> Seen:
     computes = digest(jaxpr, jax.tree.structure(out), jax.tree.leaves(rest), told)
     unknown = ", ".join(dict.fromkeys(f"{x.name or 'something'} ({type(x.thing.thing).__name__})" for x in opaque))
     things = (*kept, *(one.thing for one in opaque))
-    now = AsNow(given, computes, things, _Aside(unknown), _Aside(read))
+    kind = (
+        Written(given) if isinstance(given, types.FunctionType) else given
+    )  # only now: JAX is to trace the very function
+    now = AsNow(kind, computes, things, _Aside(unknown), _Aside(read))
     return Seen(now, jaxpr, len(jax.tree.leaves(eqx.filter(given, eqx.is_array))), out)
 
 
