@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gyrax as gx
+from gyrax.network.carrying import begin
 from gyrax.noise import increments
 
 SINGLE = jnp.result_type(float) == jnp.float32
@@ -34,7 +35,7 @@ def naive(net, key, steps: int, dt: float) -> tuple[np.ndarray, np.ndarray]:
     noise = net.noises["noise"]
     sigma, tau = float(noise.sigma), float(noise.tau)
     draws = np.asarray(increments(key, jnp.array(0), steps, (1, N), dt), float)[:, 0]
-    eta = [np.asarray(net.with_memory(net.start(), key), float)[2]]
+    eta = [np.asarray(begin(net, net.start(), key), float)[2]]
     for dw in draws:
         eta.append(np.exp(-dt / tau) * eta[-1] + sigma * np.sqrt(1 - np.exp(-2 * dt / tau)) * dw / np.sqrt(dt))
     eta = np.array(eta)
@@ -57,7 +58,7 @@ def test_equals_the_recursion(where, key):
 def test_its_deviation_and_memory_are_what_they_say_whatever_the_step(key):
     """From the first sample on; over a step of many time constants nothing is remembered."""
     noise = gx.noise.OrnsteinUhlenbeck(sigma=0.3, tau=4.0)
-    y, dt = network(noise, 4000).with_memory(jnp.zeros((2, 4000)), key)[2:], 3.0
+    y, dt = begin(network(noise, 4000), jnp.zeros((2, 4000)), key)[2:], 3.0
     later = np.asarray(noise.advance(y, increments(key, jnp.array(3), 1, (2, 4000), dt)[0], dt))
     for values in (np.asarray(y), later):
         np.testing.assert_allclose(values.std(), 0.3, rtol=4 / np.sqrt(2 * 8000))

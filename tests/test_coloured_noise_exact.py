@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gyrax as gx
+from gyrax.network.carrying import begin
 
 SIGMA, TAU = np.array([0.1, 0.3, 0.7]), np.array([2.0, 5.0, 11.0])
 NOISE = gx.noise.OrnsteinUhlenbeck(sigma=SIGMA, tau=TAU, states="x")
@@ -59,13 +60,13 @@ def network(noise):
 
 def test_the_first_draw_is_sigma_times_what_no_region_shares(key, rounding):
     """Twice the deviation, twice the draw; the time constant says nothing of it; each key has its own."""
-    drawn = lambda noise, key: np.asarray(network(noise).with_memory(jnp.zeros((2, 3)), key))[2]  # noqa: E731
+    drawn = lambda noise, key: np.asarray(begin(network(noise), jnp.zeros((2, 3)), key))[2]  # noqa: E731
     first = drawn(NOISE, key)
     normal = first / SIGMA
     np.testing.assert_allclose(drawn(eqx.tree_at(lambda n: n.sigma, NOISE, 2 * NOISE.sigma), key), 2 * first)
     np.testing.assert_allclose(drawn(eqx.tree_at(lambda n: n.tau, NOISE, 3 * NOISE.tau), key), first)
     assert len(set(normal)) == 3 and np.abs(drawn(NOISE, jax.random.key(8)) - first).min() > 1e-3
-    many = jax.vmap(lambda k: network(NOISE).with_memory(jnp.zeros((2, 3)), k)[2])(jax.random.split(key, 4000))
+    many = jax.vmap(lambda k: begin(network(NOISE), jnp.zeros((2, 3)), k)[2])(jax.random.split(key, 4000))
     cov = np.cov(np.asarray(many / SIGMA, float).T)
     np.testing.assert_allclose(cov, np.eye(3), atol=5 * np.sqrt(2 / 4000))
 

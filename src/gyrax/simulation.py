@@ -26,6 +26,7 @@ from ._warned import warn
 from .labelled import LabelledArray, is_named, known_names
 from .monitors import AbstractMonitor, Raw
 from .network import Network
+from .network.carrying import closed
 from .parameters.declaring import time_constants
 from .recordings import Final, History, Recording, Run
 from .solvers import Heun
@@ -280,7 +281,7 @@ def _run(setup: Setup, start: Final, key: Any, steps: int, autodiff: str, horizo
     carry, samples, phases = run(setup, start, key, steps, autodiff, horizon)
     final = dataclasses.replace(
         start,
-        y=carry.y,
+        y=closed(setup.network, carry.y),
         history=carry.history,
         monitors=carry.monitors,
         step=start.step + steps,

@@ -8,8 +8,14 @@ from typing import ClassVar
 
 import diffrax as dfx
 import equinox as eqx
+import jax
 
 from ._kinds import flag
+
+
+def _plus(y, share, k):
+    """A state, which may be a tree, with a share of an increment."""
+    return jax.tree.map(lambda y, k: y + k if share == 1 else y + share * k, y, k)
 
 
 class _Explicit(dfx.AbstractSolver):
@@ -48,7 +54,7 @@ class EulerMaruyama(_Explicit, dfx.AbstractItoSolver):
         return 0.5
 
     def advance(self, terms, t0, t1, y0, args):
-        return y0 + terms.vf_prod(t0, y0, args, terms.contr(t0, t1))
+        return _plus(y0, 1, terms.vf_prod(t0, y0, args, terms.contr(t0, t1)))
 
 
 class _Staged(_Explicit, dfx.AbstractStratonovichSolver):
@@ -99,8 +105,8 @@ class Heun(_Staged):
     def advance(self, terms, t0, t1, y0, args):
         args, control = self._held(args), terms.contr(t0, t1)
         k1 = terms.vf_prod(t0, y0, args, control)
-        k2 = terms.vf_prod(t1, y0 + k1, args, control)
-        return y0 + 0.5 * (k1 + k2)
+        k2 = terms.vf_prod(t1, _plus(y0, 1, k1), args, control)
+        return _plus(y0, 0.5, _plus(k1, 1, k2))
 
 
 class RungeKutta4(_Staged):
@@ -121,7 +127,7 @@ class RungeKutta4(_Staged):
         args, control = self._held(args), terms.contr(t0, t1)
         middle = t0 + 0.5 * (t1 - t0)
         k1 = terms.vf_prod(t0, y0, args, control)
-        k2 = terms.vf_prod(middle, y0 + 0.5 * k1, args, control)
-        k3 = terms.vf_prod(middle, y0 + 0.5 * k2, args, control)
-        k4 = terms.vf_prod(t1, y0 + k3, args, control)
-        return y0 + (k1 + 2 * k2 + 2 * k3 + k4) / 6
+        k2 = terms.vf_prod(middle, _plus(y0, 0.5, k1), args, control)
+        k3 = terms.vf_prod(middle, _plus(y0, 0.5, k2), args, control)
+        k4 = terms.vf_prod(t1, _plus(y0, 1, k3), args, control)
+        return jax.tree.map(lambda y, a, b, c, d: y + (a + 2 * b + 2 * c + d) / 6, y0, k1, k2, k3, k4)

@@ -40,9 +40,10 @@ import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array
 
+from ..network.living import Whole
 from .batches import ensemble
 from .carry import Carry, Parts, Saved
-from .loops import Engine, Reads, put, take
+from .loops import Engine, Reads, later, put, take
 from .reads import SLACK, Arrivals
 
 
@@ -255,10 +256,10 @@ class _Backward:
         seen = self._observe(saved, step, state.monitors, found)
         gradient = state.gradient._replace(shared=_add(state.gradient.shared, seen.shared))
         pending = {n: h + seen.arrived[n][-1] if seen.arrived else h for n, h in state.pending.items()}
-        after = jnp.concatenate([saved.path[1:], saved.end[None]])
+        after = later(saved.path, saved.end)
         direct, sent = self._given(state.direct)
         sent = sent and {name: self._rows_within(rows, step, step + tick - 1) for name, rows in sent.items()}
-        going = _Going(state.y + seen.end, pending, gradient.shared, state.to_come, self._no_shares())
+        going = _Going(_onto(state.y, seen.end), pending, gradient.shared, state.to_come, self._no_shares())
         began = _Began(step, saved.path, self._of_sums(saved.heard), noise, self._buffers(saved, after, engine.edges))
         going, heard = self._steps(back, began, after, _Given(seen.path, seen.arrived, sent), going)
         weights = gradient.weights
@@ -303,7 +304,7 @@ class _Backward:
             out = observe(self._with(shared), states, path, end, heard, now, self.key)
             return eqx.filter(out, eqx.is_inexact_array)
 
-        out, pull = jax.vjp(run, self._shared, floats, saved.path, saved.end, heard)
+        out, pull = jax.vjp(run, self._shared, floats, engine.seen(saved.path), engine.seen(saved.end), heard)
         shared, floats, path, end, heard = pull(_filled((bar, found), out))
         return _Seen(shared, path, end, heard, floats)
 
@@ -343,43 +344,32 @@ class _Backward:
 
         arrivals = engine.arrivals(self.parts)
 
-        def one_step(n, y, pending, shared, sent, late):
-            # What the step's end sends, its state passes on to, and in turn what the step heard at its two ends.
-            rows = {name: take(x, n) for name, x in sent.items()}
-            rows |= {name: self._column(name, late[0][name], n) for name in arrivals}
-            more, bar = self._pull_send(take(after, n))(rows)
-            y, shared = y + bar, _add(shared, more)
-            more, y, before, now = self._pull_step(began, n, arrivals)(y)
-            heard = {name: pending[name] + now[name] for name in pending}
-            late = self._back_to_sent(arrivals, began, n, heard, late)
-            if engine.horizon is not None:
-                y, before = jax.tree.map(lambda x: jnp.where(self._passes(first + n - 1, first + n), x, 0), (y, before))
-            if given.arrived:
-                before = {name: h + take(given.arrived[name], n) for name, h in before.items()}
-            return y + take(given.path, n), before, _add(shared, more), heard, late
-
         def all_of_short(at, state):
-            y, pending, shared, to_come, shares, heard, sent = state
+            y, pending, shared, to_come, shares, heard, sent, arrived = state
             late = {name: to_come[name] for name in arrivals}
             sent = self._brought(back, "short", to_come, sent, at, short, first)
 
-            # Step before step, the last first.
+            # Step before step, the last first. What arrived along connections of pairs a step later goes back only now: a kernel that makes
+            # it and has it scattered makes one number after another.
             def body(i, state):
-                n, (y, pending, shared, heard, late) = at + short - 1 - i, state
-                y, pending, shared, now, late = one_step(n, y, pending, shared, sent, late)
+                n, (y, pending, shared, heard, late, arrived) = at + short - 1 - i, state
+                late = self._back_to_sent(arrivals, began, n + 1, arrived, late)
+                rows = {name: take(x, n) for name, x in sent.items()}
+                rows |= {name: self._column(name, late[0][name], n) for name in arrivals}
+                y, pending, shared, now = self._one_step(n, y, pending, shared, rows, (arrivals, began, after, given))
                 kept = {name: put(heard[name], now[name][None], n) for name in heard}
-                return y, pending, shared, kept, late
+                return y, pending, shared, kept, late, {name: now[name] for name in arrived}
 
-            state = (y, pending, shared, heard, (late, shares))
-            y, pending, shared, heard, (late, shares) = jax.lax.fori_loop(0, short, body, state)
+            state = (y, pending, shared, heard, (late, shares), arrived)
+            y, pending, shared, heard, (late, shares), arrived = jax.lax.fori_loop(0, short, body, state)
             to_come = self._within(self._of_sums(to_come), first + at, first + at + short)
             for name in to_come:
                 rows = self._rows_within(take(heard[name], at, short), first + at, first + at)
                 to_come = to_come | {name: engine.write(to_come[name], rows, at)}
-            return y, pending, shared, to_come | late, shares, heard, sent
+            return y, pending, shared, to_come | late, shares, heard, sent, arrived
 
         def all_of_long(w, state):
-            *others, to_come, shares, heard, sent = state
+            *others, to_come, shares, heard, sent, arrived = state
             at = tick - (w + 1) * long
             sent = self._brought(back, "long", to_come, sent, at, long, first)
 
@@ -387,12 +377,32 @@ class _Backward:
             def body(q, state):
                 return all_of_short(at + long - (q + 1) * short, state)
 
-            return engine.loop(long // short, body, (*others, to_come, shares, heard, sent))
+            return engine.loop(long // short, body, (*others, to_come, shares, heard, sent, arrived))
 
         # Long window before long window, the last first.
         blank = {name: engine.zeros(name, tick) for name in back}
-        *rest, heard, _ = engine.loop(tick // long, all_of_long, (*going, blank, given.sent or blank))
-        return _Going(*rest), heard
+        none = {name: jnp.zeros_like(going.pending[name]) for name in arrivals}
+        state = (*going, blank, given.sent or blank, none)
+        *rest, heard, _, arrived = engine.loop(tick // long, all_of_long, state)
+        going = _Going(*rest)
+        late, shares = self._back_to_sent(arrivals, began, 0, arrived, (going.to_come, going.shares))
+        return going._replace(to_come=late, shares=shares), heard
+
+    def _one_step(
+        self, n: Any, y: Any, pending: Any, shared: Any, rows: dict[str, Any], known: tuple[Any, ...]
+    ) -> tuple[Any, Any, Any, Any]:
+        """Back through a step: what its end sends, its state passes on to, and in turn what the step heard at its two ends."""
+        arrivals, began, after, given = known
+        more, bar = self._pull_send(take(after, n))(rows)
+        y, shared = _add(y, bar), _add(shared, more)
+        more, y, before, now = self._pull_step(began, n, arrivals)(y)
+        heard = {name: pending[name] + now[name] for name in pending}
+        if self.engine.horizon is not None:
+            passes = self._passes(began.first + n - 1, began.first + n)
+            y, before = jax.tree.map(lambda x: jnp.where(passes, x, 0), (y, before))
+        if given.arrived:
+            before = {name: h + take(given.arrived[name], n) for name, h in before.items()}
+        return _onto(y, take(given.path, n)), before, _add(shared, more), heard
 
     def _brought(
         self, back: dict[str, Reads], kind: str, to_come: Any, sent: Any, at: Any, window: int, first: Any
@@ -411,12 +421,12 @@ class _Backward:
         """What arrives along connections of pairs goes back to what was sent, and to the shares, at once."""
         to_come, shares = late
         for name, arrive in arrivals.items():
-            to_come = to_come | {name: arrive.back(to_come[name], n, heard[name])}
+            column = arrive.back(to_come[name], n, heard[name])
+            if self.engine.horizon is not None:
+                column = jnp.where(self._passes(began.first + n - 1, began.first + n), column, 0)
+            to_come = to_come | {name: column}
             if self._weigh:
                 shares = shares | {name: _add(shares[name], arrive.carried(began.buffers[name], n, heard[name]))}
-        if self.engine.horizon is not None:
-            passes = self._passes(began.first + n - 1, began.first + n)
-            to_come = jax.tree.map(lambda x: jnp.where(passes, x, 0), to_come)
         return to_come, shares
 
     def _column(self, name: str, columns: Array, n: Any) -> Array:
@@ -553,7 +563,7 @@ class _Backward:
             return {}
 
         def zeros(share):
-            return jnp.zeros((len(share), *self.engine.tail), share.dtype)
+            return jnp.zeros((*share.shape[:2], *self.engine.tail), share.dtype)
 
         return jax.tree.map(zeros, _grouped(self.engine, self.parts)["pairs"])
 
@@ -675,3 +685,10 @@ def _filled(bars: Any, like: Any) -> Any:
 
 def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
+
+
+def _onto(y: Any, seen: Any) -> Any:
+    """The cotangent of what a run carries, with that of what monitors saw of it."""
+    if isinstance(y, Whole) and not isinstance(seen, Whole):
+        return y._replace(states=y.states + seen)
+    return _add(y, seen)

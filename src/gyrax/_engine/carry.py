@@ -50,7 +50,7 @@ class Carry(eqx.Module):
     """Where a run stands; in a batch, everything but `step` has the batch as its last axis.
 
     Attributes:
-        y: the state, and below it the rows of what remembers.
+        y: the state, and below it the rows of what remembers; where couplings have states of their own, a tree with those too.
         history: what was sent, `depth` samples of each feature, by coupling.
         heard: the last `known` delayed sums, the present one last, by coupling.
         monitors: their states.
@@ -58,7 +58,7 @@ class Carry(eqx.Module):
         step: number of the next step.
     """
 
-    y: Float[Array, "row node ..."] | Mark
+    y: Any
     history: dict[str, Float[Array, "region column ..."] | Mark]
     heard: dict[str, Float[Array, "step feature hearer ..."] | Mark]
     monitors: dict[str, Any]
@@ -77,8 +77,8 @@ class Saved(eqx.Module):
         history: what was sent before the tick, if the weights want a gradient.
     """
 
-    path: Float[Array, "step row node ..."]
-    end: Float[Array, "row node ..."]
+    path: Any
+    end: Any
     heard: dict[str, Float[Array, "known_step feature hearer ..."]]
     monitors: dict[str, Any]
     history: dict[str, Float[Array, "region column ..."]] | None

@@ -41,10 +41,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._pairs import clock
-from .._types import State
 from ..anatomy.edges import Edges
 from ..monitors import AbstractMonitor, Window
 from ..network.afferent import Afferent, AfferentPath
+from ..network.carrying import limited, remembered, remembering, stepped, with_memory
+from ..network.hearing import coupled
+from ..network.living import Whole
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
@@ -61,10 +63,10 @@ class Steps(NamedTuple):
     and the states before each. Of what arrives along connections of pairs only the latest, unless a monitor listens to it.
     """
 
-    y: Array
+    y: Any
     history: dict[str, Array]
     heard: dict[str, Array]
-    path: Array
+    path: Any
 
 
 class Axes(NamedTuple):
@@ -92,6 +94,7 @@ class Engine:
         per_chunk: ticks that a gradient recomputes at a time.
         sources: what each monitor reads.
         afferent: whether one of them reads the model's inputs.
+        connections: whether one of them reads states that couplings have of their own.
         lags: fewest steps back of every connection, and which connections there are, by delayed coupling.
         depth: samples of history.
         features: rows each delayed coupling sends.
@@ -111,6 +114,7 @@ class Engine:
     per_chunk: int
     sources: dict[str, tuple[str, ...]]
     afferent: bool
+    connections: bool
     lags: dict[str, Lags]
     depth: int
     features: dict[str, int]
@@ -160,28 +164,33 @@ class Engine:
 
     # What one simulation does
 
-    def step(self, parts: Parts, y: State, n: Any, before: Any, after: Any, noise: Any) -> State:
+    def step(self, parts: Parts, y: Any, n: Any, before: Any, after: Any, noise: Any) -> Any:
         """One step of the solver, from the step's number `n` on."""
         net = parts.network
-        time = clock(parts.origin + n, self.dt, y.dtype)
-        memory, rows = None, y[len(net.model.states) :]
+        states = net.settled(y)
+        time, memory = clock(parts.origin + n, self.dt, states.dtype), None
         if net.memories:
-            memory = rows, net.remembered(rows, noise, self.dt)
+            rows = remembering(net, y)
+            memory = rows, remembered(net, rows, noise, self.dt)
         args = Afferent(time, self.dt, parts.instant, parts.degree, memory, before, after)
-        terms, y = net.terms(lambda t0, t1: noise), net.settled(y)
+        terms, y = net.terms(lambda t0, t1: noise), stepped(net, y)
         if getattr(parts.solver, "coupling_once", False):
-            args = dataclasses.replace(args, coupled=net.coupled(0.0, y, args))
+            args = dataclasses.replace(args, coupled=coupled(net, 0.0, y, args))
         state = parts.solver.init(terms, 0.0, self.dt, y, args)
         new, *_ = parts.solver.step(terms, 0.0, self.dt, y, args, state, made_jump=False)
-        new = net.model.limit(new)
-        return new if memory is None else jnp.concatenate([new, memory[1]])
+        new = limited(net, new)
+        return new if memory is None else with_memory(net, new, memory[1])
 
-    def send(self, parts: Parts, y: State) -> dict[str, Array]:
+    def send(self, parts: Parts, y: Any) -> dict[str, Array]:
         """What regions send to each other, by coupling, `(feature, region)`."""
-        return {name: parts.network.sent(parts.network.couplings[name], y) for name in self.features}
+        return {name: parts.network.sent(name, y) for name in self.features}
+
+    def seen(self, y: Any) -> Any:
+        """What monitors see of what a run carries: states that couplings have of their own only if one records them."""
+        return y.states if isinstance(y, Whole) and not self.connections else y
 
     def observe(
-        self, parts: Parts, states: Any, path: Array, end: State, heard: dict[str, Array], step: Any, key: Any
+        self, parts: Parts, states: Any, path: Any, end: Any, heard: dict[str, Array], step: Any, key: Any
     ) -> tuple[Any, dict[str, Array]]:
         """What the monitors make of a tick: their states after it, and what may be samples (see `due`).
 
@@ -208,13 +217,13 @@ class Engine:
             found[name] = samples[self.sampling.places(name, self.segment, step)]
         return new, found
 
-    def _read(self, parts: Parts, name: str, path: Array, end: State, heard: dict[str, Array], step: Any) -> Any:
+    def _read(self, parts: Parts, name: str, path: Any, end: Any, heard: dict[str, Array], step: Any) -> Any:
         """What a monitor listens to, before every step and after the last."""
         if not parts.monitors[name].afferent:
             read = functools.partial(parts.network.observed, self.sources[name])
             return jax.vmap(read)(path), read(end)
         listen = functools.partial(inputs, parts, self.sources[name], self.dt)
-        steps = step - self.segment.tick + jnp.arange(len(path))
+        steps = step - self.segment.tick + jnp.arange(self.segment.tick)
         before = self.over_time(listen)(steps, path, {n: h[:-1] for n, h in heard.items()})
         return before, listen(step, end, {n: h[-1] for n, h in heard.items()})
 
@@ -339,7 +348,7 @@ class Engine:
         failed_at = self._failures(carry.failed_at, parts.origin + carry.step, done.y, done.path)
         observe = self.each(self.observe, "parts", -1, -1, -1, -1, None, "key")
         arrived = {name: rows[self.known - 1 :] for name, rows in done.heard.items()} if self.afferent else {}
-        monitors, found = observe(parts, carry.monitors, done.path, done.y, arrived, step, key)
+        monitors, found = observe(parts, carry.monitors, self.seen(done.path), self.seen(done.y), arrived, step, key)
         saved = Saved(done.path, done.y, done.heard, carry.monitors, None)
         now = {name: rows[-self.known :] for name, rows in done.heard.items()}
         return Carry(done.y, done.history, now, monitors, failed_at, step), found, saved
@@ -357,7 +366,7 @@ class Engine:
 
         y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
         done = self.steps(parts, reads, dataclasses.replace(carry, y=y, history=history, heard=heard), noise)
-        path = put(done.path, carry.y[None], 0)
+        path = put(done.path, rows_of_one(carry.y), 0)
         whole = {name: x for name, x in carry.heard.items() if self.afferent or name not in self.edges}
         return done._replace(
             path=path, heard=done.heard | {name: put(done.heard[name], x, 0) for name, x in whole.items()}
@@ -379,7 +388,7 @@ class Engine:
         arrivals = self.arrivals(parts)
         heard = {name: put(self.zeros(name, tick + known), carry.heard[name], 0) for name in reads}
         late = {name: carry.heard[name][-1] for name in arrivals}
-        path = jnp.zeros((tick, *carry.y.shape), carry.y.dtype)
+        path = jax.tree.map(lambda x: jnp.zeros((tick, *x.shape), x.dtype), carry.y)
 
         def one_step(n, state, heard, buffers):
             y, path, late = state
@@ -387,7 +396,7 @@ class Engine:
             then = {name: arrive.read(buffers[name], n) for name, arrive in arrivals.items()}
             now = None if noise is None else take(noise, n)
             new = step(parts, y, carry.step + n, before | late, after | then, now)
-            return new, put(path, y[None], n), then
+            return new, put(path, rows_of_one(y), n), then
 
         def all_of_short(at, state):
             y, path, late, heard, buffers = state
@@ -405,7 +414,7 @@ class Engine:
             else:
                 y, path = self._solved(parts, arrivals, buffers, heard, carry.step, (y, path), at)
             # What these steps have made is sent at once: the next short window may hear it.
-            after = jnp.concatenate([take(path, at, short)[1:], y[None]])
+            after = later(take(path, at, short), y)
             sent = self.over_time(lambda y: send(parts, y))(after)
             buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
             return y, path, late, heard, buffers
@@ -431,7 +440,7 @@ class Engine:
 
     def _solved(
         self, parts: Parts, arrivals: dict[str, Arrivals], buffers: Any, rows: Any, first: Any, state: Any, at: Any
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Any, Any]:
         """The steps of a short window by diffrax's own loop: the state after, and the path with them."""
         (y, path), short, known = state, self.short_window, self.known
         rows = {name: take(h, at, short + known) for name, h in rows.items()}
@@ -459,14 +468,15 @@ class Engine:
         tick, features = self.segment.tick, self.features[name]
         return buffer[:, tick * features : (tick + self.depth) * features]
 
-    def solve(self, parts: Parts, y: State, n: Any, heard: dict[str, Array], steps: int) -> tuple[State, Array]:
+    def solve(self, parts: Parts, y: Any, n: Any, heard: dict[str, Array], steps: int) -> tuple[Any, Any]:
         """Some steps of the grid by diffrax's own loop, from the step's number `n` on: the state after, and those before."""
         assert parts.controller is not None
-        time = clock(parts.origin + n, self.dt, y.dtype)
+        net, dtype = parts.network, parts.network.settled(y).dtype
+        time = clock(parts.origin + n, self.dt, dtype)
         args = AfferentPath(time, self.dt, parts.instant, parts.degree, None, heard)
-        ends = self.dt * jnp.arange(1, steps + 1, dtype=y.dtype)
+        ends = self.dt * jnp.arange(1, steps + 1, dtype=dtype)
         solution = dfx.diffeqsolve(
-            parts.network.terms(),
+            net.terms(),
             parts.solver,
             0.0,
             ends[-1],
@@ -479,8 +489,9 @@ class Engine:
             max_steps=_MOST_STEPS,
         )
         assert solution.ys is not None
-        after = jax.vmap(parts.network.model.limit)(solution.ys)
-        return after[-1], jnp.concatenate([y[None], after[:-1]])
+        after = jax.vmap(functools.partial(limited, net))(solution.ys)
+        before = jax.tree.map(lambda first, x: jnp.concatenate([first[None], x[:-1]]), y, after)
+        return jax.tree.map(lambda x: x[-1], after), before
 
     def loop(self, length: int, body: Callable, state: Any) -> Any:
         """A loop, or what is in it, if it is only once."""
@@ -492,7 +503,7 @@ class Engine:
         place = (0, column * sent.shape[1], 0)[: buffer.ndim]
         return jax.lax.dynamic_update_slice(buffer, columns, place)
 
-    def _undelayed(self, parts: Parts, carry: Carry, noise: Any) -> tuple[Array, Array]:
+    def _undelayed(self, parts: Parts, carry: Carry, noise: Any) -> tuple[Any, Any]:
         """The last state and those before each step. Written out after the step, XLA would compute it twice."""
         if self.diffrax_adjoint is not None:
             return self.solve(parts, carry.y, carry.step, {}, self.segment.tick)
@@ -505,35 +516,51 @@ class Engine:
 
         return jax.lax.scan(body, carry.y, (carry.step + jnp.arange(self.segment.tick), noise))
 
-    def _failures(self, failed_at: Array, first: Any, y: Array, path: Array) -> Array:
+    def _failures(self, failed_at: Array, first: Any, y: Any, path: Any) -> Array:
         """The step after which each region's state was first not finite, -1 where it still is."""
-        bad = ~jnp.isfinite(y).all(0) & (failed_at < 0)
+        bad = ~_finite(y, 0) & (failed_at < 0)
 
         def locate(path):
             # What is not finite stays so; by the next step a dense coupling has carried it everywhere.
-            finite = jnp.isfinite(path).all(1).sum(0)
+            finite = _finite(path, 1).sum(0)
             return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
 
         return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
 
 
-def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: State, heard: dict[str, Array]) -> Array:
+def _finite(y: Any, axis: int) -> Array:
+    """Whether all rows are, of each node."""
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(x).all(axis) for x in jax.tree.leaves(y)])
+
+
+def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: Any, heard: dict[str, Array]) -> Array:
     """The named inputs of the model at the step's number `n`, `(input, node)`."""
-    time = clock(parts.origin + n, dt, y.dtype)
+    net = parts.network
+    time = clock(parts.origin + n, dt, net.settled(y).dtype)
     args = Afferent(time, dt, parts.instant, parts.degree, None, heard, heard)
-    return parts.network.observed_inputs(names, parts.network.input(0, y, args))
+    return net.observed_inputs(names, net.input(0, stepped(net, y), args))
 
 
-def take(rows: Array, at: Any, length: int | None = None) -> Array:
-    """A row, or some, from a place on."""
+def take(rows: Any, at: Any, length: int | None = None) -> Any:
+    """A row, or some, from a place on; of a tree, of each of its arrays."""
     if length is None:
-        return jax.lax.dynamic_index_in_dim(rows, at, keepdims=False)
-    return jax.lax.dynamic_slice_in_dim(rows, at, length)
+        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, at, keepdims=False), rows)
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, at, length), rows)
 
 
-def put(rows: Array, new: Array, at: Any) -> Array:
+def put(rows: Any, new: Any, at: Any) -> Any:
     """The rows with new ones from a place on."""
-    return jax.lax.dynamic_update_slice_in_dim(rows, new, at, 0)
+    return jax.tree.map(lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, at, 0), rows, new)
+
+
+def rows_of_one(y: Any) -> Any:
+    """One as rows of one."""
+    return jax.tree.map(lambda x: x[None], y)
+
+
+def later(path: Any, end: Any) -> Any:
+    """What is after each step, from what is before each, and the end."""
+    return jax.tree.map(lambda x, last: jnp.concatenate([x[1:], last[None]]), path, end)
 
 
 def _check_samples(name: str, monitor: AbstractMonitor, samples: Any, expected: int) -> None:

@@ -213,12 +213,14 @@ def _late(messages: Messages, wire: Wire, dt: float) -> tuple[Messages, tuple[Ar
     assert wire.delay is not None and wire.delay.spans is not None
     edges, connected = messages.edges, wire.delay.spans.connected
     matrix, shares = wire.delay.steps(wire.connectome, dt)
-    back = edges.take(matrix)
+    fewest, most = wire.delay.reach(dt)
+    # of a place without a weight the delay may lie outside of the bounds: what is read there was sent before it is read all the same
+    back = edges.take(jnp.clip(matrix, fewest, most))
     latest, *earlier = (edges.take(jnp.where(connected, share, 0)) for share in shares)
-    if (connected & (wire.delay.reach(dt)[0] == 0)).any():  # some delays may come to no whole step
+    if (connected & (fewest == 0)).any():  # some delays may come to no whole step
         messages = dataclasses.replace(messages, now=jnp.where(back == 0, latest, 0))
         latest = jnp.where(back == 0, 0, latest)
-    return messages, tuple(share.reshape(-1) for share in (latest, *earlier)), back.reshape(-1)
+    return messages, (latest, *earlier), back
 
 
 def _lean(network: Network) -> Network:

@@ -211,20 +211,20 @@ class Arrivals(eqx.Module):
     nothing, and its transpose is a scatter into what was sent.
 
     Attributes:
-        starts: where in the buffer of what was sent, one column after another, stands what arrives after step 0, `(edge,)`.
+        starts: where in the buffer of what was sent, one column after another, stands what arrives after step 0.
         shares: of that sample, and of those before it.
         features: rows that are sent.
     """
 
-    starts: Int[Array, " edge"]
-    shares: tuple[Float[Array, "edge *batch"], ...]
+    starts: Int[Array, "place target"]
+    shares: tuple[Float[Array, "place target *batch"], ...]
     features: int = eqx.field(static=True)
 
     @classmethod
     def prepare(
         cls,
         edges: Edges,
-        steps: Int[Array, " edge"],
+        steps: Int[Array, "place target"],
         shares: tuple[Array, ...],
         features: int,
         columns: int,
@@ -232,26 +232,28 @@ class Arrivals(eqx.Module):
     ) -> "Arrivals":
         """Args: as `WindowedSum.prepare`; of one value a connection."""
         back = jnp.clip(steps, 0, depth - len(shares))
-        return cls(jnp.asarray(edges.heard.reshape(-1) * columns + depth) - back, shares, features)
+        return cls(jnp.asarray(edges.heard * columns + depth) - back, shares, features)
 
-    def _places(self, at: Any, tap: int) -> Int[Array, "feature edge"]:
+    def _places(self, at: Any, tap: int) -> Int[Array, "feature place target"]:
         """Where each number stands: one by one, for XLA's CPU backend is ten times slower at gathers of slices."""
         columns = jax.lax.optimization_barrier(self.starts + (at - tap))
-        return columns * self.features + jnp.arange(self.features)[:, None]
+        return columns * self.features + jnp.arange(self.features)[:, None, None]
 
-    def _weighed(self, share: Array, x: Float[Array, "feature edge *batch"]) -> Float[Array, "feature edge *batch"]:
-        return (share if share.ndim == x.ndim - 1 else share[:, None]) * x
+    def _weighed(
+        self, share: Array, x: Float[Array, "feature place target *batch"]
+    ) -> Float[Array, "feature place target *batch"]:
+        return (share if share.ndim == x.ndim - 1 else share[..., None]) * x
 
-    def _heard(self, buffer: Array, at: Any, tap: int) -> Float[Array, "feature edge *batch"]:
+    def _heard(self, buffer: Array, at: Any, tap: int) -> Float[Array, "feature place target *batch"]:
         return buffer.reshape(-1, *buffer.shape[2:]).at[self._places(at, tap)].get(mode="promise_in_bounds")
 
-    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "feature edge *batch"]:
+    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "feature place target *batch"]:
         """What arrives after the step `at` of a tick; -1 for when it begins."""
         parts = [self._weighed(share, self._heard(buffer, at, tap)) for tap, share in enumerate(self.shares)]
         return sum(parts[1:], parts[0])
 
     def back(
-        self, sent: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
+        self, sent: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature place target *batch"]
     ) -> Float[Array, "node samples *batch"]:
         """The cotangent of what was sent, with that of what arrived after the step `at`."""
         flat = sent.reshape(-1, *sent.shape[2:])
@@ -260,8 +262,8 @@ class Arrivals(eqx.Module):
         return flat.reshape(sent.shape)
 
     def carried(
-        self, buffer: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature edge *batch"]
-    ) -> tuple[Float[Array, "edge *batch"], ...]:
+        self, buffer: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature place target *batch"]
+    ) -> tuple[Float[Array, "place target *batch"], ...]:
         """The cotangents of the shares, of what arrived after the step `at`."""
         return tuple((self._heard(buffer, at, tap) * bar).sum(0) for tap in range(len(self.shares)))
 

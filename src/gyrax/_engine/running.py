@@ -86,6 +86,7 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
         max(1, best // segment.tick),
         {name: ear.source for name, ear in setup.ears.items()},
         any(monitor.afferent for monitor in setup.monitors.values()),
+        any(monitor.afferent or monitor.of_connections for monitor in setup.monitors.values()),
         lags,
         depth,
         features,
@@ -103,7 +104,7 @@ def _rows_kept(features: dict[str, int], pairs: Collection[str], depth: int, tic
 def _rows_sent(setup: Setup, name: str) -> int:
     """Rows that a coupling sends."""
     network = setup.network
-    return jax.eval_shape(lambda: network.sent(network.couplings[name], network.start())).shape[0]
+    return jax.eval_shape(lambda: network.sent(name, network.whole(network.start()))).shape[0]
 
 
 def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, by_hand: bool) -> tuple[Carry, dict[str, Array]]:

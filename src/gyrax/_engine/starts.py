@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from .._types import owned
 from ..labelled import check_same, known_names
+from ..network.carrying import begin as first_rows
+from ..network.carrying import opened
 from ..network.pairs import edges_of
 from ..recordings import Final, History, Recording
 from .carry import Carry, Parts
@@ -41,7 +43,7 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
         y, history = _state_and_history(setup, start)
         phases = tuple((name, 0) for name in ears)
         zero = jnp.zeros((), jnp.int32)
-        place = Final(network.with_memory(y, key), history, {}, zero, None, setup.dt, phases, kinds, network.labels)
+        place = Final(first_rows(network, y, key), history, {}, zero, None, setup.dt, phases, kinds, network.labels)
     if place.y.shape != (network.n_rows, network.n_nodes):
         raise ValueError(
             f"the run that start= comes from had {len(place.y)} rows of states and of memory in {place.y.shape[1]} nodes, "
@@ -90,7 +92,7 @@ def _sent_before(setup: Setup, history: History, expected: tuple[int, int]) -> d
         return {}
     past, found = history.ago(setup.dt * np.arange(setup.depth)[::-1]), {}
     for name in setup.delays:
-        sent = jax.vmap(lambda y, c=network.couplings[name]: network.sent(c, y))(past)
+        sent = jax.vmap(lambda y, name=name: network.sent(name, network.whole(y)))(past)
         found[name] = jnp.moveaxis(sent, 2, 0).reshape(network.n_regions, -1)
     return found
 
@@ -103,10 +105,10 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
         parts: of the run.
         place: where it starts.
     """
-    network, depth = setup.network, setup.depth
+    network, depth, y = setup.network, setup.depth, opened(setup.network, place.y)
     history, heard = {}, {}
     for name in setup.delays:
-        given, sent = place.history[name], network.sent(network.couplings[name], place.y)
+        given, sent = place.history[name], network.sent(name, y)
         history[name] = jnp.tile(sent.T, (1, depth)) if given is None else given
         expected = (network.n_regions, depth * len(sent))
         if history[name].shape != expected:
@@ -127,13 +129,10 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
     for name, monitor in setup.monitors.items():
         if name not in states:
             source, now = setup.ears[name].source, {n: h[-1] for n, h in heard.items()}
-            if monitor.afferent:
-                x = inputs(parts, source, setup.dt, 0, place.y, now)
-            else:
-                x = network.observed(source, place.y)
+            x = inputs(parts, source, setup.dt, 0, y, now) if monitor.afferent else network.observed(source, y)
             states[name] = monitor.begin(x, setup.dt)
     failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
-    return Carry(place.y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))
+    return Carry(y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))
 
 
 def _heard(

@@ -111,7 +111,7 @@ def slopes(network: Network, y: State) -> Slopes:
             along(lambda own, name=name: fed(y, sums | {name: own}, quiet), sums[name]),
             network.weights(network.couplings[name]),
             delay.times(network.wiring(network.couplings[name])),
-            along(lambda x, name=name: network.sent(network.couplings[name], x), y),
+            along(lambda x, name=name: network.sent(name, x), y),
         )
         for name, delay in delays.items()
     }
@@ -119,8 +119,7 @@ def slopes(network: Network, y: State) -> Slopes:
 
 
 def _sums(network: Network, name: str, y: State) -> Features:
-    coupling = network.couplings[name]
-    return network.sent(coupling, y) @ prepared(network.weights(coupling))
+    return network.sent(name, y) @ prepared(network.weights(network.couplings[name]))
 
 
 def check_simple(network: Network) -> None:

@@ -24,6 +24,7 @@ class AbstractMonitor(Parametric):
         every_step: True for a monitor that samples every step and has no period.
         pointwise: True if a sample is made of the sources at its own time alone.
         afferent: True if its sources are inputs of the model, what couplings feed, in place of states and outputs.
+        of_connections: True if its sources are states that connections have of their own.
         noisy: True if it draws noise of its own.
     """
 
@@ -33,6 +34,7 @@ class AbstractMonitor(Parametric):
     every_step: ClassVar[bool] = False
     pointwise: ClassVar[bool] = False
     afferent: ClassVar[bool] = False
+    of_connections: ClassVar[bool] = False
     noisy: ClassVar[bool] = False
 
     def __check_init__(self):
@@ -170,6 +172,10 @@ class Chain(AbstractMonitor):
     @property
     def afferent(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.first.afferent
+
+    @property
+    def of_connections(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.of_connections
 
     @property
     def noisy(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

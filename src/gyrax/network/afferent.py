@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._pairs import Pair, single
-from .._types import Features, Matrix
+from .._types import Matrix
 from ..anatomy.products import Product
 from ..anatomy.sparse import Sparse
 from ..delays import cubic
@@ -47,7 +47,7 @@ class AbstractAfferent(eqx.Module):
         """The couplings of which there are delayed sums."""
 
     @abc.abstractmethod
-    def delayed(self, name: str, t: Any) -> Features:
+    def delayed(self, name: str, t: Any) -> Array:
         """Delayed sums at the time t since the start."""
 
     def remembered(self, t: Any) -> Float[Array, "row node"]:
@@ -65,14 +65,14 @@ class AbstractAfferent(eqx.Module):
 class Afferent(AbstractAfferent):
     """What is known of one step: the delayed sums at both ends, linear between them."""
 
-    before: dict[str, Float[Array, "feature hearer"]]
-    after: dict[str, Float[Array, "feature hearer"]]
+    before: dict[str, Float[Array, "feature *hearer"]]
+    after: dict[str, Float[Array, "feature *hearer"]]
 
     @property
     def late(self) -> tuple[str, ...]:
         return tuple(self.before)
 
-    def delayed(self, name: str, t: Any) -> Features:
+    def delayed(self, name: str, t: Any) -> Array:
         return self.between(self.before[name], self.after[name], t)
 
 
@@ -82,13 +82,13 @@ class AfferentPath(AbstractAfferent):
     The end of t's step is the last of them, wherever the window ends: its length changes nothing.
     """
 
-    sums: dict[str, Float[Array, "step feature hearer"]]
+    sums: dict[str, Float[Array, "step feature *hearer"]]
 
     @property
     def late(self) -> tuple[str, ...]:
         return tuple(self.sums)
 
-    def delayed(self, name: str, t: Any) -> Features:
+    def delayed(self, name: str, t: Any) -> Array:
         rows = self.sums[name]
         place = t / self.dt + 2
         first = jnp.clip(jnp.floor(place).astype(int) - 2, 0, len(rows) - 4)

@@ -16,6 +16,7 @@ from ..delays import AbstractDelay, NoDelay
 from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
 from ..parameters.declaring import Parametric
+from .living import names_of, source_flow
 from .pairs import Messages
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ def _check_functions(net: "Network") -> None:
         )
     for name, coupling in net.couplings.items():
         size = net.size(coupling)
-        sent = jax.eval_shape(lambda y, c=coupling: net.sent(c, y), y)
+        _check_own(net, name, coupling)
+        whole = jax.eval_shape(net.whole, y)
+        sent = jax.eval_shape(lambda y, name=name: net.sent(name, y), whole)
         if sent.ndim != 2 or sent.shape[1] != size:
             raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
         own = jax.eval_shape(lambda y, c=coupling: net.sources(c, y), y)
@@ -208,6 +211,46 @@ def _check_functions(net: "Network") -> None:
                 raise ValueError(f"the stimulus of '{target}' has shape {row.shape}, expected one value a node ({n},)")
 
 
+def _check_own(net: "Network", name: str, coupling: AbstractCoupling) -> None:
+    """States that a coupling has of its own are of the network's regions, and their derivatives fit."""
+    sources, edges = names_of(coupling)
+    if not (sources or edges):
+        return
+    if net.surface is not None:
+        raise ValueError(
+            f"{name} ({type(coupling).__name__}) has states of its own, {', '.join((*sources, *edges))}, one a region or connection, and a "
+            "network with a surface carries one a vertex: leave surface= out"
+        )
+    if both := set(sources) & set(edges):
+        raise ValueError(
+            f"{name} has '{both.pop()}' twice, as a state of sources and of connections: call one of them otherwise"
+        )
+    if unknown := [state for state in coupling.limits if state not in (*sources, *edges)]:
+        raise ValueError(f"{name} has limits for '{unknown[0]}', and its states are {(*sources, *edges)}")
+    x = jax.eval_shape(lambda: net.sources(coupling, net.start()))
+    node = (x.shape[1],)
+    states = {state: jax.ShapeDtypeStruct((1, *node), x.dtype) for state in sources}
+    flow = jax.eval_shape(lambda x, own: source_flow(coupling, x, own), x, states)
+    _check_flow(f"{name}.source_drift", flow, sources, node, "region")
+
+
+def _check_flow(who: str, flow: Any, states: tuple[str, ...], shape: tuple[int, ...], each: str) -> None:
+    """Derivatives are of the states that there are, one for each.
+
+    Raises:
+        ValueError: for others, or of another shape.
+    """
+    if not isinstance(flow, dict) or set(flow) != set(states):
+        got = tuple(flow) if isinstance(flow, dict) else type(flow).__name__
+        line = "{" + ", ".join(f'"{state}": ...' for state in states) + "}"
+        raise ValueError(f"{who} returns time derivatives by name, {line}; it returned {got}")
+    for state, what in flow.items():
+        if getattr(what, "shape", None) != shape:
+            raise ValueError(
+                f"{who} returns for '{state}' shape {getattr(what, 'shape', what)}: expected {shape}, one number a {each}"
+            )
+
+
 def _total(name: str, coupling: AbstractCoupling, sent: Any, x: Any) -> Any:
     """What a coupling decodes: sums of what is sent, or of the messages of pairs.
 
@@ -219,7 +262,10 @@ def _total(name: str, coupling: AbstractCoupling, sent: Any, x: Any) -> Any:
     assert coupling.edges is not None
     places = coupling.edges.shape
     source, own = (jax.ShapeDtypeStruct((len(rows), *places), rows.dtype) for rows in (sent, x))
-    made = jax.eval_shape(lambda c, *ends: Messages.of(c).made(c, *ends), coupling, source, own)
+    states = {name: jax.ShapeDtypeStruct(places, x.dtype) for name in coupling.edge_states}
+    made = jax.eval_shape(lambda c, *given: Messages.of(c).made(c, *given), coupling, (source, own), states)
+    flow = jax.eval_shape(lambda c, *given: Messages.of(c).flow(c, *given), coupling, (source, own), states)
+    _check_flow(f"{name}.edge_drift", flow, coupling.edge_states, places, "connection")
     if getattr(made, "shape", ())[1:] != places or len(made.shape) != 3:
         raise ValueError(
             f"the message of {name} is of each pair by itself, (message, ...) of ends (source, ...): of ends of shape {source.shape} it "

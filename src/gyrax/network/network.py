@@ -1,17 +1,16 @@
 """The network: one model in every region, couplings over a connectome, delays, noise. It hands out diffrax terms."""
 
+import functools
 from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._pairs import at
-from .._types import Channels, Features, Inputs, Matrix, Sources, State
+from .._types import Channels, Inputs, Matrix, Sources, State
 from ..anatomy.connectome import Connectome
 from ..anatomy.sparse import Sparse
 from ..anatomy.surface import Surface
@@ -22,8 +21,12 @@ from ..models.base import AbstractModel
 from ..models.groups import Groups
 from ..noise import AbstractNoise
 from ..stimuli import AbstractStimulus
+from . import living
 from .afferent import AbstractAfferent, prepared
+from .carrying import remembered_apart
 from .checks import check, check_names, check_surface, check_weights, depending
+from .driving import diffusion, indices
+from .hearing import coupled, own_flow
 from .kinds import as_connectome, check_kinds
 from .pairs import Messages, connected
 from .words import in_words
@@ -217,14 +220,30 @@ class Network(eqx.Module):
         coupling = self.coupling_at(path) if first == "coupling" else None
         return isinstance(coupling, AbstractPairCoupling) and path[-1] in coupling.of_connections
 
-    def sources(self, coupling: AbstractCoupling, y: State) -> Float[Array, "source coupled"]:
+    def sources(self, coupling: AbstractCoupling, y: Any) -> Float[Array, "source coupled"]:
         """What a coupling reads, `(source, node)`, or of a surface the regions' means, `(source, region)`."""
         x = self.model.read(coupling.source, self.settled(y))
         return x if self.surface is None or self.local(coupling) else self.surface.mean(x)
 
-    def sent(self, coupling: AbstractCoupling, y: State) -> Array:
-        """What a coupling sends, `(feature, region)`, or `(feature, node)` if it is local."""
-        return coupling.encode(self.sources(coupling, y))
+    def sent(self, name: str, y: State | living.Whole) -> Array:
+        """What a coupling sends, by its name, `(feature, region)`, or `(feature, node)` if it is local."""
+        coupling = self.couplings[name]
+        return living.encoded(coupling, self.sources(coupling, y), self.own(y)[name].sources if self.n_living else {})
+
+    def own(self, y: State | living.Whole) -> dict[str, living.Own]:
+        """The states that couplings have of their own, by coupling; none where no coupling has.
+
+        Raises:
+            ValueError: for a state without them.
+        """
+        if not self.n_living:
+            return {}
+        if not isinstance(y, living.Whole):
+            raise ValueError(
+                f"couplings of this network have states of their own, {', '.join(living.described(self))}, which the model's states do not "
+                "tell: give net.whole(y), with those that a run starts with"
+            )
+        return y.own
 
     def targets(self, coupling: AbstractCoupling) -> tuple[str, ...]:
         """The model inputs a coupling feeds."""
@@ -271,36 +290,23 @@ class Network(eqx.Module):
         return {name: noise for name, noise in self.noises.items() if isinstance(noise, AbstractMemory)}
 
     @property
+    def n_living(self) -> int:
+        """Rows of the states that couplings have of their own."""
+        return sum(living.rows_of(coupling) for coupling in self.couplings.values())
+
+    @property
     def n_rows(self) -> int:
-        """Rows of the state that a run carries: the model's, and those of what remembers."""
-        return len(self.model.states) + sum(len(self.rows(self.noises[name])) for name in self.memories)
+        """Rows of all that a run carries: the model's states, what remembers, and states of couplings."""
+        return len(self.model.states) + sum(len(self.rows(self.noises[name])) for name in self.memories) + self.n_living
 
-    def settled(self, y: Float[Array, "row node"]) -> State:
-        """The model's states among the rows that a run carries."""
-        return y if len(y) == len(self.model.states) else y[: len(self.model.states)]
+    def settled(self, y: Any) -> State:
+        """The model's states of what a run carries, or of what the solver steps."""
+        rows = y.states if isinstance(y, living.Whole) else y
+        return rows if len(rows) == len(self.model.states) else rows[: len(self.model.states)]
 
-    def _apart(self, rows: Float[Array, "row node"]) -> dict[str, Float[Array, "own node"]]:
-        """Rows of memory by the part whose they are."""
-        found, before = {}, 0
-        for name in self.memories:
-            count = len(self.rows(self.noises[name]))
-            found[name], before = rows[before : before + count], before + count
-        return found
-
-    def remembered(
-        self, rows: Float[Array, "row node"], increments: Float[Array, "noisy node"], dt: float
-    ) -> Float[Array, "row node"]:
-        """Rows of memory a step later."""
-        fresh, own = self.split(increments), self._apart(rows)
-        return jnp.concatenate([part.advance(own[name], fresh[name], dt) for name, part in self.memories.items()])
-
-    def with_memory(self, y: State, key: Any) -> Float[Array, "row node"]:
-        """The state with the rows of memory that a run starts with below the model's."""
-        if not self.memories:
-            return y
-        normals = jax.random.normal(jax.random.fold_in(key, 0x0C01), (len(self.noisy), self.n_nodes), y.dtype)
-        fresh = self.split(normals)
-        return jnp.concatenate([y, *(part.begin(fresh[name]) for name, part in self.memories.items())])
+    def whole(self, y: State) -> State | living.Whole:
+        """What the solver steps: the state, with what couplings have of their own, if they have, where a run begins."""
+        return living.begin(self, y) if self.n_living else y
 
     # What a run asks for
 
@@ -308,7 +314,7 @@ class Network(eqx.Module):
         """The state a run starts from, `(state, node)`."""
         return self.model.start(self.n_nodes)
 
-    def observed(self, names: tuple[str, ...], y: State) -> Float[Array, "source seen"]:
+    def observed(self, names: tuple[str, ...], y: Any) -> Float[Array, "source seen"]:
         """What monitors see of states and outputs, `(source, node)`; of groups, see `gx.Groups`."""
         return self._seen(names, self.model.read(names, self.settled(y)))
 
@@ -322,7 +328,7 @@ class Network(eqx.Module):
         nodes = self.model.nodes(names)
         return jnp.where(self.model.missing(names), jnp.nan, x) if nodes is None else x[:, np.array(nodes)]
 
-    def input(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> Inputs:
+    def input(self, t: Any, y: Any, afferent: AbstractAfferent | None = None) -> Inputs:
         """What every model input receives, `(input, node)`.
 
         Args:
@@ -337,52 +343,34 @@ class Network(eqx.Module):
                 rows[full] = rows[full] + row if full in rows else row
 
         held = None if afferent is None else afferent.coupled
-        for name, fed in (self.coupled(t, y, afferent) if held is None else held).items():
+        for name, fed in (coupled(self, t, y, afferent) if held is None else held).items():
             for target, row in zip(self.targets(self.couplings[name]), fed, strict=True):
                 feed(target, row)
         if self.stimulus is not None:
             for target, row in at(self.stimulus, t if afferent is None else afferent.clock + t).items():
                 feed(target, row)
         if afferent is not None and afferent.memory is not None:
-            for name, values in self._apart(afferent.remembered(t)).items():
+            for name, values in remembered_apart(self, afferent.remembered(t)).items():
                 if self.noises[name].inputs is not None:
                     for target, row in zip(self.rows(self.noises[name]), values, strict=True):
                         feed(target, row)
-        zero = jnp.zeros(y.shape[1:], y.dtype)
+        states = self.settled(y)
+        zero = jnp.zeros(states.shape[1:], states.dtype)
         every = [jnp.broadcast_to(rows.get(name, zero), zero.shape) for name in self.model.inputs]
         return jnp.stack(every) if every else zero[None][:0]
 
-    def coupled(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> dict[str, Features]:
-        """What every coupling feeds to the inputs that it targets, by coupling; arguments as in `input`."""
-        found = {}
-        for name, coupling in self.couplings.items():
-            x = self.sources(coupling, y)
-            weights: Any = self.prepared(coupling) if afferent is None else afferent.instant.get(name)
-            late = afferent.delayed(name, t) if afferent is not None and name in afferent.late else None
-            if isinstance(coupling, AbstractPairCoupling):
-                total = weights.total(coupling, coupling.encode(x), x, late)
-            else:
-                total = jnp.zeros((), y.dtype) if weights is None else coupling.encode(x) @ weights
-                total = total if late is None else total + late
-            degree = self.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
-            fed = coupling.decode(total, x, degree)
-            if self.surface is not None and not self.local(coupling):
-                fed = self.surface.spread(fed)
-            found[name] = fed
-        return found
+    def drift(self, t: Any, y: Any, afferent: AbstractAfferent | None = None) -> Any:
+        """Time derivative of the state: the vector field of the drift term, with `afferent` as its args.
 
-    def drift(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> State:
-        """Time derivative of the state: the vector field of the drift term, with `afferent` as its args."""
+        Where couplings have states of their own, `y` has them beside the model's (`whole`), and so has what is returned.
+        """
         now = t if afferent is None else afferent.now(t)
-        flow = self.model.drift(now, y, self.input(t, y, afferent))
+        flow = self.model.drift(now, self.settled(y), self.input(t, y, afferent))
         if afferent is not None and afferent.memory is not None:
-            for name, values in self._apart(afferent.remembered(t)).items():
+            for name, values in remembered_apart(self, afferent.remembered(t)).items():
                 if self.noises[name].inputs is None:
-                    flow = flow.at[self._indices(self.noises[name])].add(values)
-        return flow
-
-    def _indices(self, noise: AbstractNoise) -> np.ndarray:
-        return np.array([self.model.states.index(name) for name in self.rows(noise)])
+                    flow = flow.at[indices(self, self.noises[name])].add(values)
+        return living.Whole(flow, own_flow(self, t, y, afferent)) if self.n_living else flow
 
     def terms(self, control: Any = None) -> dfx.AbstractTerm:
         """Diffrax terms: the drift, and with white noise the diffusion against `control` (a path or function of t0, t1).
@@ -399,28 +387,7 @@ class Network(eqx.Module):
             return drift
         if control is None:
             raise ValueError("a network with noise needs a control: Wiener increments of shape (noisy state, region)")
-        return dfx.MultiTerm(drift, dfx.ControlTerm(self._diffusion, control))
-
-    def _diffusion(self, t: Any, y: State, afferent: AbstractAfferent | None = None) -> lx.AbstractLinearOperator:
-        now = t if afferent is None else afferent.now(t)
-        white = {name: noise for name, noise in self.noises.items() if name not in self.memories}
-        amplitudes = {}
-        for name, noise in white.items():
-            noisy = y if self.rows(noise) == self.model.states else y[self._indices(noise)]
-            amplitudes[name] = jnp.broadcast_to(noise.diffusion(now, noisy), noisy.shape)
-        if len(self.noises) == 1 and self.noisy == self.model.states:
-            ((name, noise),) = white.items()
-            if noise.mixing is None:
-                return lx.DiagonalLinearOperator(amplitudes[name])
-
-        def spread(increments):
-            total, fresh = jnp.zeros_like(y), self.split(increments)
-            for name, noise in white.items():
-                total = total.at[self._indices(noise)].add(amplitudes[name] * fresh[name])
-            return total
-
-        shape = (len(self.noisy), self.n_nodes)
-        return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(shape, y.dtype))
+        return dfx.MultiTerm(drift, dfx.ControlTerm(functools.partial(diffusion, self), control))
 
     def check_free(self, names: list[str]) -> None:
         """What a fit may not set free.

@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -12,9 +11,24 @@ from jaxtyping import Array, Float
 from .._types import Features, Sources, is_traced
 from ..anatomy.edges import DENSE, Edges
 from ..anatomy.sparse import Sparse
-from ..couplings.base import AbstractCoupling
+from ..anatomy.transposes import both_ways
+from ..couplings.base import AbstractCoupling, taken_by
 from ..couplings.pairwise import AbstractPairCoupling
 from ..delays import AbstractDelay
+
+# Sums over places are products with ones: a sum that XLA's CPU backend fuses with what it sums makes one number after another, 86 us for
+# 7056 hyperbolic tangents where vectors take 6. Ones first, there and back: otherwise it lays the other factor out anew, across.
+
+
+def _spread(x: Float[Array, "row target *batch"], places: int) -> list[Array]:
+    return [jnp.einsum("p,rt...->rpt...", jnp.ones(places, x.dtype), x)]
+
+
+def _collected(x: Float[Array, "row place target *batch"], places: int) -> list[Array]:
+    return [jnp.einsum("p,rpt...->rt...", jnp.ones(places, x.dtype), x)]
+
+
+_at_places, _over_places = both_ways("places", _spread, _collected)
 
 
 class Messages(eqx.Module):
@@ -37,57 +51,59 @@ class Messages(eqx.Module):
     def of(cls, coupling: AbstractPairCoupling, weights: Float[Array, "target source"] | None = None) -> "Messages":
         """Of a coupling in a network, with these weights, or one each."""
         assert coupling.edges is not None
-        edges, own = coupling.edges, {name: getattr(coupling, name) for name in coupling.of_connections}
+        fixed = [name for name in coupling.of_connections if name not in coupling.edge_states]
+        edges, own = coupling.edges, {name: getattr(coupling, name) for name in fixed}
         each = {name: x if x is None or x.ndim < 2 else edges.take(x) for name, x in own.items()}
         weigh = jnp.ones(edges.shape) if weights is None else edges.take(weights)
         return cls(edges, jnp.where(edges.counts, weigh, 0), each)
 
-    def made(self, coupling: AbstractPairCoupling, source: Array, x: Array) -> Any:
-        """The messages of all places, `(message, place, target)`, from what arrives there and the targets' own rows."""
-        targets = jnp.ones(self.edges.shape[1], self.weights.dtype)
-        own = {
-            name: x if x is None or x.ndim == 2 else self._everywhere((x * targets)[None])[0]
-            for name, x in self.own.items()
-        }
-        return bare(coupling).message(source, x, **own)
-
-    def total(
-        self,
-        coupling: AbstractPairCoupling,
-        sent: Features,
-        x: Sources,
-        late: Float[Array, "feature edge"] | None,
-    ) -> Features:
-        """Weighted sums of the messages, `(message, target)`.
+    def ends(
+        self, sent: Features, x: Sources, late: Float[Array, "feature place target"] | None
+    ) -> tuple[Array, Array]:
+        """Both ends of all connections: what arrives there, `(feature, place, target)`, and the targets' rows, `(source, place, target)`.
 
         Args:
-            coupling: what makes them.
             sent: what the sources send now, `(feature, source)`.
             x: the targets' own rows.
-            late: what arrives along each connection, if there are delays, one place after another.
+            late: what arrives along each connection, if there are delays.
         """
         if late is None:
             source = self.edges.gather(sent)
         else:
-            # apart from what finds it, for a kernel of both makes one message after another
-            source = jax.lax.optimization_barrier(late).reshape(len(late), *self.edges.shape)
+            source = late
             if self.now is not None:
                 source = source + self.now * self.edges.gather(sent)
-        made = self.made(coupling, source, self._everywhere(x))
-        weighted = self.weights * made
+        return source, self._everywhere(x)
+
+    def made(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
+        """The messages of all places, `(message, place, target)`."""
+        return bare(coupling).message(*ends, **self._handed(type(coupling).message, states))
+
+    def flow(
+        self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]
+    ) -> dict[str, Array]:
+        """Time derivatives of the connections' states by name, each `(place, target)`."""
+        return bare(coupling).edge_drift(*ends, **self._handed(type(coupling).edge_drift, states)) if states else {}
+
+    def _handed(self, method: Any, states: dict[str, Array]) -> dict[str, Any]:
+        """What a method of the coupling takes by name: parameters and states of the connections."""
+        targets = jnp.ones(self.edges.shape[1], self.weights.dtype)
+        found = {}
+        for name in taken_by(method, 2):
+            x = states[name] if name in states else self.own[name]
+            found[name] = x if x is None or x.ndim == 2 else self._everywhere((x * targets)[None])[0]
+        return found
+
+    def total(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Features:
+        """Weighted sums of the messages, `(message, target)`, from both ends of the connections and what states they have."""
+        weighted = self.weights * self.made(coupling, ends, states)
         if not self.edges.counts.any(0).all():  # who hears nobody has messages of nobody, which may be anything
             weighted = jnp.where(self.edges.counts, weighted, 0)
-        return jnp.einsum("p,mpt->mt", self._ones, weighted)
-
-    @property
-    def _ones(self) -> Float[Array, " place"]:
-        # Sums over places are products with ones, forward and back: a sum that XLA's CPU backend fuses with what it sums makes one
-        # number after another, 86 us for 7056 hyperbolic tangents where vectors take 6.
-        return jnp.ones(self.edges.shape[0], self.weights.dtype)
+        return _over_places(weighted, places=self.edges.shape[0])[0]
 
     def _everywhere(self, x: Sources) -> Float[Array, "source place target"]:
         """Values of the targets, at all their places."""
-        return jnp.einsum("p,st->spt", self._ones, x)
+        return _at_places(x, places=self.edges.shape[0])[0]
 
 
 def bare(coupling: AbstractPairCoupling) -> AbstractPairCoupling:
