@@ -169,7 +169,7 @@ def test_repr_and_errors(key):
         gx.noise.OrnsteinUhlenbeck(states="x", inputs="c")
     with pytest.raises(ValueError, match="has noise: give simulate a key"):
         gx.simulate(net, 1.0, 0.5)
-    with pytest.raises(ValueError, match="had 2 rows of states and of memory"):
+    with pytest.raises(ValueError, match="carried x, z in 4 nodes, this network carries x, z, c of slow"):
         gx.simulate(net, 1.0, 0.5, key=key, start=gx.simulate(network(None), 1.0, 0.5).final)
     for covariance, message in (
         (np.ones((2, 3)), "a covariance is"),

@@ -35,6 +35,7 @@ ROOMS = [
     "datasets",
     "delays",
     "couplings",
+    "plasticity",
     "models",
     "memory",
     "noise",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Array
 
-from . import couplings, datasets, features, io, losses, models, monitors, noise, plot, solvers, stimuli
+from . import couplings, datasets, features, io, losses, models, monitors, noise, plasticity, plot, solvers, stimuli
 from ._ranges import UnitWarning
 from .anatomy import Connectome, LeadField, Sparse, Surface
 from .couplings import AbstractCoupling, AbstractPairCoupling
@@ -121,6 +121,7 @@ __all__ = [
     "parameter",
     "per_connection",
     "per_region",
+    "plasticity",
     "plot",
     "search",
     "select",

@@ -46,7 +46,7 @@ from ..monitors import AbstractMonitor, Window
 from ..network.afferent import Afferent, AfferentPath
 from ..network.carrying import limited, remembered, remembering, stepped, with_memory
 from ..network.hearing import coupled
-from ..network.living import Whole
+from ..network.living import Whole, between
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
@@ -219,6 +219,9 @@ class Engine:
 
     def _read(self, parts: Parts, name: str, path: Any, end: Any, heard: dict[str, Array], step: Any) -> Any:
         """What a monitor listens to, before every step and after the last."""
+        if parts.monitors[name].of_connections:
+            read = functools.partial(between, parts.network, parts.instant, self.sources[name])
+            return jax.vmap(read)(path), read(end)
         if not parts.monitors[name].afferent:
             read = functools.partial(parts.network.observed, self.sources[name])
             return jax.vmap(read)(path), read(end)

@@ -91,9 +91,22 @@ class Ear:
         return cls(name, source, channels, kind, period, monitor.stride(dt, period), monitor.cycles(dt, period))
 
 
+def _bound(network: Network, name: str, monitor: AbstractMonitor) -> AbstractMonitor:
+    """A monitor with what it needs to know of the network."""
+    try:
+        return monitor.of(network)
+    except ValueError as error:
+        raise ValueError(f"monitor '{name}': {error}") from error
+
+
 def _check_source(name: str, monitor: AbstractMonitor, network: Network) -> None:
     model = network.model
-    known, there = model.states + model.outputs, f"the states {model.states} and the outputs {model.outputs}"
+    if monitor.of_connections:
+        return  # looked up as it was bound
+    known, there = (
+        (*model.states, *model.outputs, *network.source_states),
+        f"the states {model.states} and the outputs {model.outputs}",
+    )
     if monitor.afferent:
         known, there = model.inputs + model.fed, f"the inputs {model.inputs}"
         if not model.inputs:
@@ -128,6 +141,12 @@ class Setup(eqx.Module):
     def ears(self) -> dict[str, Ear]:
         """The ears by the names of their monitors."""
         return {ear.name: ear for ear in self.listening}
+
+    @property
+    def listens_to_couplings(self) -> bool:
+        """Whether a monitor hears of states that couplings have of their own."""
+        own = set(self.network.source_states)
+        return any(m.afferent or m.of_connections or own & set(self.ears[n].source) for n, m in self.monitors.items())
 
     @property
     def delays(self) -> dict[str, AbstractDelay]:
@@ -174,6 +193,7 @@ def resolve(
     Raises:
         ValueError: for a monitor that does not fit the network or dt, or a delay outside of its bounds.
     """
+    monitors = {name: _bound(network, name, monitor) for name, monitor in monitors.items()}
     listening = tuple(Ear.of(network, name, monitor, dt) for name, monitor in monitors.items())
     wires = {name: Wire.of(network, name) for name in network.couplings}
     return Setup(network, monitors, solver, controller, wires, listening, dt)

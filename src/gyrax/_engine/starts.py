@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int
 from .._types import owned
 from ..labelled import check_same, known_names
 from ..network.carrying import begin as first_rows
-from ..network.carrying import opened
+from ..network.carrying import names_of_rows, opened
+from ..network.living import between
 from ..network.pairs import edges_of
 from ..recordings import Final, History, Recording
 from .carry import Carry, Parts
@@ -31,7 +32,7 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
     Raises:
         ValueError: for a state, history or earlier run that does not fit.
     """
-    network, ears = setup.network, setup.ears
+    network, ears, rows = setup.network, setup.ears, names_of_rows(setup.network)
     kinds = tuple((name, ear.kind) for name, ear in ears.items())
     if isinstance(start, Final):
         check_same(start.labels or None, network.labels, "the run that start= comes from", "the network")
@@ -43,11 +44,13 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
         y, history = _state_and_history(setup, start)
         phases = tuple((name, 0) for name in ears)
         zero = jnp.zeros((), jnp.int32)
-        place = Final(first_rows(network, y, key), history, {}, zero, None, setup.dt, phases, kinds, network.labels)
-    if place.y.shape != (network.n_rows, network.n_nodes):
+        place = Final(
+            first_rows(network, y, key), history, {}, zero, None, setup.dt, phases, kinds, network.labels, rows
+        )
+    if (place.rows and place.rows != rows) or place.y.shape != (network.n_rows, network.n_nodes):
         raise ValueError(
-            f"the run that start= comes from had {len(place.y)} rows of states and of memory in {place.y.shape[1]} nodes, "
-            f"this network has {network.n_rows} in {network.n_nodes}"
+            f"the run that start= comes from carried {', '.join(place.rows) or len(place.y)} in {place.y.shape[1]} nodes, this network carries "
+            f"{', '.join(rows)} in {network.n_nodes}"
         )
     return place
 
@@ -129,7 +132,10 @@ def filled(setup: Setup, parts: Parts, place: Final) -> Carry:
     for name, monitor in setup.monitors.items():
         if name not in states:
             source, now = setup.ears[name].source, {n: h[-1] for n, h in heard.items()}
-            x = inputs(parts, source, setup.dt, 0, y, now) if monitor.afferent else network.observed(source, y)
+            if monitor.of_connections:
+                x = between(network, parts.instant, source, y)
+            else:
+                x = inputs(parts, source, setup.dt, 0, y, now) if monitor.afferent else network.observed(source, y)
             states[name] = monitor.begin(x, setup.dt)
     failed_at = jnp.full(network.n_nodes, -1, jnp.int32)
     return Carry(y, history, heard, states, failed_at, jnp.zeros((), jnp.int32))

@@ -65,10 +65,9 @@ def _linear(name: str, function: Callable[..., Any]) -> Primitive:
 
 
 def _tangent(primitive: Primitive, primals: Any, tangents: Any, **known: Any) -> tuple[Any, Any]:
-    moved = [jnp.zeros_like(x) if isinstance(dx, ad.Zero) else dx for x, dx in zip(primals, tangents, strict=True)]
+    moved = [ad.instantiate_zeros(dx) for dx in tangents]
     return primitive.bind(*primals, **known), primitive.bind(*moved, **known)
 
 
 def _transposed(transpose: Primitive, bars: Any, *arrays: Any, **known: Any) -> list[Array]:
-    given = [jnp.zeros(bar.aval.shape, bar.aval.dtype) if isinstance(bar, ad.Zero) else bar for bar in bars]
-    return transpose.bind(*given, **known)
+    return transpose.bind(*(ad.instantiate_zeros(bar) for bar in bars), **known)

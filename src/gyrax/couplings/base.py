@@ -61,10 +61,10 @@ class AbstractCoupling(Parametric):
         expect("delay", self.delay, (AbstractDelay, None), "conduction delays", "gx.Delay(speed=3.0), in mm/ms")
 
     @abc.abstractmethod
-    def encode(self, x: Sources) -> Features:
+    def encode(self, *x: Any, **states: Any) -> Features:
         """What a region sends: `(source, node)` to `(feature, node)`; after `x` the `source_states`, `(node,)`, by name."""
 
-    def source_drift(self, x: Sources, **states: Any) -> dict[str, Any]:
+    def source_drift(self, *x: Any, **states: Any) -> dict[str, Any]:
         """Time derivatives of the `source_states` by name, per ms, each `(node,)`: of the sources `(source, node)`, and the states by name."""
         raise NotImplementedError
 
@@ -110,4 +110,4 @@ def check_states(cls: type[AbstractCoupling], base: type[AbstractCoupling], whic
 def taken_by(method: Callable[..., Any], ends: int) -> tuple[str, ...]:
     """Names of what a method takes after itself and so many ends."""
     taken = inspect.signature(method).parameters.values()
-    return tuple(p.name for p in taken if p.kind != p.VAR_KEYWORD)[1 + ends :]
+    return tuple(p.name for p in taken if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))[1 + ends :]

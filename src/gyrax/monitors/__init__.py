@@ -3,6 +3,7 @@
 from .._types import Channels
 from .base import AbstractMonitor
 from .bold import Balloon
+from .connections import Connections
 from .hrf import DoubleExponential, FirstOrderVolterra, Gamma, HRFBold, MixtureOfGammas
 from .leadfields import EEG, MEG, SEEG
 from .observation_noise import ObservationNoise
@@ -21,6 +22,7 @@ __all__ = [
     "AfferentCoupling",
     "Balloon",
     "Channels",
+    "Connections",
     "Covariance",
     "DoubleExponential",
     "FirstOrderVolterra",

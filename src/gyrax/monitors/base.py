@@ -41,6 +41,14 @@ class AbstractMonitor(Parametric):
         if self.every_step != (self.period is None) or (self.period is not None and not 0 < self.period < math.inf):
             raise ValueError(f"{type(self).__name__} needs a positive period in ms, got {self.period}")
 
+    def of(self, network: Any) -> "AbstractMonitor":
+        """The monitor with what it needs to know of the network of a run.
+
+        Raises:
+            ValueError: if the network does not have what it records.
+        """
+        return self
+
     def stride(self, dt: float, period: int) -> int:
         """Steps between updates: `period` (the steps between samples), or a divisor of it."""
         return period

@@ -14,7 +14,7 @@ class Window(eqx.Module):
     """A stretch of a run as a monitor sees it: some whole strides, or a piece of one; a stride never straddles two.
 
     Attributes:
-        path: the monitor's sources at the beginning of every step, `(step, source, node)`.
+        path: the monitor's sources at the beginning of every step, `(step, source, node)`; of states of connections `(step, source, place, target)`.
         end: the sources at the end of the last, `(source, node)`.
         step: steps by the end of the window, counted so that strides and periods end at their multiples.
         number: the same since the first run began, whenever the monitor joined; it tells the noise of samples apart.
@@ -24,8 +24,8 @@ class Window(eqx.Module):
         held: whether a source has the value `path` says throughout the step, as averages do; `end` is the last of them.
     """
 
-    path: Float[Array, "step source node"]
-    end: Sources
+    path: Float[Array, "step source *node"]
+    end: Float[Array, "source *node"]
     step: Int[Array, ""] | int
     number: Int[Array, ""] | int
     key: Any

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from .network import Network
 
 
+def names_of_rows(network: "Network") -> tuple[str, ...]:
+    """What the rows that a run carries are, in words that differ where the rows do."""
+    remembered = [f"{row} of {name}" for name in network.memories for row in network.rows(network.noises[name])]
+    return (*network.model.states, *remembered, *living.described(network))
+
+
 def begin(network: "Network", y: State, key: Any) -> Float[Array, "row node"]:
     """The rows with which a run begins: the state, what remembers, drawn from the key, and states of couplings."""
     rows = y

@@ -135,3 +135,43 @@ def _bare(coupling: AbstractCoupling) -> AbstractCoupling:
     return eqx.tree_at(
         lambda c: [getattr(c, name) for name in names], coupling, replace_fn=lambda _: None, is_leaf=lambda x: x is None
     )
+
+
+def between(
+    network: "Network", messages: dict[str, Any], names: tuple[str, ...], y: Any
+) -> Float[Array, "state place target"]:
+    """States of connections by their full names, NaN where there is no weight."""
+    rows = []
+    for full in names:
+        name, _, state = full.rpartition(".")
+        rows.append(jnp.where(messages[name].weights != 0, network.own(y)[name].edges[state], jnp.nan))
+    return jnp.stack(rows)
+
+
+def edge_states(network: "Network", asked: tuple[str, ...] | None) -> dict[str, tuple[str, str]]:
+    """The states of connections that short or full names mean: coupling and state, by full name.
+
+    Raises:
+        ValueError: if there are none, a name means none or several, or they are of more than one coupling.
+    """
+    there = {
+        f"{name}.{state}": (name, state)
+        for name, coupling in network.couplings.items()
+        for state in names_of(coupling)[1]
+    }
+    if not there:
+        raise ValueError(
+            "connections of this network have no states of their own: see gx.plasticity, and edge_states of gx.AbstractPairCoupling"
+        )
+    found = {}
+    for short in asked if asked is not None else there:
+        meant = [full for full, (_, state) in there.items() if short in (full, state)]
+        if len(meant) != 1:
+            many = f"means {' and '.join(meant)}" if meant else "is no state of connections"
+            raise ValueError(f"'{short}' {many}: there are {', '.join(there)}")
+        found[meant[0]] = there[meant[0]]
+    if len({name for name, _ in found.values()}) > 1:
+        raise ValueError(
+            f'{", ".join(found)} are of more than one coupling: give each coupling a monitor of its own, source=("{next(iter(found))}",)'
+        )
+    return found

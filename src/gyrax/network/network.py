@@ -136,7 +136,8 @@ class Network(eqx.Module):
 
     def channels(self, names: tuple[str, ...]) -> Channels:
         """The nodes, regions or vertices, that monitors of these states, outputs or inputs see, with their names."""
-        nodes = self.model.nodes(names)
+        of_model = tuple(name for name in names if name not in self.source_states)
+        nodes = self.model.nodes(of_model) if of_model else None
         labels = self.labels if nodes is None else tuple(self.labels[i] for i in nodes)
         return Channels("region" if self.surface is None else "vertex", labels)
 
@@ -245,6 +246,19 @@ class Network(eqx.Module):
             )
         return y.own
 
+    @property
+    def source_states(self) -> tuple[str, ...]:
+        """States that couplings have of their own, one a region, as monitors read them: 'coupling.R'."""
+        return tuple(f"{name}.{state}" for name, c in self.couplings.items() for state in c.source_states)
+
+    def edge_states(self, asked: tuple[str, ...] | None = None) -> dict[str, tuple[str, str]]:
+        """The states of connections that names mean, or all: coupling and state, by full name.
+
+        Raises:
+            ValueError: for names that mean none, or several.
+        """
+        return living.edge_states(self, asked)
+
     def targets(self, coupling: AbstractCoupling) -> tuple[str, ...]:
         """The model inputs a coupling feeds."""
         return self.model.fed if coupling.target is None else coupling.target
@@ -316,7 +330,15 @@ class Network(eqx.Module):
 
     def observed(self, names: tuple[str, ...], y: Any) -> Float[Array, "source seen"]:
         """What monitors see of states and outputs, `(source, node)`; of groups, see `gx.Groups`."""
-        return self._seen(names, self.model.read(names, self.settled(y)))
+        if not set(names) & set(self.source_states):
+            return self._seen(names, self.model.read(names, self.settled(y)))
+        return jnp.concatenate(
+            [self._own_row(name, y) if name in self.source_states else self.observed((name,), y) for name in names]
+        )
+
+    def _own_row(self, name: str, y: Any) -> Float[Array, "1 node"]:
+        coupling, _, state = name.rpartition(".")
+        return self.own(y)[coupling].sources[state]
 
     def observed_inputs(self, names: tuple[str, ...], u: Inputs) -> Float[Array, "source seen"]:
         """The same of inputs."""

@@ -148,6 +148,8 @@ class Parametric(eqx.Module, metaclass=_Called):
     def __repr__(self):
         shown = []
         for field in dataclasses.fields(self):
+            if not field.repr:
+                continue
             value, unit = getattr(self, field.name, None), field.metadata.get("unit", "")
             if value is None:
                 continue

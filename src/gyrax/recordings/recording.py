@@ -27,7 +27,7 @@ class Recording(eqx.Module):
         dims: names of the axes.
         source: names of the states, outputs or inputs recorded.
         labels: names of the regions, vertices or sensors.
-        channel: which of these they are: the axis that they lie along. In matrices they also lie along the axis 'other'.
+        channel: which of these they are: the axis that they lie along. In matrices they also lie along the axis 'other', in those of connections, whose channel is 'target', along 'source'.
         axes: coordinates of other axes, such as frequencies, by name.
     """
 
@@ -99,7 +99,7 @@ class Recording(eqx.Module):
             raise ValueError(f"this recording has no axis of regions, but {self.dims}")
         index, values = np.asarray(places(regions, self.labels)), self.values
         for axis, dim in enumerate(self._axes):
-            if dim in (self.channel, "other"):
+            if dim in (self.channel, "other", "source"):
                 values = jnp.take(values, index, axis=axis)
         chosen = tuple(self.labels[i] for i in index)
         # With `replace` of dataclasses the checks of annotations would refuse the axes of vmap.
@@ -119,7 +119,13 @@ class Recording(eqx.Module):
         """
         values, dims = np.asarray(self.values), self._axes
         coords: dict[str, Any] = {"time": ("time", self.times, {"units": "ms"})}
-        for name, entries in (("state", self.source), (self.channel, self.labels), ("other", self.labels), *self.axes):
+        for name, entries in (
+            ("state", self.source),
+            (self.channel, self.labels),
+            ("other", self.labels),
+            ("source", self.labels),
+            *self.axes,
+        ):
             if name in dims and values.shape[dims.index(name)] == len(entries):
                 coords[name] = list(entries)
         return xr.DataArray(values, dims=dims, coords=coords, attrs={"period_ms": self.period, "dt_ms": self.dt})

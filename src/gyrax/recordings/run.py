@@ -22,6 +22,7 @@ class Final(eqx.Module):
     phases: tuple[tuple[str, int], ...] = eqx.field(static=True)
     kinds: tuple[tuple[str, str], ...] = eqx.field(static=True)
     labels: tuple[str, ...] = eqx.field(static=True, default=())
+    rows: tuple[str, ...] = eqx.field(static=True, default=())
 
     def __repr__(self):
         if not has_shape(self.y):
