@@ -24,7 +24,7 @@ CASES = {
     "Difference": (c.Difference(source=("x", "y"), strength=0.7), lambda xj, xi: 0.7 * (xj - xi)),
     "HyperbolicTangent": (
         c.HyperbolicTangent(source=("x", "y"), strength=0.7, b=1.3, midpoint=0.2, sigma=0.65),
-        lambda xj, xi: 0.7 * (1 + np.tanh((1.3 * xj - 0.2) / 0.65)),
+        lambda xj, xi: 0.7 * (1 + jnp.tanh((1.3 * xj - 0.2) / 0.65)),
     ),
     "Sigmoidal": (
         c.Sigmoidal(source=("x", "y"), c_min=-0.5, c_max=1.5, midpoint=0.2, a=1.4, sigma=0.8),
@@ -32,16 +32,16 @@ CASES = {
     ),
     "SigmoidalJansenRit": (
         c.SigmoidalJansenRit(source=("x", "y"), strength=0.7, c_min=0.1, c_max=0.9, v0=0.4, r=1.7),
-        lambda xj, xi: 0.7 * (0.1 + 0.8 / (1 + np.exp(1.7 * (0.4 - (xj[:1] - xj[1:]))))),
+        lambda xj, xi: 0.7 * (0.1 + 0.8 / (1 + jnp.exp(1.7 * (0.4 - (xj[:1] - xj[1:]))))),
     ),
-    "Kuramoto": (c.Kuramoto(source="x", strength=0.7), lambda xj, xi: 0.7 * np.sin(xj - xi)),
+    "Kuramoto": (c.Kuramoto(source="x", strength=0.7), lambda xj, xi: 0.7 * jnp.sin(xj - xi)),
     "PreSigmoidal": (
         c.PreSigmoidal(source="x", strength=0.9, theta=0.3, **SIGMOID),
-        lambda xj, xi: 0.9 * 0.6 * (1.2 + np.tanh(3.0 * (0.8 * xj - 0.3))),
+        lambda xj, xi: 0.9 * 0.6 * (1.2 + jnp.tanh(3.0 * (0.8 * xj - 0.3))),
     ),
     "DynamicPreSigmoidal": (
         c.DynamicPreSigmoidal(source=("x", "y"), strength=0.9, **SIGMOID),
-        lambda xj, xi: 0.9 * 0.6 * (1.2 + np.tanh(3.0 * (0.8 * xj[:1] - xj[1:]))),
+        lambda xj, xi: 0.9 * 0.6 * (1.2 + jnp.tanh(3.0 * (0.8 * xj[:1] - xj[1:]))),
     ),
     "Laplacian": (c.Laplacian(source=("x", "y"), strength=0.7), lambda xj, xi: 0.7 * (xj - xi)),
     "Coupling": (
@@ -54,7 +54,7 @@ CASES = {
 #: What is done to the sums of a region, given its degree.
 AFTER = {
     "Linear": lambda total, degree: total - 0.3,
-    "Sigmoidal": lambda total, degree: -0.5 + 2.0 / (1 + np.exp(-1.4 * (total - 0.2) / 0.8)),
+    "Sigmoidal": lambda total, degree: -0.5 + 2.0 / (1 + jnp.exp(-1.4 * (total - 0.2) / 0.8)),
     "Laplacian": lambda total, degree: total / degree if degree else 0 * total,
 }
 
@@ -78,6 +78,40 @@ def test_equals_a_loop_over_pairs(name):
     for i in range(6):
         pairs = [W[i, j] * term(PAST[LAGS[i, j], :rows, j], PAST[0, :rows, i]) for j in range(6)]
         np.testing.assert_allclose(found[:, i], after(np.sum(pairs, axis=0), W[i].sum()), **CLOSE)
+
+
+class HearsOne(gx.AbstractModel):
+    states, inputs = ("x", "y"), ("c",)
+
+    def drift(self, t, y, u):
+        return y
+
+
+class HearsTwo(HearsOne):
+    inputs = ("c", "d")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", CASES)
+def test_a_coupling_of_pairs_with_the_same_term_feeds_the_same(name):
+    coupling, term = CASES[name]
+
+    class Pairs(gx.AbstractPairCoupling):
+        def message(self, x_source, x_target):
+            return term(x_source, x_target)
+
+        def decode(self, total, x, degree):
+            return (
+                total / degree if name == "Laplacian" else AFTER.get(name, lambda total, degree: total)(total, degree)
+            )
+
+    weights = W + 0.1 * np.eye(6)  # everybody hears somebody: a Laplacian divides by the degree
+    rows = len(ours(name))
+    alike = 1 if name == "DynamicPreSigmoidal" else rows  # whose second row is a region's own
+    model, other = (HearsOne() if count == 1 else HearsTwo() for count in (rows, alike))
+    found = gx.Network(model, coupling, weights).input(0.0, jnp.asarray(PAST[0]))
+    pairs = gx.Network(other, Pairs(source=coupling.source), weights).input(0.0, jnp.asarray(PAST[0]))
+    np.testing.assert_allclose(pairs, found[: len(pairs)], **CLOSE)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name in TVB])

@@ -12,6 +12,7 @@ from .._types import Features, Matrix, State
 from ..couplings import AbstractPairCoupling
 from ..models.groups import Groups
 from ..network.afferent import AbstractAfferent, prepared
+from ..network.living import described
 from ..network.network import Network
 
 
@@ -126,12 +127,18 @@ def check_simple(network: Network) -> None:
     """Refuses what a theory of still states is not of.
 
     Raises:
-        ValueError: for a stimulus, or delays on a surface.
+        ValueError: for a stimulus, couplings with states of their own or of pairs with delays, or delays on a surface.
     """
     if network.stimulus is not None:
         raise ValueError(
             "around a fixed point nothing changes with time, and this network has a stimulus: build it without one; a constant "
             "drive is a parameter of most models"
+        )
+    if network.n_living:
+        own = ", ".join(described(network))
+        raise ValueError(
+            f"couplings of this network have states of their own ({own}), of which there is no theory here: simulate it, and take a "
+            "network with weights as they have become"
         )
     for name in network.delays:
         if isinstance(network.couplings[name], AbstractPairCoupling):
