@@ -265,7 +265,7 @@ def _peer(session: nox.Session, name: str, interpreter: str = "3.11") -> Path:
 def studies(session: nox.Session) -> None:
     """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look.
 
-    `-- analysis`: gx.analysis beside tvboptim, minutes. `-- recovery`: known parameters found again by every method, beside scipy, minutes.
+    `-- analysis`: gx.analysis beside tvboptim, `-- pairs`: couplings of pairs and plastic ones, minutes. `-- recovery`: known parameters found again by every method, beside scipy, minutes.
     """
     session.install("-e", ".[notebooks]", "nbconvert", "uv")
     named = [argument for argument in session.posargs if not argument.startswith("-")]
@@ -274,10 +274,11 @@ def studies(session: nox.Session) -> None:
         others = [argument for argument in session.posargs if argument != "recovery"]
         session.run("python", "benchmarks/recovery.py", *others)
         return
-    if "analysis" in named:
-        others = [argument for argument in session.posargs if argument != "analysis"]
-        session.run("python", "benchmarks/analysis.py", f"--tvboptim={_peer(session, 'tvboptim')}", *others)
-        return
+    for beside in ("analysis", "pairs"):
+        if beside in named:
+            others = [argument for argument in session.posargs if argument != beside]
+            session.run("python", f"benchmarks/{beside}.py", f"--tvboptim={_peer(session, 'tvboptim')}", *others)
+            return
     if "scans" in named or not set(named) & {"fmri", "meg", "connectivity"}:
         others = [argument for argument in session.posargs if argument != "scans"]
         session.run("python", "benchmarks/scans.py", f"--cubnm={_peer(session, 'cubnm')}", *others)
