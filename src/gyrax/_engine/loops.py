@@ -98,7 +98,8 @@ class Engine:
         lags: fewest steps back of every connection, and which connections there are, by delayed coupling.
         depth: samples of history.
         features: rows each delayed coupling sends.
-        shape: states and nodes.
+        shape: states, with what remembers, and nodes.
+        living: rows of states that couplings have of their own, below them.
         regions: what delays lie between; nodes lie in them.
         edges: the connections of those delayed couplings that are of pairs.
         horizon: steps after which gradients are cut.
@@ -119,6 +120,7 @@ class Engine:
     depth: int
     features: dict[str, int]
     shape: tuple[int, int]
+    living: int
     regions: int
     edges: dict[str, Edges]
     horizon: int | None = None
@@ -188,6 +190,12 @@ class Engine:
     def seen(self, y: Any) -> Any:
         """What monitors see of what a run carries: states that couplings have of their own only if one records them."""
         return y.states if isinstance(y, Whole) and not self.connections else y
+
+    def told(self, y: Any, keep: bool) -> Any:
+        """What of it is told of every step: states of connections, many times the model's, only where a gradient or a monitor asks for them."""
+        if keep or self.connections or not isinstance(y, Whole):
+            return y
+        return y._replace(own={name: own._replace(edges={}) for name, own in y.own.items()})
 
     def observe(
         self, parts: Parts, states: Any, path: Any, end: Any, heard: dict[str, Array], step: Any, key: Any
@@ -333,7 +341,7 @@ class Engine:
 
         # Tick after tick: each begins where the last ended.
         def body(carry, _):
-            new, found, saved = self.tick(parts, reads, carry, key)
+            new, found, saved = self.tick(parts, reads, carry, key, keep)
             if not keep:
                 return new, (found, None)
             return new, (found, dataclasses.replace(saved, history=carry.history if histories else None))
@@ -341,12 +349,13 @@ class Engine:
         return jax.lax.scan(body, carry, None, length=self.per_chunk)
 
     def tick(
-        self, parts: Parts, reads: dict[str, Reads], carry: Carry, key: Any
+        self, parts: Parts, reads: dict[str, Reads], carry: Carry, key: Any, keep: bool
     ) -> tuple[Carry, dict[str, Array], Saved]:
         """One tick: its steps, then what every monitor makes of them."""
         tick = self.segment.tick
         noise = self.draw(parts, key, carry.step, tick)
-        done = self.steps(parts, reads, carry, noise) if self.horizon is None else self._cut(parts, reads, carry, noise)
+        run = self.steps if self.horizon is None else self._cut
+        done = run(parts, reads, carry, noise, keep)
         step = carry.step + tick
         failed_at = self._failures(carry.failed_at, parts.origin + carry.step, done.y, done.path)
         observe = self.each(self.observe, "parts", -1, -1, -1, -1, None, "key")
@@ -356,7 +365,7 @@ class Engine:
         now = {name: rows[-self.known :] for name, rows in done.heard.items()}
         return Carry(done.y, done.history, now, monitors, failed_at, step), found, saved
 
-    def _cut(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
+    def _cut(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any, keep: bool) -> Steps:
         """The steps of a tick for plain autodiff, which stops where the tick begins at a multiple of the horizon.
 
         Monitors are not cut: they see the state and what is heard there as they were.
@@ -368,14 +377,14 @@ class Engine:
             return jnp.where(now, jax.lax.stop_gradient(x), x)
 
         y, history, heard = jax.tree.map(stop, (carry.y, carry.history, carry.heard))
-        done = self.steps(parts, reads, dataclasses.replace(carry, y=y, history=history, heard=heard), noise)
-        path = put(done.path, rows_of_one(carry.y), 0)
+        done = self.steps(parts, reads, dataclasses.replace(carry, y=y, history=history, heard=heard), noise, keep)
+        path = put(done.path, rows_of_one(self.told(carry.y, keep)), 0)
         whole = {name: x for name, x in carry.heard.items() if self.afferent or name not in self.edges}
         return done._replace(
             path=path, heard=done.heard | {name: put(done.heard[name], x, 0) for name, x in whole.items()}
         )
 
-    def steps(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any) -> Steps:
+    def steps(self, parts: Parts, reads: dict[str, Reads], carry: Carry, noise: Any, keep: bool) -> Steps:
         """The steps of a tick.
 
         What is known of all steps stays in one place, and every step takes its own from there: handed down from window to
@@ -383,7 +392,7 @@ class Engine:
         """
         tick, long, short, known = self.segment.tick, self.segment.window, self.short_window, self.known
         if not self.features:
-            y, path = self._undelayed(parts, carry, noise)
+            y, path = self._undelayed(parts, carry, noise, keep)
             return Steps(y, {}, {}, path)
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
         send = self.each(self.send, "parts", -1)
@@ -391,7 +400,7 @@ class Engine:
         arrivals = self.arrivals(parts)
         heard = {name: put(self.zeros(name, tick + known), carry.heard[name], 0) for name in reads}
         late = {name: carry.heard[name][-1] for name in arrivals}
-        path = jax.tree.map(lambda x: jnp.zeros((tick, *x.shape), x.dtype), carry.y)
+        path = jax.tree.map(lambda x: jnp.zeros((tick, *x.shape), x.dtype), self.told(carry.y, keep))
 
         def one_step(n, state, heard, buffers):
             y, path, late = state
@@ -399,7 +408,7 @@ class Engine:
             then = {name: arrive.read(buffers[name], n) for name, arrive in arrivals.items()}
             now = None if noise is None else take(noise, n)
             new = step(parts, y, carry.step + n, before | late, after | then, now)
-            return new, put(path, rows_of_one(y), n), then
+            return new, put(path, rows_of_one(self.told(y, keep)), n), then
 
         def all_of_short(at, state):
             y, path, late, heard, buffers = state
@@ -415,9 +424,9 @@ class Engine:
 
                 y, path, late = jax.lax.fori_loop(0, short, body, (y, path, late))
             else:
-                y, path = self._solved(parts, arrivals, buffers, heard, carry.step, (y, path), at)
+                y, path = self._solved(parts, arrivals, buffers, heard, carry.step, (y, path), at, keep)
             # What these steps have made is sent at once: the next short window may hear it.
-            after = later(take(path, at, short), y)
+            after = later(take(path, at, short), self.told(y, keep))
             sent = self.over_time(lambda y: send(parts, y))(after)
             buffers = {name: self.write(b, sent[name], self.depth + at) for name, b in buffers.items()}
             return y, path, late, heard, buffers
@@ -442,14 +451,22 @@ class Engine:
         return Steps(y, history, heard | self._arrived(arrivals, buffers), path)
 
     def _solved(
-        self, parts: Parts, arrivals: dict[str, Arrivals], buffers: Any, rows: Any, first: Any, state: Any, at: Any
+        self,
+        parts: Parts,
+        arrivals: dict[str, Arrivals],
+        buffers: Any,
+        rows: Any,
+        first: Any,
+        state: Any,
+        at: Any,
+        keep: bool,
     ) -> tuple[Any, Any]:
         """The steps of a short window by diffrax's own loop: the state after, and the path with them."""
         (y, path), short, known = state, self.short_window, self.known
         rows = {name: take(h, at, short + known) for name, h in rows.items()}
         late = {name: self._arrive(x, buffers[name], at - known, short + known) for name, x in arrivals.items()}
         y, some = self.solve(parts, y, first + at, rows | late, short)
-        return y, put(path, some, at)
+        return y, put(path, self.told(some, keep), at)
 
     def _arrived(self, arrivals: dict[str, Arrivals], buffers: dict[str, Array]) -> dict[str, Array]:
         """What a tick tells of what arrives along connections, which it does not keep: the latest, and for monitors of it all."""
@@ -506,16 +523,17 @@ class Engine:
         place = (0, column * sent.shape[1], 0)[: buffer.ndim]
         return jax.lax.dynamic_update_slice(buffer, columns, place)
 
-    def _undelayed(self, parts: Parts, carry: Carry, noise: Any) -> tuple[Any, Any]:
+    def _undelayed(self, parts: Parts, carry: Carry, noise: Any, keep: bool) -> tuple[Any, Any]:
         """The last state and those before each step. Written out after the step, XLA would compute it twice."""
         if self.diffrax_adjoint is not None:
-            return self.solve(parts, carry.y, carry.step, {}, self.segment.tick)
+            y, path = self.solve(parts, carry.y, carry.step, {}, self.segment.tick)
+            return y, self.told(path, keep)
         step = self.each(self.step, "parts", -1, None, -1, -1, "noise")
 
         # Step after step; nothing is known of the others.
         def body(y, x):
             n, noise = x
-            return step(parts, y, n, {}, {}, noise), y
+            return step(parts, y, n, {}, {}, noise), self.told(y, keep)
 
         return jax.lax.scan(body, carry.y, (carry.step + jnp.arange(self.segment.tick), noise))
 

@@ -237,7 +237,8 @@ class Arrivals(eqx.Module):
     def _places(self, at: Any, tap: int) -> Int[Array, "feature place target"]:
         """Where each number stands: one by one, for XLA's CPU backend is ten times slower at gathers of slices."""
         columns = jax.lax.optimization_barrier(self.starts + (at - tap))
-        return columns * self.features + jnp.arange(self.features)[:, None, None]
+        places = columns * self.features + jnp.arange(self.features)[:, None, None]
+        return places.astype(jnp.uint32)  # of which none is negative, and counts from the end
 
     def _weighed(
         self, share: Array, x: Float[Array, "feature place target *batch"]

@@ -90,7 +90,8 @@ def _engine(setup: Setup, segment: Segment, sampling: Sampling, lags: dict[str, 
         lags,
         depth,
         features,
-        (states, n),
+        (states - network.n_living, n),
+        network.n_living,
         network.n_regions,
         edges,
     )
@@ -115,7 +116,7 @@ def _segment(engine: Engine, parts: Parts, carry: Carry, key: Any, by_hand: bool
     if fitting * 4 >= per_chunk:
         per_chunk = fitting
     lengths = [(segment.ticks // per_chunk, per_chunk), (1, segment.ticks % per_chunk)]
-    rows = _rows_kept(engine.features, engine.edges, engine.depth, segment.tick) + engine.shape[0]
+    rows = _rows_kept(engine.features, engine.edges, engine.depth, segment.tick) + engine.shape[0] + engine.living
     rows *= 1 if by_hand else _RESIDUALS
     keep = segment.steps * rows * engine.shape[1] * jnp.result_type(float).itemsize <= _KEPT
     through = run_segment if by_hand else plain_segment
