@@ -15,7 +15,7 @@ from .._formats.fields import FIELDS, Part, check, indices, of_files, to_part
 from .._formats.kinds import read_field, read_parts
 from .._formats.reading import existing
 from .._formats.tables import write_connectome
-from .._kinds import choice, refused
+from .._kinds import choice, names, refused
 from .._ranges import LENGTH, check_usual
 from .._types import is_traced
 from ..labelled import check_same, is_named, known_names
@@ -190,6 +190,40 @@ class Connectome(eqx.Module):
         lengths = None if self.lengths is None else self.lengths[np.ix_(index, index)]
         centres = None if self.centres is None else self.centres[np.array(index)]
         return Connectome(self.weights[np.ix_(index, index)], lengths, labels, centres)
+
+    def layered(self, layers: Iterable[str]) -> "Connectome":
+        """Several nodes in every region, one a layer (or population, or subnetwork), called 'region.layer'.
+
+        From any layer of one region to any layer of another lead the weight and the tract of the two regions. So with the layers as groups of
+        a model (`gx.Groups`), a coupling from one group to another acts over the connectome; one within regions has weights of its
+        own, `weights=np.eye(regions)`, and no delay.
+
+        Args:
+            layers: their names.
+
+        Raises:
+            ValueError: for none, one name twice, or an empty one.
+
+        Example:
+            >>> import gyrax as gx
+            >>> layered = Connectome([[0, 2], [3, 0]], labels=["V1", "V2"]).layered(["upper", "deep"])
+            >>> layered.labels
+            ('V1.upper', 'V2.upper', 'V1.deep', 'V2.deep')
+            >>> up, down = ([label for label in layered.labels if label.endswith(f".{layer}")] for layer in ("upper", "deep"))
+            >>> model = gx.Groups({"upper": (gx.models.WongWang(), up), "deep": (gx.models.WongWang(), down)})
+            >>> forward = gx.couplings.Linear(source="upper.S", target="deep.c", strength=0.2)
+            >>> within = gx.couplings.Linear(source="deep.S", target="upper.c", weights=np.eye(2), delay=gx.NoDelay())
+            >>> gx.Network(model, {"forward": forward, "within": within}, layered).n_regions
+            4
+        """
+        named = names("layers", layers)
+        if not named or len(set(named)) < len(named) or not all(named):
+            raise ValueError(f"layers is a list of names that differ, such as ['upper', 'deep']; got {list(named)}")
+        times = len(named)
+        labels = [f"{label}.{layer}" for layer in named for label in self.labels]
+        whole = (None if x is None else jnp.tile(x, (times, times)) for x in (self.weights, self.lengths))
+        centres = None if self.centres is None else jnp.tile(self.centres, (times, 1))
+        return Connectome(*whole, labels, centres)
 
     def to_frame(self, what: str = "weights") -> Any:
         """Weights or lengths as a pandas DataFrame, targets down and sources across. `Connectome` takes it back.
