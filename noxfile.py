@@ -15,6 +15,10 @@ nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 
+# What a Python imports is compiled to bytecode once: where that may not be kept, each of the hundred processes that the sessions
+# start compiles it again, for four seconds and more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parent
 RUFF = "ruff==0.17.6"
 PYRIGHT = "pyright[nodejs]==1.1.414"
