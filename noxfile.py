@@ -15,6 +15,10 @@ nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 
+# What a Python imports is compiled to bytecode once: where that may not be kept, each of the hundred processes that the sessions
+# start compiles it again, for four seconds and more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parent
 RUFF = "ruff==0.17.6"
 PYRIGHT = "pyright[nodejs]==1.1.414"
@@ -143,7 +147,8 @@ def _suite_of_versions(session: nox.Session, python: str, resolution: str) -> No
     here = _environment(session, python, resolution, "-e", f"{ROOT}[test]")
     session.run("uv", "pip", "list", "--python", str(here))
     command = [str(here / "bin" / "python"), "-m", "pytest", "-n", "auto", "--dist", "worksteal"]
-    session.run(*command, *(session.posargs or OF_VERSIONS), env={"JAX_ENABLE_X64": "1"}, external=True)
+    settings = {"JAX_ENABLE_X64": "1", "GYRAX_AS_USED": "1"}  # compiled for speed; annotations are checked in `tests`
+    session.run(*command, *(session.posargs or OF_VERSIONS), env=settings, external=True)
 
 
 def _environment(session: nox.Session, python: str, resolution: str, *packages: str) -> Path:

@@ -18,12 +18,14 @@ DOUBLE = bool(jax.config.jax_enable_x64)
 if "--slow" in sys.argv:
     os.environ["GYRAX_SLOW"] = "1"  # for workers, which know no arguments
 SLOW = "GYRAX_SLOW" in os.environ
-# What runs for milliseconds need not be compiled for speed: that saves a quarter to a half of compiling. The quick suite and
-# --all run programs as users do.
-jax.config.update("jax_disable_most_optimizations", SLOW)
+AS_USED = "GYRAX_AS_USED" in os.environ  # what the sessions lowest and newest set
+# What runs for milliseconds need not be compiled for speed: that saves a quarter to a half of compiling. Programs are compiled as
+# users have it in float32, which is JAX's default, and by lowest and newest.
+FAST = SLOW or (DOUBLE and not AS_USED)
+jax.config.update("jax_disable_most_optimizations", FAST)
 # Annotations say shapes and kinds of numbers, not how many digits: checked once, by the quick suite, for that more than doubles
 # tracing.
-hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and not SLOW else None
+hook = install_import_hook("gyrax", "typechecker.check") if DOUBLE and not SLOW and not AS_USED else None
 import gyrax  # noqa: E402
 
 if hook is not None:
@@ -109,10 +111,18 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compiled_fast():
-    """For files of which no test runs for long, in the quick suite too."""
+    """For files of which no test runs for long, in float32 too."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", SLOW)
+    jax.config.update("jax_disable_most_optimizations", FAST)
+
+
+@pytest.fixture
+def compiled_as_used():
+    """For what depends on the last bit that the compiler's fused products leave."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", FAST)
 
 
 @pytest.fixture(autouse=True)

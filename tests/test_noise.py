@@ -56,6 +56,7 @@ def test_increments_are_normal(drawn):
 
 
 @pytest.mark.once
+@pytest.mark.usefixtures("compiled_as_used")
 def test_single_precision_has_every_normal_right():
     """All 2**23 of them against scipy's in double precision; what it replaced was off by 6e-6 in the tails."""
     cells = np.arange(2**23) + 0.5

@@ -204,6 +204,7 @@ def loss(net, key):
     return (off**2).sum(), {"residuals": off}
 
 
+@pytest.mark.slow("float64")
 def test_of_a_simulation_it_is_the_matrix_of_second_derivatives():
     net = network()
     spec = gx.select(net, "coupling.strength", "model.w", "connectome.weights")

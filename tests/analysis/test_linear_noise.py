@@ -334,6 +334,7 @@ def test_wrong_listeners_are_refused():
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_side_by_side_they_are_what_each_is_alone():
     """Of networks of which some need many more frequencies than others, and none has to wait in vain for the rest."""
     net = gx.Network(

@@ -119,6 +119,7 @@ def test_runs_are_loops_over_connections(delay):
 
 
 @pytest.mark.parametrize("delay", ["none", "nearest", pytest.param("cubic", marks=pytest.mark.slow)])
+@pytest.mark.slow("float64")
 def test_one_that_factors_is_the_one_that_factors(delay):
     pair, sums = (network(c(source="theta", strength=0.1), DELAYS[delay]) for c in (Apart, gx.couplings.Difference))
     np.testing.assert_allclose(run(pair), run(sums), **CLOSE)

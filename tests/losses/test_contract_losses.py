@@ -65,6 +65,7 @@ def test_a_perfect_match_is_best(name, jitted, slopes, rounding):
 
 
 @pytest.mark.once
+@pytest.mark.slow
 @every
 def test_jit_and_vmap_change_nothing(name, jitted, rounding):
     case, (a, b) = LOSSES[name], two(name)
