@@ -87,6 +87,7 @@ def test_more_numbers_than_data():
     assert found.directions.shape == (2, 2) and found.eigenvalues[1] == 0
 
 
+@pytest.mark.slow
 def test_through_a_simulation_and_through_theory():
     net = gx.Network(
         gx.models.WongWang(w=0.4, I_o=0.32),

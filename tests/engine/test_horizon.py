@@ -143,6 +143,7 @@ def of_recorded(horizon, autodiff="reverse"):
     return jax.jit(jax.grad(loss, has_aux=True))
 
 
+@pytest.mark.slow("float64")
 def test_a_horizon_changes_the_gradient_and_not_a_bit_of_the_run():
     whole, run = of_recorded(None)(VALUES)
     cut, same = of_recorded(7.0)(VALUES)

@@ -65,6 +65,7 @@ def test_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_what_is_found_is_no_worse_than_the_start():
     start = at_jax(POINT)
 

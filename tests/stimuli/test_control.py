@@ -57,6 +57,7 @@ def riccati(a, b, q, r, last, start, steps):
     return np.array(fed)
 
 
+@pytest.mark.slow("float64")
 def test_the_stimulus_that_costs_least_is_that_of_the_regulator():
     """Euler's steps hold what is fed for a step each; two of three regions are fed, in an order of their own."""
     regions = ("V3", "V1")
