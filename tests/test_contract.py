@@ -12,7 +12,7 @@ import pytest
 import gyrax as gx
 from families import CASES
 from gyrax import stimuli
-from gyrax.network import pairs
+from gyrax.network import living, pairs
 from gyrax.parameters.addresses import domains, leaf_names
 
 SINGLE = jnp.result_type(float) == jnp.float32
@@ -22,6 +22,7 @@ WEIGHTS = np.array([[0.0, 1.0, 0.5], [0.3, 0.0, 0.7], [0.9, 0.2, 0.0]])
 FAMILIES = {
     "models": (gx.models, gx.AbstractModel),
     "couplings": (gx.couplings, gx.AbstractCoupling),
+    "plasticity": (gx.plasticity, gx.AbstractCoupling),
     "noise": (gx.noise, gx.AbstractNoise),
     "stimuli": (stimuli, (stimuli.AbstractWaveform, stimuli.AbstractStimulus)),
 }
@@ -59,6 +60,21 @@ def at(name: str, seed: int = 0) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).uniform(low, high, (len(low), N)))
 
 
+def fed(case, y):
+    """What a coupling feeds, and how states of its own move where they begin, the mean of each target's connections."""
+    weights = jnp.asarray(WEIGHTS, y.dtype)
+    own = {name: jnp.broadcast_to(getattr(case, name), (1, N)) for name in case.source_states}
+    sent, flow = living.encoded(case, y, own), living.source_flow(case, y, own)
+    if not isinstance(case, gx.AbstractPairCoupling):
+        return jnp.stack([*case.decode(sent @ weights.T, y, weights.sum(1)), *flow.values()])
+    case = pairs.connected(case, "coupling", WEIGHTS, None)
+    messages = pairs.Messages.of(case, weights)
+    states = {name: jnp.broadcast_to(getattr(case, name), case.edges.shape) for name in case.edge_states}
+    ends = messages.ends(sent, y, None)
+    moved = [x.mean(0) for x in messages.flow(case, ends, states).values()]
+    return jnp.stack([*case.decode(messages.total(case, ends, states), y, weights.sum(1)), *moved])
+
+
 def value(case, y):
     """What the class computes from the rows, and everything it computes with."""
     if isinstance(case, gx.AbstractModel):
@@ -66,12 +82,7 @@ def value(case, y):
         outputs = case.read(case.outputs, y) if case.outputs else y[:0]
         return jnp.concatenate([case.drift(0.0, y, u), outputs])
     if isinstance(case, gx.AbstractCoupling):
-        weights = jnp.asarray(WEIGHTS, y.dtype)
-        if isinstance(case, gx.AbstractPairCoupling):
-            case = pairs.connected(case, "coupling", WEIGHTS, None)
-            total = pairs.Messages.of(case, weights).total(case, case.encode(y), y, None)
-            return case.decode(total, y, weights.sum(1))
-        return case.decode(case.encode(y) @ weights.T, y, weights.sum(1))
+        return fed(case, y)
     if isinstance(case, stimuli.AbstractWaveform):
         return jnp.broadcast_to(case(y), y.shape)
     if isinstance(case, stimuli.AbstractStimulus):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 import gyrax as gx
 
-c = gx.couplings
+c, plastic = gx.couplings, gx.plasticity
 
 
 def squared(x):
@@ -32,4 +32,12 @@ CASES = {
     "couplings.GapJunction": (c.GapJunction(source=("x", "y"), rectification=0.4), [(-1.0, 1.0)] * 2),
     "couplings.Threshold": (c.Threshold(source=("x", "y"), theta=0.1), [(-1.0, 1.0)] * 2),
     "couplings.Coupling": (c.Coupling(source=("x", "y"), pre=squared, post=attracted), [(-1.0, 1.0)] * 2),
+    "plasticity.TsodyksMarkram": (plastic.TsodyksMarkram(source="x", gain=0.01, R=0.6, u=0.4), [(1.0, 20.0)]),
+    "plasticity.TsodyksMarkramSources": (
+        plastic.TsodyksMarkramSources(source="x", gain=0.01, R=0.6, u=0.4),
+        [(1.0, 20.0)],
+    ),
+    "plasticity.Hebbian": (plastic.Hebbian(source=("x", "y"), theta_pre=0.1, theta_post=-0.2), [(-1.0, 1.0)] * 2),
+    "plasticity.Oja": (plastic.Oja(source=("x", "y")), [(0.5, 1.0)] * 2),
+    "plasticity.Vogels": (plastic.Vogels(source=("x", "y"), w=0.5), [(0.5, 1.0)] * 2),
 }

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._kinds import names
 from .._types import Channels
 from ..anatomy.edges import Edges
 from ..labelled import places
@@ -53,13 +54,13 @@ class Connections(AbstractMonitor):
         self.groups = None if groups is None else _checked(groups)
 
     def of(self, network: Network) -> "Connections":
-        names = network.edge_states(self.source)
-        ((name, _), *_) = names.values()
+        states = network.edge_states(self.source)
+        ((name, _), *_) = states.values()
         coupling: Any = network.couplings[name]
         if self.groups is not None:
             places([label for _, members in self.groups for label in members], network.labels)
         bound = copy.copy(self)
-        for field, value in (("source", tuple(names)), ("edges", coupling.edges), ("labels", network.labels)):
+        for field, value in (("source", tuple(states)), ("edges", coupling.edges), ("labels", network.labels)):
             object.__setattr__(bound, field, value)
         return bound
 
@@ -106,13 +107,12 @@ def _checked(groups: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[str,
         raise TypeError(f'groups is a dict of lists of labels, {{"left": [...], "right": [...]}}; got {groups!r}')
     found, met = [], {}
     for name, members in groups.items():
-        if isinstance(members, str) or not all(isinstance(label, str) for label in members):
-            raise TypeError(f"group '{name}' is a list of labels of regions, got {members!r}")
-        if not len(members):
+        members = names(f"groups[{name!r}]", members)
+        if not members:
             raise ValueError(f"group '{name}' has no regions: leave it out")
         for label in members:
             if label in met:
                 raise ValueError(f"region {label} is in the groups '{met[label]}' and '{name}': each is in one at most")
             met[label] = name
-        found.append((str(name), tuple(members)))
+        found.append((str(name), members))
     return tuple(found)
