@@ -221,9 +221,9 @@ class Connectome(eqx.Module):
             raise ValueError(f"layers is a list of names that differ, such as ['upper', 'deep']; got {list(named)}")
         times = len(named)
         labels = [f"{label}.{layer}" for layer in named for label in self.labels]
-        whole = (None if x is None else jnp.tile(x, (times, times)) for x in (self.weights, self.lengths))
+        lengths = None if self.lengths is None else jnp.tile(self.lengths, (times, times))
         centres = None if self.centres is None else jnp.tile(self.centres, (times, 1))
-        return Connectome(*whole, labels, centres)
+        return Connectome(jnp.tile(self.weights, (times, times)), lengths, labels, centres)
 
     def to_frame(self, what: str = "weights") -> Any:
         """Weights or lengths as a pandas DataFrame, targets down and sources across. `Connectome` takes it back.
