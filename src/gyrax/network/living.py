@@ -1,12 +1,15 @@
 """States that couplings have of their own, of what sends and of connections: rows of a run's state, below the model's."""
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Sources
+from ..anatomy.transposes import both_ways
 from ..couplings import AbstractCoupling, AbstractPairCoupling
 from ..couplings.base import taken_by
 
@@ -30,6 +33,30 @@ class Whole(NamedTuple):
 
     states: Any
     own: dict[str, Own]
+
+
+def _kept(*arrays: Array) -> list[Array]:
+    """The same numbers, as arrays that stand in memory before anything is made of them."""
+    same = functools.partial(jax.tree.map, lambda x: x)
+    there = jnp.isfinite(arrays[0].reshape(-1)[0])  # whatever it is: both ways lead to the same
+    return jax.lax.platform_dependent(
+        list(arrays),
+        cpu=lambda x: jax.lax.cond(there, same, functools.partial(jax.tree.map, lambda x: -(-x)), x),
+        default=same,
+    )
+
+
+_keep, _ = both_ways("kept", _kept, _kept)
+
+
+def kept(whole: Whole) -> Whole:
+    """The same states, from which XLA's CPU backend computes once what several results share.
+
+    It would make each result from where a step began, a hundred operations each. Of a branch it makes arrays first; a barrier
+    does not keep it from anything.
+    """
+    leaves, tree = jax.tree.flatten(whole)
+    return jax.tree.unflatten(tree, _keep(*leaves))
 
 
 def names_of(coupling: AbstractCoupling) -> tuple[tuple[str, ...], tuple[str, ...]]:

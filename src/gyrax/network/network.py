@@ -386,7 +386,7 @@ class Network(eqx.Module):
 
         Where couplings have states of their own, `y` has them beside the model's (`whole`), and so has what is returned.
         """
-        now = t if afferent is None else afferent.now(t)
+        now, y = t if afferent is None else afferent.now(t), living.kept(y) if isinstance(y, living.Whole) else y
         flow = self.model.drift(now, self.settled(y), self.input(t, y, afferent))
         if afferent is not None and afferent.memory is not None:
             for name, values in remembered_apart(self, afferent.remembered(t)).items():
