@@ -41,7 +41,7 @@ def _kept(*arrays: Array) -> list[Array]:
     there = jnp.isfinite(arrays[0].reshape(-1)[0])  # whatever it is: both ways lead to the same
     return jax.lax.platform_dependent(
         list(arrays),
-        cpu=lambda x: jax.lax.cond(there, same, functools.partial(jax.tree.map, lambda x: -(-x)), x),
+        cpu=lambda x: jax.lax.cond(there, same, lambda x: jax.tree.map(jnp.negative, jax.tree.map(jnp.negative, x)), x),
         default=same,
     )
 
