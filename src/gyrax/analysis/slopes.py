@@ -12,6 +12,7 @@ from .._types import Features, Matrix, State
 from ..couplings import AbstractPairCoupling
 from ..models.groups import Groups
 from ..network.afferent import AbstractAfferent, prepared
+from ..network.living import full_names
 from ..network.network import Network
 
 
@@ -126,8 +127,13 @@ def check_simple(network: Network) -> None:
     """Refuses what a theory of still states is not of.
 
     Raises:
-        ValueError: for a stimulus, or delays on a surface.
+        ValueError: for a stimulus, couplings with states of their own, or delays on a surface.
     """
+    if network.n_living:
+        raise ValueError(
+            f"couplings of this network have states of their own, {', '.join(full_names(network))}, and the theory here is of the model's alone: "
+            "take a coupling without, such as gx.couplings.Linear with the weights that a run came to, or simulate"
+        )
     if network.stimulus is not None:
         raise ValueError(
             "around a fixed point nothing changes with time, and this network has a stimulus: build it without one; a constant "
