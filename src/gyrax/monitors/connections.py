@@ -92,7 +92,6 @@ class Connections(AbstractMonitor):
         many, (to, of) = len(self.groups), (group[self.edges.targets], group[self.edges.heard])
         inside = self.edges.counts & (to >= 0) & (of >= 0)
         pair = np.where(inside, to * many + of, many**2)  # what is in no pair of groups comes last, and is left out
-        there = there & inside
         total = jnp.zeros((*values.shape[:2], many**2 + 1), values.dtype)
         sums = total.at[..., pair].add(jnp.where(there, values, 0))[..., :-1]
         counts = total[:, :1].at[..., pair].add(there.astype(values.dtype))[..., :-1]
