@@ -116,6 +116,16 @@ def test_side_by_side():
     assert many["w"].to_xarray().dims == ("run", "time", "state", "target", "source")
 
 
+def test_an_instrument_may_add_noise():
+    net, quiet = plastic(), Connections(source="w", period=1.0)
+    noisy = gx.monitors.ObservationNoise(quiet, sigma=1e-3)
+    run = gx.simulate(net, 5.0, DT, start=START, monitors={"quiet": quiet, "noisy": noisy}, key=jax.random.key(0))
+    assert run["noisy"].source == ("b.w",) and run["noisy"].dims == run["quiet"].dims
+    apart = np.asarray(run["noisy"].values - run["quiet"].values)
+    assert 0.5e-3 < np.nanstd(apart) < 2e-3
+    np.testing.assert_array_equal(np.isnan(apart[0, 0]), np.asarray(net.connectome.weights) == 0)
+
+
 def heard(monitor, net=None):
     return gx.simulate(net or plastic(), 5.0, DT, start=START, monitors={"it": monitor})
 
