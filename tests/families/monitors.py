@@ -12,11 +12,16 @@ DT, PERIOD = 2.0, 40.0
 
 
 def network() -> gx.Network:
-    """Three oscillators of two states and two inputs; without delays, which compile longer and which no monitor sees."""
+    """Three oscillators of two states and two inputs, whose connections learn; without delays, which compile longer and which no monitor sees."""
     weights = np.array([[0.0, 1.0, 0.5], [0.3, 0.0, 0.7], [0.9, 0.2, 0.0]])
     return gx.Network(
         gx.models.Hopf(a=[0.02, 0.03, 0.01], omega=[0.05, 0.06, 0.08]),
-        gx.couplings.Linear(source="x", target="c_x", strength=0.02),
+        {
+            "far": gx.couplings.Linear(source="x", target="c_x", strength=0.02),
+            "learning": gx.plasticity.Hebbian(
+                source="x", target="c_y", strength=1e-3, tau=50.0, eta=20.0, weights=np.ones((3, 3))
+            ),
+        },
         gx.Connectome(weights, labels=list(LABELS)),
     )
 
@@ -73,6 +78,10 @@ MONITORS = {
         m.PSD(40.0, source="x", period=2 * PERIOD),
         {"frequency": tuple(range(0, 251, 25)), "region": LABELS},
         PERIOD,
+    ),
+    "Connections": Watched(
+        m.Connections(source="learning.w", period=PERIOD),
+        {"state": ("learning.w",), "target": LABELS, "source": LABELS},
     ),
     "Chain": Watched(
         m.GlobalAverage(source="x", period=PERIOD / 2).then(m.Balloon(period=PERIOD)), {"region": ("mean",)}

@@ -44,7 +44,7 @@ def declared(module) -> list:
 
 def watch(strength, size, duration=DURATION, start=None):
     """A run of a network of this strength, every parameter of the monitors so many times as large."""
-    net = eqx.tree_at(lambda n: n.coupling.strength, NET, jnp.asarray(strength, jnp.result_type(float)))
+    net = eqx.tree_at(lambda n: n.coupling["far"].strength, NET, jnp.asarray(strength, jnp.result_type(float)))
     grown = lambda x: x * size if eqx.is_inexact_array(x) else x  # noqa: E731
     monitors = jax.tree.map(grown, WATCHED)
     return gx.simulate(net, duration, DT, monitors=monitors, key=KEY, start=start)
@@ -53,7 +53,8 @@ def watch(strength, size, duration=DURATION, start=None):
 @pytest.fixture(scope="module")
 def strengths():
     """The network's, and another."""
-    return float(NET.coupling.strength), 1.5 * float(NET.coupling.strength)
+    strength = float(NET.coupling["far"].strength)
+    return strength, 1.5 * strength
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from ..delays import AbstractDelay
 from ..monitors import AbstractMonitor
 from ..network import Network
 from ..network.afferent import prepared
+from ..network.living import full_names
 from ..network.pairs import Messages, check_edges, of_connections
 from .carry import Parts
 from .lengths import Sampling
@@ -103,17 +104,19 @@ def _check_source(name: str, monitor: AbstractMonitor, network: Network) -> None
     model = network.model
     if monitor.of_connections:
         return  # looked up as it was bound
-    known, there = (
-        (*model.states, *model.outputs, *network.source_states),
-        f"the states {model.states} and the outputs {model.outputs}",
-    )
+    known = *model.states, *model.outputs, *network.source_states
+    there = f"the states {model.states} and the outputs {model.outputs}"
+    if network.source_states:
+        there += f", and its couplings {network.source_states}"
     if monitor.afferent:
         known, there = model.inputs + model.fed, f"the inputs {model.inputs}"
         if not model.inputs:
             raise ValueError(f"monitor '{name}' reads inputs, but {type(model).__name__} has none")
+    connections = [full for full in full_names(network) if full not in network.source_states]
     for source in monitor.source or ():
         if source not in known:
-            raise ValueError(f"monitor '{name}' reads '{source}', but {type(model).__name__} has {there}")
+            between = f"; gx.monitors.Connections records {', '.join(connections)}" if connections else ""
+            raise ValueError(f"monitor '{name}' reads '{source}', but {type(model).__name__} has {there}{between}")
 
 
 class Setup(eqx.Module):

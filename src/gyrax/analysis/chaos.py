@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from .._kinds import expect, number, whole
 from .._steps import whole_steps
 from ..monitors.sampling import Subsample
+from ..network.living import counted
 from ..network.network import Network
 from ..recordings.run import Final
 from ..simulation import simulate
@@ -147,11 +148,13 @@ def lyapunov_exponents(
     before = simulate(network, whole_warm_up * dt, dt, solver=solver, monitors=monitor, key=key, start=start)
     if not before.finite:
         raise ValueError(f"before the exponents are measured, {before.failure}")
-    size = ravel_pytree((before.final.y, before.final.history))[0].size
+    past = jax.tree.map(jnp.ones_like, before.final.history)
+    there = ravel_pytree((counted(network, before.final.y), past))[0]
+    size = int(there.sum())
     if count > size:
         raise ValueError(f"count is {count}, and a state with its past has {size} numbers")
-    drawn = jax.random.normal(jax.random.key(0), (size, count), before.final.y.dtype)
-    grown = np.asarray(_stretches(network, before.final, drawn, steps // each, each, dt, solver), float)
+    drawn = jax.random.normal(jax.random.key(0), (len(there), count), before.final.y.dtype)
+    grown = np.asarray(_stretches(network, before.final, drawn, there, steps // each, each, dt, solver), float)
     if not (np.isfinite(grown) | np.isneginf(grown)).all():
         raise ValueError("the run does not stay finite, or what grows does not: take a smaller dt")
     kept = grown[int(_TURNING * len(grown)) :]
@@ -175,9 +178,9 @@ def _errors(groups: Float[np.ndarray, "group exponent"]) -> Float[np.ndarray, " 
 
 @eqx.filter_jit
 def _stretches(
-    network: Network, final: Final, ways: Array, stretches: int, steps: int, dt: float, solver: Any
+    network: Network, final: Final, ways: Array, there: Array, stretches: int, steps: int, dt: float, solver: Any
 ) -> Float[Array, "stretch exponent"]:
-    """By how much the logarithm of each orthogonal difference grows in each stretch."""
+    """By how much the logarithm of each orthogonal difference grows in each stretch, of the numbers that are there."""
     monitor = {"state": Subsample(period=steps * dt)}
 
     def stretch(carry, _):
@@ -192,10 +195,10 @@ def _stretches(
             return ravel_pytree((end.y, end.history))[0], end
 
         _, push, end = jax.linearize(later, flat, has_aux=True)
-        moved = jax.vmap(push, in_axes=1, out_axes=1)(ways)
+        moved = there[:, None] * jax.vmap(push, in_axes=1, out_axes=1)(ways)
         ways, triangle = jnp.linalg.qr(moved)
         # no more directions are left than numbers that move; rounding would leave something of the others
         left = jnp.arange(ways.shape[1]) < (moved != 0).any(1).sum()
         return (end, ways), jnp.log(jnp.where(left, jnp.abs(jnp.diagonal(triangle)), 0))
 
-    return jax.lax.scan(stretch, (final, jnp.linalg.qr(ways)[0]), None, length=stretches)[1]
+    return jax.lax.scan(stretch, (final, jnp.linalg.qr(there[:, None] * ways)[0]), None, length=stretches)[1]

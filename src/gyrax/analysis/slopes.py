@@ -12,7 +12,7 @@ from .._types import Features, Matrix, State
 from ..couplings import AbstractPairCoupling
 from ..models.groups import Groups
 from ..network.afferent import AbstractAfferent, prepared
-from ..network.living import described
+from ..network.living import full_names
 from ..network.network import Network
 
 
@@ -129,16 +129,15 @@ def check_simple(network: Network) -> None:
     Raises:
         ValueError: for a stimulus, couplings with states of their own or of pairs with delays, or delays on a surface.
     """
+    if network.n_living:
+        raise ValueError(
+            f"couplings of this network have states of their own, {', '.join(full_names(network))}, and the theory here is of the model's alone: "
+            "take a coupling without, such as gx.couplings.Linear with the weights that a run came to, or simulate"
+        )
     if network.stimulus is not None:
         raise ValueError(
             "around a fixed point nothing changes with time, and this network has a stimulus: build it without one; a constant "
             "drive is a parameter of most models"
-        )
-    if network.n_living:
-        own = ", ".join(described(network))
-        raise ValueError(
-            f"couplings of this network have states of their own ({own}), of which there is no theory here: simulate it, and take a "
-            "network with weights as they have become"
         )
     for name in network.delays:
         if isinstance(network.couplings[name], AbstractPairCoupling):

@@ -161,6 +161,10 @@ class Chain(AbstractMonitor):
             raise ValueError(
                 f"{type(second).__name__} listens to {type(first).__name__}, not to source={second.source}: leave it out"
             )
+        if second.of_connections:
+            raise ValueError(
+                f"{type(second).__name__} listens to connections of the network, not to {type(first).__name__}: give it a name of its own"
+            )
         if first.dims[:-1] not in ((), ("state",)) or not first.dims:
             raise ValueError(
                 f"{type(first).__name__} says {first.dims or 'one number'} at a time: {type(second).__name__} listens to "

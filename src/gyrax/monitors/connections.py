@@ -1,13 +1,13 @@
 """What connections have become: states of their own, as matrices or as means over groups of regions."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._kinds import names
 from .._types import Channels
@@ -32,7 +32,7 @@ class Connections(AbstractMonitor):
             in none are left out; NaN where two groups have no connection.
 
     Raises:
-        ValueError: for a region in two groups, or an empty one; in a run for regions or states that the network does not have.
+        ValueError: for a region in two groups, or none in one; in a run for regions or states that the network does not have.
 
     Example:
         >>> import gyrax as gx
@@ -49,7 +49,7 @@ class Connections(AbstractMonitor):
     pointwise: ClassVar = True
     of_connections: ClassVar = True
 
-    def __init__(self, source: Any = None, *, period: float, groups: Mapping[str, Sequence[str]] | None = None):
+    def __init__(self, source: Any = None, *, period: float, groups: Any = None):
         self.source, self.period, self.edges, self.labels = source, period, None, ()
         self.groups = None if groups is None else _checked(groups)
 
@@ -70,17 +70,22 @@ class Connections(AbstractMonitor):
     def init(self, x: Any) -> None:
         return None
 
+    def begin(self, x: Any, dt: float) -> None:  # values of connections, where other monitors have those of nodes
+        return None
+
     def update(self, state: None, window: Window):
         assert self.edges is not None
-        values = window.last
+        values, there = window.last[:, :-1], window.last[:, -1:] != 0  # as a run hands it on (network/living.py)
         if self.groups is None:
-            n = len(self.labels)
+            n, values = len(self.labels), jnp.where(there, values, jnp.nan)
             matrix = jnp.full((*values.shape[:2], n, n), jnp.nan, values.dtype)
             targets, counts = self.edges.targets, self.edges.counts
             return None, matrix.at[..., targets[counts], self.edges.heard[counts]].set(values[..., counts])
-        return None, self._means(values)
+        return None, self._means(values, there)
 
-    def _means(self, values: Float[Array, "stride state place target"]) -> Float[Array, "stride state group group"]:
+    def _means(
+        self, values: Float[Array, "stride state place target"], there: Bool[Array, "stride 1 place target"]
+    ) -> Float[Array, "stride state group group"]:
         assert self.edges is not None and self.groups is not None
         group = np.full(len(self.labels), -1)
         for number, (_, members) in enumerate(self.groups):
@@ -88,31 +93,35 @@ class Connections(AbstractMonitor):
         many, (to, of) = len(self.groups), (group[self.edges.targets], group[self.edges.heard])
         inside = self.edges.counts & (to >= 0) & (of >= 0)
         pair = np.where(inside, to * many + of, many**2)  # what is in no pair of groups comes last, and is left out
-        there = ~jnp.isnan(values) & inside
         total = jnp.zeros((*values.shape[:2], many**2 + 1), values.dtype)
         sums = total.at[..., pair].add(jnp.where(there, values, 0))[..., :-1]
-        counts = total.at[..., pair].add(there.astype(values.dtype))[..., :-1]
+        counts = total[:, :1].at[..., pair].add(there.astype(values.dtype))[..., :-1]
         means = jnp.where(counts > 0, sums / jnp.maximum(counts, 1), jnp.nan)
         return means.reshape(*values.shape[:2], many, many)
 
 
-def _checked(groups: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _checked(groups: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Names of groups and their regions, each in one.
 
     Raises:
         TypeError: for what is no dict of lists of labels.
         ValueError: for an empty group, or a region in two.
     """
-    if not isinstance(groups, Mapping):
-        raise TypeError(f'groups is a dict of lists of labels, {{"left": [...], "right": [...]}}; got {groups!r}')
+    if not isinstance(groups, Mapping) or not all(isinstance(name, str) for name in groups):
+        raise TypeError(
+            f'groups is a dict of lists of labels by name, {{"left": [...], "right": [...]}}; got {groups!r}'
+        )
+    if not groups:
+        raise ValueError("groups is empty: leave it out for all connections")
     found, met = [], {}
     for name, members in groups.items():
-        members = names(f"groups[{name!r}]", members)
-        if not members:
+        given = names(f"groups[{name!r}]", members)
+        if not given:
             raise ValueError(f"group '{name}' has no regions: leave it out")
-        for label in members:
+        for label in given:
             if label in met:
-                raise ValueError(f"region {label} is in the groups '{met[label]}' and '{name}': each is in one at most")
+                twice = f"group '{name}' twice" if met[label] == name else f"groups '{met[label]}' and '{name}'"
+                raise ValueError(f"region {label} is in the {twice}: each is in one at most, once")
             met[label] = name
-        found.append((str(name), members))
+        found.append((name, given))
     return tuple(found)

@@ -1,5 +1,6 @@
 """Noise of the instrument, on top of what any monitor says."""
 
+import copy
 from typing import Any
 
 import equinox as eqx
@@ -76,6 +77,16 @@ class ObservationNoise(AbstractMonitor):
         return self.monitor.afferent
 
     @property
+    def of_connections(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.monitor.of_connections
+
+    def of(self, network: Any) -> "ObservationNoise":
+        monitor, bound = self.monitor.of(network), copy.copy(self)
+        for field, value in (("monitor", monitor), ("source", monitor.source)):
+            object.__setattr__(bound, field, value)
+        return bound
+
+    @property
     def noisy(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return True
 
@@ -107,10 +118,10 @@ class ObservationNoise(AbstractMonitor):
             )
         return found
 
-    def init(self, x: Sources) -> Any:
+    def init(self, x: Any) -> Any:
         return self.monitor.init(x)
 
-    def begin(self, x: Sources, dt: float) -> Any:
+    def begin(self, x: Any, dt: float) -> Any:
         return self.monitor.begin(x, dt)
 
     def at_start(self, x: Sources) -> Float[Array, "..."]:

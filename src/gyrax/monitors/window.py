@@ -34,7 +34,7 @@ class Window(eqx.Module):
     held: bool = eqx.field(static=True, default=False)
 
     @property
-    def values(self) -> Float[Array, "step source node"]:
+    def values(self) -> Float[Array, "step source *node"]:
         """The sources at the end of every step."""
         return self.path if self.held else jnp.concatenate([self.path[1:], self.end[None]])
 
@@ -49,14 +49,14 @@ class Window(eqx.Module):
         return len(self.path) // self.stride if len(self.path) % self.stride == 0 else 0
 
     @property
-    def last(self) -> Float[Array, "stride source node"]:
+    def last(self) -> Float[Array, "stride source *node"]:
         """The sources at the end of every stride (of a piece: at its own end)."""
         if self.held:
             return self.path[self.stride - 1 :: self.stride] if self.whole else self.path[-1:]
         return jnp.concatenate([self._first[1:], self.end[None]])
 
     @property
-    def _first(self) -> Float[Array, "stride source node"]:
+    def _first(self) -> Float[Array, "stride source *node"]:
         return self.path[:: self.stride] if self.whole else self.path[:1]
 
     def totals(self, carried: Any, increments: Float[Array, "step ..."]) -> tuple[Any, Float[Array, "stride ..."]]:

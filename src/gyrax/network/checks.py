@@ -225,6 +225,8 @@ def _check_own(net: "Network", name: str, coupling: AbstractCoupling) -> None:
         raise ValueError(
             f"{name} has '{both.pop()}' twice, as a state of sources and of connections: call one of them otherwise"
         )
+    if taken := {f"{name}.{state}" for state in (*sources, *edges)} & {*net.model.states, *net.model.outputs}:
+        raise ValueError(f"'{taken.pop()}' is of the model and of the coupling '{name}': call the coupling otherwise")
     if unknown := [state for state in coupling.limits if state not in (*sources, *edges)]:
         raise ValueError(f"{name} has limits for '{unknown[0]}', and its states are {(*sources, *edges)}")
     x = jax.eval_shape(lambda: net.sources(coupling, net.start()))

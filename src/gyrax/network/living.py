@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._digests import digest
 from .._types import Sources
 from ..anatomy.transposes import both_ways
 from ..couplings import AbstractCoupling, AbstractPairCoupling
@@ -75,15 +76,27 @@ def places(coupling: AbstractCoupling) -> int:
     return coupling.edges.shape[0] if isinstance(coupling, AbstractPairCoupling) and coupling.edges is not None else 0
 
 
+def _in_rows(network: "Network") -> list[tuple[str, AbstractCoupling]]:
+    """The couplings in the order of their rows: by name, for JAX sorts what dicts hold, and a network has passed through it or not."""
+    return sorted(network.couplings.items())
+
+
 def described(network: "Network") -> tuple[str, ...]:
     """The blocks of rows below the model's states, in words that differ where they do."""
     found = []
-    for name, coupling in network.couplings.items():
+    for name, coupling in _in_rows(network):
         sources, edges = names_of(coupling)
         found += [f"{name}.{state}" for state in sources]
         if edges:
-            found += [f"{name}.{state} of {coupling.edges!r}" for state in edges]  # pyright: ignore[reportAttributeAccessIssue]
+            lists: Any = coupling.edges  # pyright: ignore[reportAttributeAccessIssue]
+            which = digest(lists.heard, lists.counts)[:8]  # others may be as many
+            found += [f"{name}.{state} of {lists!r}, {which}" for state in edges]
     return tuple(found)
+
+
+def full_names(network: "Network") -> tuple[str, ...]:
+    """The states that couplings have of their own, with the couplings they are of."""
+    return tuple(f"{name}.{state}" for name, c in network.couplings.items() for names in names_of(c) for state in names)
 
 
 def begin(network: "Network", states: Float[Array, "state node"]) -> Whole:
@@ -104,7 +117,7 @@ def opened(network: "Network", rows: Float[Array, "row node"]) -> Whole:
     """What a run carries, from rows one below the other."""
     before = len(rows) - network.n_living
     found, states = {}, rows[:before]
-    for name, coupling in network.couplings.items():
+    for name, coupling in _in_rows(network):
         found[name] = Own({}, {})
         sources, edges = names_of(coupling)
         for each, names, length in ((found[name].sources, sources, 1), (found[name].edges, edges, places(coupling))):
@@ -116,9 +129,22 @@ def opened(network: "Network", rows: Float[Array, "row node"]) -> Whole:
 def closed(network: "Network", whole: Whole) -> Float[Array, "row node"]:
     """The rows again."""
     blocks = [whole.states]
-    for name in network.couplings:
-        blocks += [*whole.own[name].sources.values(), *whole.own[name].edges.values()]
+    for name, coupling in _in_rows(network):
+        for each, names in zip(whole.own[name], names_of(coupling), strict=True):
+            blocks += [each[state] for state in names]
     return jnp.concatenate(blocks)
+
+
+def counted(network: "Network", rows: Float[Array, "row node"]) -> Float[Array, "row node"]:
+    """1 for each number of the rows, 0 for those of pairs that are not connected."""
+    if not network.n_living:
+        return jnp.ones_like(rows)
+    whole = opened(network, jnp.ones_like(rows))
+    for name, own in whole.own.items():
+        if own.edges:
+            there = network.prepared(network.couplings[name]).weights != 0
+            own.edges.update({state: there.astype(rows.dtype) for state in own.edges})
+    return closed(network, whole)
 
 
 def limited(network: "Network", whole: Whole) -> Whole:
@@ -143,8 +169,8 @@ def encoded(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> Any:
     return _bare(coupling).encode(x, **{name: own[name][0] for name in taken_by(type(coupling).encode, 1)})
 
 
-def source_flow(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> dict[str, Any]:
-    """Time derivatives of the states of sources by name, `(node,)`."""
+def source_flow(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> Any:
+    """Time derivatives of the states of sources by name, `(node,)`, if the coupling is as it should be."""
     if not own:
         return {}
     states = {name: own[name][0] for name in taken_by(type(coupling).source_drift, 1)}
@@ -167,12 +193,12 @@ def _bare(coupling: AbstractCoupling) -> AbstractCoupling:
 def between(
     network: "Network", messages: dict[str, Any], names: tuple[str, ...], y: Any
 ) -> Float[Array, "state place target"]:
-    """States of connections by their full names, NaN where there is no weight."""
-    rows = []
-    for full in names:
-        name, _, state = full.rpartition(".")
-        rows.append(jnp.where(messages[name].weights != 0, network.own(y)[name].edges[state], jnp.nan))
-    return jnp.stack(rows)
+    """States of connections of one coupling by their full names, and as a last row 1 where there is a weight, 0 elsewhere."""
+    name, rows = names[0].rpartition(".")[0], network.own(y)
+    there = jnp.asarray(messages[name].weights != 0)
+    return jnp.stack(
+        [*(rows[name].edges[full.rpartition(".")[2]] for full in names), there.astype(network.settled(y).dtype)]
+    )
 
 
 def edge_states(network: "Network", asked: tuple[str, ...] | None) -> dict[str, tuple[str, str]]:
@@ -196,6 +222,8 @@ def edge_states(network: "Network", asked: tuple[str, ...] | None) -> dict[str, 
         if len(meant) != 1:
             many = f"means {' and '.join(meant)}" if meant else "is no state of connections"
             raise ValueError(f"'{short}' {many}: there are {', '.join(there)}")
+        if meant[0] in found:
+            raise ValueError(f"{', '.join(asked or ())} name {meant[0]} twice: once is enough")
         found[meant[0]] = there[meant[0]]
     if len({name for name, _ in found.values()}) > 1:
         raise ValueError(

@@ -136,7 +136,7 @@ class Network(eqx.Module):
 
     def channels(self, names: tuple[str, ...]) -> Channels:
         """The nodes, regions or vertices, that monitors of these states, outputs or inputs see, with their names."""
-        of_model = tuple(name for name in names if name not in self.source_states)
+        of_model = tuple(name for name in names if name not in living.full_names(self))
         nodes = self.model.nodes(of_model) if of_model else None
         labels = self.labels if nodes is None else tuple(self.labels[i] for i in nodes)
         return Channels("region" if self.surface is None else "vertex", labels)
@@ -241,7 +241,7 @@ class Network(eqx.Module):
             return {}
         if not isinstance(y, living.Whole):
             raise ValueError(
-                f"couplings of this network have states of their own, {', '.join(living.described(self))}, which the model's states do not "
+                f"couplings of this network have states of their own, {', '.join(living.full_names(self))}, which the model's states do not "
                 "tell: give net.whole(y), with those that a run starts with"
             )
         return y.own
@@ -330,15 +330,18 @@ class Network(eqx.Module):
 
     def observed(self, names: tuple[str, ...], y: Any) -> Float[Array, "source seen"]:
         """What monitors see of states and outputs, `(source, node)`; of groups, see `gx.Groups`."""
-        if not set(names) & set(self.source_states):
+        of_model = tuple(name for name in names if name not in self.source_states)
+        if of_model == names:
             return self._seen(names, self.model.read(names, self.settled(y)))
-        return jnp.concatenate(
-            [self._own_row(name, y) if name in self.source_states else self.observed((name,), y) for name in names]
-        )
-
-    def _own_row(self, name: str, y: Any) -> Float[Array, "1 node"]:
-        coupling, _, state = name.rpartition(".")
-        return self.own(y)[coupling].sources[state]
+        rows, nodes = {}, None
+        if of_model:
+            rows = dict(zip(of_model, self.observed(of_model, y), strict=True))
+            nodes = self.model.nodes(of_model)  # of a group: its regions, of the couplings' states too
+        for name in set(names) - set(of_model):
+            coupling, _, state = name.rpartition(".")
+            row = self.own(y)[coupling].sources[state][0]
+            rows[name] = row if nodes is None else row[np.array(nodes)]
+        return jnp.stack([rows[name] for name in names])
 
     def observed_inputs(self, names: tuple[str, ...], u: Inputs) -> Float[Array, "source seen"]:
         """The same of inputs."""

@@ -79,10 +79,8 @@ class Messages(eqx.Module):
         """The messages of all places, `(message, place, target)`."""
         return bare(coupling).message(*ends, **self._handed(type(coupling).message, states))
 
-    def flow(
-        self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]
-    ) -> dict[str, Array]:
-        """Time derivatives of the connections' states by name, each `(place, target)`."""
+    def flow(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
+        """Time derivatives of the connections' states by name, each `(place, target)`, if the coupling is as it should be."""
         return bare(coupling).edge_drift(*ends, **self._handed(type(coupling).edge_drift, states)) if states else {}
 
     def _handed(self, method: Any, states: dict[str, Array]) -> dict[str, Any]:
