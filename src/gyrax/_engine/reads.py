@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt
 
 from ..anatomy.edges import Edges
 
@@ -234,7 +234,7 @@ class Arrivals(eqx.Module):
         back = jnp.clip(steps, 0, depth - len(shares))
         return cls(jnp.asarray(edges.heard * columns + depth) - back, shares, features)
 
-    def _places(self, at: Any, tap: int) -> Int[Array, "feature place target"]:
+    def _places(self, at: Any, tap: int) -> UInt[Array, "feature place target"]:
         """Where each number stands: one by one, for XLA's CPU backend is ten times slower at gathers of slices."""
         columns = jax.lax.optimization_barrier(self.starts + (at - tap))
         places = columns * self.features + jnp.arange(self.features)[:, None, None]

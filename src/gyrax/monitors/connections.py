@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._kinds import names
 from .._types import Channels
 from ..anatomy.edges import Edges
 from ..labelled import places
@@ -115,7 +114,10 @@ def _checked(groups: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
         raise ValueError("groups is empty: leave it out for all connections")
     found, met = [], {}
     for name, members in groups.items():
-        given = names(f"groups[{name!r}]", members)
+        several = isinstance(members, Iterable) and not isinstance(members, str)
+        given = tuple(members) if several else ()
+        if not several or not all(isinstance(label, str) for label in given):
+            raise TypeError(f"group '{name}' is a list of labels of regions, got {members!r}")
         if not given:
             raise ValueError(f"group '{name}' has no regions: leave it out")
         for label in given:
