@@ -495,8 +495,14 @@ class Engine:
         time = clock(parts.origin + n, self.dt, dtype)
         args = AfferentPath(time, self.dt, parts.instant, parts.degree, None, heard)
         ends = self.dt * jnp.arange(1, steps + 1, dtype=dtype)
+
+        def flow(
+            t, y, args
+        ):  # a step may be as long as it likes, and limits are kept at the grid's alone: nothing is made of what is beyond
+            return net.drift(t, limited(net, y), args)
+
         solution = dfx.diffeqsolve(
-            net.terms(),
+            dfx.ODETerm(flow),
             parts.solver,
             0.0,
             ends[-1],

@@ -44,6 +44,17 @@ class Edges(AbstractByContent):
         last = np.take_along_axis(heard, np.maximum(degree - 1, 0)[:, None], 1)
         return cls(np.ascontiguousarray(np.where(there, heard, last).T), np.ascontiguousarray(there.T))
 
+    @classmethod
+    def among_all(cls, connected: Bool[np.ndarray, "target source"]) -> "Edges":
+        """Those of a matrix with a place for every pair, the sources one after another; those that are not connected do not count.
+
+        Example:
+            >>> Edges.among_all(np.array([[False, True], [True, False]]))
+            Edges(2 connections of 2 targets, 2 at most)
+        """
+        n = len(connected)
+        return cls(np.broadcast_to(np.arange(n)[:, None], (n, n)).copy(), np.ascontiguousarray(connected.T))
+
     def __repr__(self):
         return (
             f"Edges({int(self.counts.sum())} connections of {self.counts.shape[1]} targets, {len(self.heard)} at most)"

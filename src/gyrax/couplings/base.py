@@ -50,6 +50,11 @@ class AbstractCoupling(Parametric):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         check_states(cls, AbstractCoupling, "source_states", "source_drift", "x")
+        if not hasattr(cls, "message") and (own := {"edge_states", "edge_drift"} & set(vars(cls))):
+            raise TypeError(
+                f"{cls.__name__} has {own.pop()}, which is of connections: subclass gx.AbstractPairCoupling, whose message is handed "
+                "their states, or say source_states and source_drift, of what sends"
+            )
         for method in ("encode", "source_drift"):
             if unknown := [n for n in taken_by(getattr(cls, method), 1) if n not in cls.source_states]:
                 raise TypeError(
@@ -100,11 +105,24 @@ def check_states(cls: type[AbstractCoupling], base: type[AbstractCoupling], whic
             f"{cls.__name__}.{which} names '{undeclared[0]}', and a state begins somewhere: declare "
             f"{undeclared[0]}: gx.Array = gx.parameter(1.0)"
         )
-    if names and not any(drift in vars(kind) for kind in cls.__mro__[: cls.__mro__.index(base)]):
+    moved = any(drift in vars(kind) for kind in cls.__mro__[: cls.__mro__.index(base)])
+    if moved and not names:
+        raise TypeError(f"{cls.__name__}.{drift} moves states, and {which} names none: {which} = ('w',)")
+    for state, ends_of in cls.limits.items():
+        if not (isinstance(ends_of, tuple) and len(ends_of) == 2) or not _below(*ends_of):
+            raise TypeError(
+                f"{cls.__name__}.limits['{state}'] is a pair (lowest, highest), None for no limit on a side; got {ends_of!r}"
+            )
+    if names and not moved:
         raise TypeError(
             f"{cls.__name__} has {which} {names} and nothing that moves them: define {drift}(self, {ends}, {', '.join(names)}), which "
             "returns their time derivatives by name"
         )
+
+
+def _below(low: Any, high: Any) -> bool:
+    numbers = [x for x in (low, high) if x is not None]
+    return all(isinstance(x, float | int) for x in numbers) and (len(numbers) < 2 or numbers[0] < numbers[1])
 
 
 def taken_by(method: Callable[..., Any], ends: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What connections have become: states of their own, as matrices or as means over groups of regions."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx

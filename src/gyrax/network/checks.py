@@ -17,7 +17,7 @@ from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
 from ..parameters.declaring import Parametric
 from .living import names_of, source_flow
-from .pairs import Messages
+from .pairs import Messages, bare
 
 if TYPE_CHECKING:
     from .network import Network
@@ -191,7 +191,7 @@ def _check_functions(net: "Network") -> None:
         own = jax.eval_shape(lambda y, c=coupling: net.sources(c, y), y)
         degree = jax.ShapeDtypeStruct((size,), y.dtype)
         total = _total(name, coupling, sent, own)
-        fed, targets = jax.eval_shape(coupling.decode, total, own, degree), net.targets(coupling)
+        fed, targets = jax.eval_shape(bare(coupling).decode, total, own, degree), net.targets(coupling)
         if fed.shape != (len(targets), size):
             raise ValueError(
                 f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
@@ -214,6 +214,8 @@ def _check_functions(net: "Network") -> None:
 def _check_own(net: "Network", name: str, coupling: AbstractCoupling) -> None:
     """States that a coupling has of its own are of the network's regions, and their derivatives fit."""
     sources, edges = names_of(coupling)
+    if unknown := [state for state in coupling.limits if state not in (*sources, *edges)]:
+        raise ValueError(f"{name} has limits for '{unknown[0]}', and its states are {(*sources, *edges)}")
     if not (sources or edges):
         return
     if net.surface is not None:
@@ -227,8 +229,6 @@ def _check_own(net: "Network", name: str, coupling: AbstractCoupling) -> None:
         )
     if taken := {f"{name}.{state}" for state in (*sources, *edges)} & {*net.model.states, *net.model.outputs}:
         raise ValueError(f"'{taken.pop()}' is of the model and of the coupling '{name}': call the coupling otherwise")
-    if unknown := [state for state in coupling.limits if state not in (*sources, *edges)]:
-        raise ValueError(f"{name} has limits for '{unknown[0]}', and its states are {(*sources, *edges)}")
     x = jax.eval_shape(lambda: net.sources(coupling, net.start()))
     node = (x.shape[1],)
     states = {state: jax.ShapeDtypeStruct((1, *node), x.dtype) for state in sources}
@@ -273,7 +273,43 @@ def _total(name: str, coupling: AbstractCoupling, sent: Any, x: Any) -> Any:
             f"the message of {name} is of each pair by itself, (message, ...) of ends (source, ...): of ends of shape {source.shape} it "
             f"returns {getattr(made, 'shape', made)}"
         )
+    _check_apart(name, coupling, len(sent), len(x))
     return jax.ShapeDtypeStruct((len(made), x.shape[1]), made.dtype)
+
+
+def _check_apart(name: str, coupling: AbstractPairCoupling, sent: int, own: int) -> None:
+    """What a connection hands on and how it moves is its own: another one's values change nothing of it. Tried with random numbers.
+
+    Raises:
+        ValueError: if they do, as a sum over connections would, in which places that are none would count too.
+    """
+    assert coupling.edges is not None
+    places = coupling.edges.shape
+    if is_traced(*jax.tree.leaves(eqx.filter(coupling, eqx.is_array))) or places[0] * places[1] < 2:
+        return
+    rng, messages = np.random.default_rng(0), Messages.of(coupling)
+    given = {"": rng.uniform(0.1, 0.9, (sent, *places)), " ": rng.uniform(0.1, 0.9, (own, *places))}
+    given |= {state: rng.uniform(0.1, 0.9, places) for state in coupling.edge_states}
+
+    def made(given: dict[str, Any]) -> dict[str, Any]:
+        x = {state: jnp.asarray(values) for state, values in given.items()}
+        ends = x.pop(""), x.pop(" ")
+        return {"message": messages.made(coupling, ends, x)} | messages.flow(coupling, ends, x)
+
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        first = made(given)
+        for x in given.values():
+            x[..., 0, 0] += 3.0
+        second = made(given)
+    for what, before in first.items():
+        apart = ~np.isclose(before, second[what], rtol=1e-6, equal_nan=True)
+        apart[..., 0, 0] = False
+        if apart.any():
+            where = f"the message of {name}" if what == "message" else f"{name}.edge_drift of '{what}'"
+            raise ValueError(
+                f"{where} is of each connection by itself, and one's values change another's: it is written element by element, without sums or "
+                "other steps across connections"
+            )
 
 
 def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, sent: Any, y: Any) -> None:
@@ -282,7 +318,19 @@ def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, sen
     if block is None or set(block[0]) <= set(block[1]):
         return
     x = jax.eval_shape(lambda y: net.sources(coupling, y), y)
-    jaxpr = jax.make_jaxpr(lambda x, total: coupling.decode(total, x, jnp.zeros(x.shape[1])))(x, sent).jaxpr
+
+    def made(x, total):
+        if not isinstance(coupling, AbstractPairCoupling):
+            return bare(coupling).decode(total, x, jnp.zeros(x.shape[1]))
+        assert coupling.edges is not None
+        messages, places = Messages.of(coupling), coupling.edges.shape
+        states = {state: jnp.zeros(places, x.dtype) for state in coupling.edge_states}
+        rows = jax.eval_shape(lambda: net.sent(name, net.whole(net.start()))).shape[0]
+        ends = jnp.ones((rows, *places), x.dtype), messages.everywhere(x)
+        heard = messages.made(coupling, ends, states), messages.flow(coupling, ends, states)
+        return heard, bare(coupling).decode(total, x, jnp.zeros(x.shape[1]))
+
+    jaxpr = jax.make_jaxpr(made)(x, sent).jaxpr
     if any(depends(jaxpr, jaxpr.invars[:1])):
         raise ValueError(
             f"{name} ({type(coupling).__name__}) compares what a region hears with its own {coupling.source}, which the "

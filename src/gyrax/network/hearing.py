@@ -9,7 +9,7 @@ from .._types import Features
 from ..couplings import AbstractPairCoupling
 from .afferent import AbstractAfferent
 from .living import Own, in_order, source_flow
-from .pairs import Messages
+from .pairs import Messages, bare
 
 if TYPE_CHECKING:
     from .network import Network
@@ -28,7 +28,7 @@ def coupled(network: "Network", t: Any, y: Any, afferent: AbstractAfferent | Non
             late = _late(name, t, afferent)
             total = total if late is None else total + late
         degree = network.weights(coupling).sum(axis=1) if afferent is None else afferent.degree[name]
-        fed = coupling.decode(total, network.sources(coupling, y), degree)
+        fed = bare(coupling).decode(total, network.sources(coupling, y), degree)
         if network.surface is not None and not network.local(coupling):
             fed = network.surface.spread(fed)
         found[name] = fed

@@ -3,7 +3,6 @@
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,6 +12,7 @@ from .._types import Sources
 from ..anatomy.transposes import both_ways
 from ..couplings import AbstractCoupling, AbstractPairCoupling
 from ..couplings.base import taken_by
+from .pairs import bare
 
 if TYPE_CHECKING:
     from .network import Network
@@ -166,7 +166,7 @@ def encoded(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> Any:
     """What regions send: of their sources, and of what states these have."""
     if not own:
         return coupling.encode(x)
-    return _bare(coupling).encode(x, **{name: own[name][0] for name in taken_by(type(coupling).encode, 1)})
+    return bare(coupling).encode(x, **{name: own[name][0] for name in taken_by(type(coupling).encode, 1)})
 
 
 def source_flow(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> Any:
@@ -174,20 +174,12 @@ def source_flow(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> 
     if not own:
         return {}
     states = {name: own[name][0] for name in taken_by(type(coupling).source_drift, 1)}
-    return _bare(coupling).source_drift(x, **states)
+    return bare(coupling).source_drift(x, **states)
 
 
 def in_order(flow: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
     """Derivatives in the order of the states that they are of."""
     return {name: flow[name] for name in states}
-
-
-def _bare(coupling: AbstractCoupling) -> AbstractCoupling:
-    """The coupling without what its methods are handed: `self.R` there would be where R began."""
-    names = coupling.source_states
-    return eqx.tree_at(
-        lambda c: [getattr(c, name) for name in names], coupling, replace_fn=lambda _: None, is_leaf=lambda x: x is None
-    )
 
 
 def between(

@@ -73,7 +73,11 @@ class Messages(eqx.Module):
             source = late
             if self.now is not None:
                 source = source + self.now * self.edges.gather(sent)
-        return source, self._everywhere(x)
+        if self.edges.every and not self.edges.counts.all():
+            source = source + np.where(self.edges.counts, 0, 1).astype(
+                source.dtype
+            )  # nobody's difference to itself, nor its slope
+        return source, self.everywhere(x)
 
     def made(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
         """The messages of all places, `(message, place, target)`."""
@@ -81,7 +85,10 @@ class Messages(eqx.Module):
 
     def flow(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
         """Time derivatives of the connections' states by name, each `(place, target)`, if the coupling is as it should be."""
-        return bare(coupling).edge_drift(*ends, **self._handed(type(coupling).edge_drift, states)) if states else {}
+        if not states:
+            return {}
+        found = bare(coupling).edge_drift(*ends, **self._handed(type(coupling).edge_drift, states))
+        return {name: self._counted(x) for name, x in found.items()} if isinstance(found, dict) else found
 
     def _handed(self, method: Any, states: dict[str, Array]) -> dict[str, Any]:
         """What a method of the coupling takes by name: parameters and states of the connections."""
@@ -89,26 +96,32 @@ class Messages(eqx.Module):
         found = {}
         for name in taken_by(method, 2):
             x = states[name] if name in states else self.own[name]
-            found[name] = x if x is None or x.ndim == 2 else self._everywhere((x * targets)[None])[0]
+            found[name] = x if x is None or x.ndim == 2 else self.everywhere((x * targets)[None])[0]
         return found
 
     def total(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Features:
         """Weighted sums of the messages, `(message, target)`, from both ends of the connections and what states they have."""
-        weighted = self.weights * self.made(coupling, ends, states)
-        if not self.edges.counts.any(0).all():  # who hears nobody has messages of nobody, which may be anything
-            weighted = jnp.where(self.edges.counts, weighted, 0)
+        weighted = self._counted(self.weights * self.made(coupling, ends, states))
         return _over_places(weighted, places=self.edges.shape[0])[0]
 
-    def _everywhere(self, x: Sources) -> Float[Array, "source place target"]:
+    def _counted(self, x: Array) -> Array:
+        """What connections make; zero at places that are none, where it may be anything."""
+        return x if self.edges.counts.all() else jnp.where(self.edges.counts, x, 0)
+
+    def everywhere(self, x: Sources) -> Float[Array, "source place target"]:
         """Values of the targets, at all their places."""
         return _at_places(x, places=self.edges.shape[0])[0]
 
 
-def bare(coupling: AbstractPairCoupling) -> AbstractPairCoupling:
-    """The coupling without what its message is handed: `self.lag` there would be a matrix of other shape than the ends."""
-    if not coupling.of_connections:
+def bare(coupling: AbstractCoupling) -> Any:
+    """The coupling without what its methods are handed: `self.lag` would be a matrix of other shape than the ends, `self.R` where R began."""
+
+    def handed(c):
+        return [*of_connections(c), *(getattr(c, name) for name in c.source_states)]
+
+    if not handed(coupling):
         return coupling
-    return eqx.tree_at(of_connections, coupling, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
+    return eqx.tree_at(handed, coupling, replace_fn=lambda _: None, is_leaf=lambda x: x is None)
 
 
 def edges_of(coupling: AbstractCoupling) -> Edges | None:
@@ -134,13 +147,13 @@ def connected(coupling: AbstractCoupling, name: str, weights: Any, delay: Abstra
         raise ValueError(
             f"{name} is a coupling of pairs, which takes an array of weights: zeros in it cost nothing. gx.Sparse is for weighted sums"
         )
-    mask = np.ones(weights.shape, bool) if is_traced(weights) else np.asarray(weights) != 0
-    if mask.mean() > DENSE:
-        mask = np.ones_like(mask)
+    there = np.ones(weights.shape, bool) if is_traced(weights) else np.asarray(weights) != 0
+    # no region is connected to itself if it was not from the start: messages of a difference to itself may be anything
+    mask = there | ~np.eye(len(there), dtype=bool) if there.mean() > DENSE else there
     if delay is not None:
         assert delay.spans is not None
         mask = mask & delay.spans.connected
-    edges = Edges.of(mask)
+    edges = Edges.among_all(mask) if delay is None and there.mean() > DENSE else Edges.of(mask)
     found = copy.copy(coupling)
     object.__setattr__(found, "edges", edges)  # a static field, of a class whose __init__ may be the user's own
     return found
