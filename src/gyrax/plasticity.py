@@ -3,16 +3,69 @@
 Rules that change parameters piece by piece between runs are `gx.tune`'s.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 
+from ._kinds import expect
 from ._types import Parameter
 from .couplings import AbstractCoupling, AbstractPairCoupling
+from .labelled import check_same
+from .network import Network
+from .network.carrying import names_of_rows, opened
 from .parameters.declaring import parameter
 from .parameters.domains import Interval, Positive, Real
+from .recordings import Final
 
-__all__ = ["Hebbian", "Oja", "TsodyksMarkram", "TsodyksMarkramSources", "Vogels"]
+__all__ = ["Hebbian", "Oja", "TsodyksMarkram", "TsodyksMarkramSources", "Vogels", "as_learnt"]
+
+
+def as_learnt(network: Network, final: Final) -> Network:
+    """The network whose couplings' states begin as a run has left them: weights that were learnt, as parameters again.
+
+    So they can be looked at, saved with the network, taken by another run from another state, or by a coupling without plasticity:
+    `gx.couplings.Linear(source="x", weights=connectome.weights * learnt.coupling.w)`.
+
+    Args:
+        network: with such couplings.
+        final: `run.final` of a run of it, not of several side by side.
+
+    Raises:
+        ValueError: if no coupling has states of its own, or the run was of a network that carries others.
+
+    Example:
+        >>> import jax.numpy as jnp, gyrax as gx
+        >>> net = gx.Network(gx.models.Linear(gamma=-0.1), Hebbian(source="x", strength=0.01), jnp.ones((2, 2)) - jnp.eye(2))
+        >>> learnt = as_learnt(net, gx.simulate(net, 10.0, 1.0, start=jnp.ones((1, 2))).final)
+        >>> learnt.coupling.w.shape, bool(learnt.coupling.w[0, 1] > 1.0)
+        ((2, 2), True)
+    """
+    expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
+    expect("final", final, Final, "where a run ended", "run.final")
+    rows = names_of_rows(network)
+    if not network.n_living:
+        raise ValueError("couplings of this network have no states of their own: nothing was learnt")
+    if final.rows != rows or final.y.shape != (network.n_rows, network.n_nodes):
+        raise ValueError(
+            f"the run carried {', '.join(final.rows)} in shape {final.y.shape}, this network carries {', '.join(rows)} in "
+            f"{(network.n_rows, network.n_nodes)}: give the final of a run of it"
+        )
+    check_same(final.labels or None, network.labels, "the run that final= comes from", "the network")
+    for name, own in opened(network, final.y).own.items():
+        coupling = network.couplings[name]
+        values: dict[str, Any] = {state: row[0] for state, row in own.sources.items()}
+        for state, each in own.edges.items():
+            edges: Any = coupling.edges  # pyright: ignore[reportAttributeAccessIssue]
+            n = network.n_nodes
+            begun = jnp.broadcast_to(getattr(coupling, state), (n, n))  # where there is no connection
+            values[state] = jnp.where(edges.connected(n), edges.put(each, n), begun)
+
+        def where(n: Any, name: str = name, states: tuple[str, ...] = tuple(values)) -> list[Any]:
+            return [getattr(n.couplings[name], state) for state in states]
+
+        network = eqx.tree_at(where, network, list(values.values())) if values else network
+    return network
 
 
 def _used(u, R, U, tau_rec, tau_facil, rate):

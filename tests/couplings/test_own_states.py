@@ -1,6 +1,7 @@
 """What classes and networks say of couplings whose states or messages cannot be what they are meant to be."""
 
 import diffrax as dfx
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -121,3 +122,55 @@ def test_steps_that_are_chosen_make_nothing_of_what_is_beyond_limits():
     known = {"solver": dfx.Tsit5(), "stepsize_controller": dfx.PIDController(rtol=1e-8, atol=1e-8)}
     found = gx.simulate(gx.Network(Filling(), {}, np.zeros((1, 1))), 100.0, 0.5, **known)["raw"].values[-1, :, 0]
     np.testing.assert_allclose(found, [1.0, 95.0], rtol=1e-6)
+
+
+def learnt(names="coupling", **more):
+    coupling = {"slow": gx.plasticity.Hebbian(source="x", strength=0.01, tau=20.0, **more)}
+    coupling |= {"used": gx.plasticity.TsodyksMarkramSources(source="x", strength=0.05, gain=0.1)}
+    weights = gx.Connectome(np.roll(np.eye(4), 1, axis=1) + np.eye(4)[::-1], labels=list("abcd"))
+    return gx.Network(gx.models.Linear(gamma=-0.1), coupling if names == "dict" else coupling["slow"], weights)
+
+
+@pytest.mark.parametrize("names", ["coupling", "dict"])
+def test_what_was_learnt_begins_as_it_ended(names):
+    net, x, name = learnt(names), np.linspace(0.5, 1.5, 4)[None], "slow" if names == "dict" else "coupling"
+    run = gx.simulate(net, 20.0, 0.5, start=x)
+    after = gx.plasticity.as_learnt(net, run.final)
+    again = gx.simulate(after, 20.0, 0.5, start=run["raw"].values[-1])
+    on = gx.simulate(net, 20.0, 0.5, start=run.final)
+    np.testing.assert_array_equal(again["raw"].values, on["raw"].values)
+    one, other = (gx.plasticity.as_learnt(net, run.final) for run in (again, on))
+    np.testing.assert_array_equal(one.couplings[name].w, other.couplings[name].w)
+    w = np.asarray(after.couplings[name].w)
+    there = np.asarray(net.connectome.weights) != 0
+    assert (w[~there] == 1).all() and (w[there] != 1).all()
+
+
+def test_what_was_learnt_is_of_the_network_that_learnt_it():
+    net = learnt()
+    with pytest.raises(ValueError, match="give the final of a run of it"):
+        gx.plasticity.as_learnt(net, gx.simulate(learnt("dict"), 1.0, 0.5).final)
+    plain = gx.Network(gx.models.Linear(), gx.couplings.Linear(source="x"), EVERY)
+    with pytest.raises(ValueError, match="nothing was learnt"):
+        gx.plasticity.as_learnt(plain, gx.simulate(plain, 0.1, 0.1).final)
+
+
+@pytest.mark.parametrize(("names", "where"), [("coupling", "coupling.w"), ("dict", "coupling.used.R")])
+def test_where_a_state_begins_is_nothing_to_turn(names, where):
+    with pytest.raises(ValueError, match=f"{where} is where a state begins"):
+        gx.analysis.adiabatic_scan(learnt(names), where, [0.5, 0.6], 10.0, 0.5)
+
+
+def test_rules_between_runs_do_not_change_where_a_state_begins():
+    class Halves(gx.AbstractRule):
+        def init(self, network):
+            return jnp.zeros(())
+
+        def monitors(self, period):
+            return {}
+
+        def update(self, network, state, recordings):
+            return eqx.tree_at(lambda n: n.coupling.w, network, network.coupling.w / 2), state, {}
+
+    with pytest.raises(ValueError, match="changes where coupling\\.w begins"):
+        gx.tune(learnt(), [Halves()], steps=2, period=5.0, dt=0.5, progress=False)

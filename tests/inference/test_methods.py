@@ -11,6 +11,7 @@ import pytest
 
 import gyrax as gx
 from conftest import DOUBLE
+from gyrax.fitting.space import vector_of
 from gyrax.inference import hamiltonian, normal
 from known_posteriors import (
     LINE,
@@ -303,3 +304,26 @@ def test_laplace_compiles_once_and_shows_a_bar(capsys):
     assert compiled == [
         f._cached._cache_size() for f in (normal._around, normal._descended, normal._each, normal.value_at)
     ]
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [None, gx.Delay(speed=3.0)])
+def test_curvature_through_a_simulation_is_that_of_differences(delay):
+    weights = 0.1 * (np.ones((3, 3)) - np.eye(3))
+    coupling = gx.couplings.Linear(source="x", strength=0.3)
+    net = gx.Network(gx.models.Linear(gamma=-0.5), coupling, gx.Connectome(weights, 60 * weights), delay)
+
+    def states(net):
+        return gx.simulate(net, 20.0, 0.5, start=jnp.ones((1, 3)))["raw"].values.ravel()
+
+    seen, spec = states(net) + 0.01, gx.select(net, "coupling.strength", "model.gamma")
+    density = gx.inference.log_density(
+        net, lambda n, key: -gx.losses.gaussian_log_likelihood(states(n), seen, sd=0.1), spec
+    )
+    place, step = vector_of(density.start) + 0.1, 1e-5
+    slopes, hessians = normal._around(density, place)
+    slope = jax.jit(jax.grad(density.at))
+    ends = [(slope(place + step * e) - slope(place - step * e)) / (2 * step) for e in np.eye(2)]
+    np.testing.assert_allclose(hessians.sum(0), np.stack(ends, -1), rtol=1e-7)
+    np.testing.assert_allclose(slopes.sum(0), slope(place), rtol=1e-12)

@@ -18,6 +18,7 @@ from .._warned import warn
 from ..labelled import LabelledArray, known_names
 from ..monitors.base import AbstractMonitor
 from ..monitors.sampling import Raw
+from ..network.living import begun
 from ..network.network import Network
 from ..parameters.addresses import Where, domains, replace, tell
 from ..parameters.declaring import names_of, refuse_names
@@ -243,6 +244,10 @@ def adiabatic_scan(
 def _values(network: Network, parameter: Any, values: Any) -> tuple[str, int, np.ndarray]:
     """Name and index of what is turned, and the values that it takes."""
     name, index = moved(network, parameter)
+    if name in begun(network):
+        raise ValueError(
+            f"{name} is where a state begins, which a run that goes on has left: turning it does nothing; turn another parameter"
+        )
     shape = jnp.shape(jax.tree.leaves(network)[index])
     refuse_names(values, "what a parameter is turned to")
     values = reals("values", values)

@@ -17,6 +17,7 @@ from .._kinds import expect, number, shown, whole
 from .._pictures import draw
 from .._types import State
 from ..monitors import AbstractMonitor
+from ..network.living import names_of
 from ..network.network import Network
 from ..parameters.addresses import named_leaves
 from ..recordings.run import Final
@@ -255,6 +256,21 @@ def _monitors(rules: dict[str, AbstractRule], period: float) -> dict[str, Abstra
     return found
 
 
+def _check_starts(name: str, before: Network, after: Any) -> None:
+    """A rule does not change where states of couplings begin: the run goes on from where they are.
+
+    Raises:
+        ValueError: if it does.
+    """
+    for where, coupling in before.couplings.items():
+        for state in sum(names_of(coupling), ()):
+            if isinstance(after, Network) and getattr(after.couplings[where], state) is not getattr(coupling, state):
+                raise ValueError(
+                    f"{name} changes where {where}.{state} begins, which the run has left: it would do nothing. Let the state move by itself, "
+                    "in edge_drift or source_drift, or change another parameter"
+                )
+
+
 @eqx.filter_jit
 def _piece(
     run: Any, rules: dict[str, AbstractRule], network: Network, states: dict[str, Any], start: Any, key: Any
@@ -265,6 +281,7 @@ def _piece(
     for name, rule in rules.items():
         own = {k.split(".", 1)[1]: r for k, r in piece.recordings.items() if k.split(".", 1)[0] == name}
         new, state, values = rule.update(network, states[name], own)
+        _check_starts(name, network, new)
         network = _like(new, network, f"{name} changes the network")
         changed[name] = _like(state, states[name], f"{name} changes what it remembers")
         for what, value in values.items():

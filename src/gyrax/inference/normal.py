@@ -256,15 +256,18 @@ def _around(density: LogDensity, vector: Array) -> tuple[Array, Array]:
     that took a hundred times longer.
     """
 
-    def slopes(vector: Array) -> tuple[Array, Array]:
+    def slopes(vector: Array) -> Array:
         def of(function: Callable[..., Array]) -> Array:
             return jax.grad(lambda x: function(density.space.tree(x, density.start)))(vector)
 
-        both = jnp.stack([of(density.log_likelihood), of(density.log_prior)])
-        return both, both
+        return jnp.stack([of(density.log_likelihood), of(density.log_prior)])
 
-    hessians, both = jax.jacfwd(slopes, has_aux=True)(vector)
-    return both, hessians
+    def pushed(direction: Array) -> tuple[Array, Array]:
+        return jax.jvp(slopes, (vector,), (direction,))
+
+    # one after another: JAX has no tangents side by side of what has a batching rule of its own, as simulations with delays have
+    several, along = jax.lax.map(pushed, jnp.eye(vector.size, dtype=vector.dtype))
+    return several[0], jnp.moveaxis(along, 0, -1)
 
 
 def _fall_off(density: LogDensity, top: _Top) -> tuple[Float[np.ndarray, "number number"], float]:

@@ -99,6 +99,12 @@ def full_names(network: "Network") -> tuple[str, ...]:
     return tuple(f"{name}.{state}" for name, c in network.couplings.items() for names in names_of(c) for state in names)
 
 
+def begun(network: "Network") -> tuple[str, ...]:
+    """The dotted names of the parameters that say where states of couplings begin."""
+    several = isinstance(network.coupling, dict)
+    return tuple(f"coupling.{full}" if several else full for full in full_names(network))
+
+
 def begin(network: "Network", states: Float[Array, "state node"]) -> Whole:
     """What a run starts with: of couplings, what their parameters of the same names say."""
     found, n, dtype = {}, network.n_nodes, states.dtype
