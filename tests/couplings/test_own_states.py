@@ -108,8 +108,9 @@ def test_what_decode_takes_is_no_state():
     def decode(self, total, x, degree):
         return self.w * total
 
-    with pytest.raises(TypeError, match="NoneType"):
+    with pytest.raises(TypeError, match="NoneType") as caught:
         gx.Network(gx.models.Linear(), pairs(decode=decode)(source="x"), EVERY)
+    assert "w of Learning are no attributes of self" in caught.value.__notes__[0]
 
 
 def test_steps_that_are_chosen_make_nothing_of_what_is_beyond_limits():

@@ -182,22 +182,16 @@ def _check_functions(net: "Network") -> None:
             f"{type(model).__name__}.start returns {y.shape}, expected (state, node) = {(len(model.states), n)}"
         )
     for name, coupling in net.couplings.items():
-        size = net.size(coupling)
-        _check_own(net, name, coupling)
-        whole = jax.eval_shape(net.whole, y)
-        sent = jax.eval_shape(lambda y, name=name: net.sent(name, y), whole)
-        if sent.ndim != 2 or sent.shape[1] != size:
-            raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
-        own = jax.eval_shape(lambda y, c=coupling: net.sources(c, y), y)
-        degree = jax.ShapeDtypeStruct((size,), y.dtype)
-        total = _total(name, coupling, sent, own)
-        fed, targets = jax.eval_shape(bare(coupling).decode, total, own, degree), net.targets(coupling)
-        if fed.shape != (len(targets), size):
-            raise ValueError(
-                f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
-                "Name as many inputs with target= as it has rows"
-            )
-        _check_own_values(net, name, coupling, total, y)
+        try:
+            _check_coupling(net, name, coupling, y)
+        except TypeError as error:
+            handed = [*coupling.source_states, *getattr(coupling, "of_connections", ())]
+            if handed and "NoneType" in str(error):
+                error.add_note(
+                    f"gyrax: {', '.join(handed)} of {type(coupling).__name__} are no attributes of self within its methods: encode, source_drift, "
+                    "message and edge_drift take them as arguments of these names; decode has none of them"
+                )
+            raise
     u = jax.ShapeDtypeStruct((len(model.inputs), n), y.dtype)
     dy = jax.eval_shape(lambda y, u: model.drift(0.0, y, u), y, u)
     if getattr(dy, "shape", None) != y.shape:
@@ -209,6 +203,26 @@ def _check_functions(net: "Network") -> None:
         for target, row in jax.eval_shape(net.stimulus, jax.ShapeDtypeStruct((), y.dtype)).items():
             if row.shape not in ((), (n,)):
                 raise ValueError(f"the stimulus of '{target}' has shape {row.shape}, expected one value a node ({n},)")
+
+
+def _check_coupling(net: "Network", name: str, coupling: AbstractCoupling, y: Any) -> None:
+    """What a coupling sends, and makes of what it hears, has the shapes that are wanted."""
+    size = net.size(coupling)
+    _check_own(net, name, coupling)
+    whole = jax.eval_shape(net.whole, y)
+    sent = jax.eval_shape(lambda y: net.sent(name, y), whole)
+    if sent.ndim != 2 or sent.shape[1] != size:
+        raise ValueError(f"{name}.encode returns shape {sent.shape}, expected (feature, {size})")
+    own = jax.eval_shape(lambda y: net.sources(coupling, y), y)
+    degree = jax.ShapeDtypeStruct((size,), y.dtype)
+    total = _total(name, coupling, sent, own)
+    fed, targets = jax.eval_shape(bare(coupling).decode, total, own, degree), net.targets(coupling)
+    if fed.shape != (len(targets), size):
+        raise ValueError(
+            f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
+            "Name as many inputs with target= as it has rows"
+        )
+    _check_own_values(net, name, coupling, total, y)
 
 
 def _check_own(net: "Network", name: str, coupling: AbstractCoupling) -> None:
