@@ -110,7 +110,7 @@ def test_what_decode_takes_is_no_state():
 
     with pytest.raises(TypeError, match="NoneType") as caught:
         gx.Network(gx.models.Linear(), pairs(decode=decode)(source="x"), EVERY)
-    assert "w of Learning are no attributes of self" in caught.value.__notes__[0]
+    assert "w of Learning are no attributes of self" in " ".join(caught.value.__notes__)
 
 
 def test_steps_that_are_chosen_make_nothing_of_what_is_beyond_limits():
