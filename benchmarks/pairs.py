@@ -34,7 +34,7 @@ HEAD = """# Couplings of pairs
 
 This page is written by `nox -s studies -- pairs`, on one machine, one after another; it is not edited by hand. A linear model in the 84 regions of dk84, float32,
 Heun with the coupling at each stage, 4000 steps of 1 ms without noise. `tanh` is tanh(3 (x_j - x_i) - x_i x_j / 10), which does not factor; `plastic` is
-`gx.plasticity.TsodyksMarkram`, two states for each of the connections; `plastic sources` is `TsodyksMarkramSources`, two for each region. Processor time of the fastest of five runs.
+`gx.plasticity.TsodyksMarkram`, two states for each of the connections; `plastic sources` is `TsodyksMarkramSources`, two for each region. Wall time of the fastest of five runs.
 A gradient is of the squared last state by the strength. tvboptim's time is that of the best of its delay buffers; with delays it holds what arrives over a step, so that the two are apart.
 
 """
@@ -87,9 +87,9 @@ def measured(kind, wiring, delayed):
     for what, function in (("run", run), ("with gradient", gradient)):
         seconds = []
         for _ in range(TIMES):
-            began = time.process_time()
+            began = time.perf_counter()
             jax.block_until_ready(function(strength))
-            seconds.append(time.process_time() - began)
+            seconds.append(time.perf_counter() - began)
         found[f"us a step, {what}"] = min(seconds) / STEPS * 1e6
     return found
 
