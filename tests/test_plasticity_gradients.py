@@ -111,6 +111,7 @@ def test_gradients_are_differences(delay, noise, without):
         assert (np.asarray(getattr(found.coupling[name], state))[none] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("delay", ["none", pytest.param("linear", marks=slow)])
 def test_gradients_do_not_depend_on_who_listens(delay):
@@ -258,6 +259,7 @@ def test_rules_and_where_weights_begin_are_fitted():
 MEANS = {"mean": gx.monitors.TemporalAverage(source=("x", "of both.a"), period=3 * DT)}
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("delay", "without"),

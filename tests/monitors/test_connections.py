@@ -67,6 +67,7 @@ def test_means_over_groups_are_loops(found):
     assert np.isnan(means.values[-1, 0, 2, 2]) and not np.isnan(means.values[-1, 0, 0, 1])
 
 
+@pytest.mark.slow("float64")
 def test_gradients_of_means_pass_what_is_not_there_by():
     net = network(hebb(), density=0.5)
 
