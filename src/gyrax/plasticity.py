@@ -58,7 +58,8 @@ def as_learnt(network: Network, final: Final) -> Network:
         for state, each in own.edges.items():
             edges: Any = coupling.edges  # pyright: ignore[reportAttributeAccessIssue]
             n = network.n_nodes
-            begun = jnp.broadcast_to(getattr(coupling, state), (n, n))  # where there is no connection
+            begun = getattr(coupling, state)  # which stays where there is no connection; one a region is its target's
+            begun = begun[:, None] if begun.ndim == 1 else begun
             values[state] = jnp.where(edges.connected(n), edges.put(each, n), begun)
 
         def where(n: Any, name: str = name, states: tuple[str, ...] = tuple(values)) -> list[Any]:

@@ -147,6 +147,13 @@ def test_what_was_learnt_begins_as_it_ended(names):
     assert (w[~there] == 1).all() and (w[there] != 1).all()
 
 
+def test_where_nobody_is_connected_a_value_of_a_region_stays_its_targets():
+    net, begun = learnt(w=np.arange(1.0, 5.0)), np.arange(1.0, 5.0)
+    w = np.asarray(gx.plasticity.as_learnt(net, gx.simulate(net, 1.0, 0.5, start=np.zeros((1, 4))).final).coupling.w)
+    there = np.asarray(net.connectome.weights) != 0
+    np.testing.assert_array_equal(w[~there], np.broadcast_to(begun[:, None], (4, 4))[~there])
+
+
 def test_what_was_learnt_is_of_the_network_that_learnt_it():
     net = learnt()
     with pytest.raises(ValueError, match="give the final of a run of it"):

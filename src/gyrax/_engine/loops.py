@@ -496,9 +496,8 @@ class Engine:
         args = AfferentPath(time, self.dt, parts.instant, parts.degree, None, heard)
         ends = self.dt * jnp.arange(1, steps + 1, dtype=dtype)
 
-        def flow(
-            t, y, args
-        ):  # a step may be as long as it likes, and limits are kept at the grid's alone: nothing is made of what is beyond
+        # A step may be as long as it likes, and limits are kept where the grid is: nothing is made of what is beyond them in between.
+        def flow(t, y, args):
             return net.drift(t, limited(net, y), args)
 
         solution = dfx.diffeqsolve(

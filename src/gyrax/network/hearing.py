@@ -8,7 +8,7 @@ from jaxtyping import Array
 from .._types import Features
 from ..couplings import AbstractPairCoupling
 from .afferent import AbstractAfferent
-from .living import Own, in_order, source_flow
+from .living import Own, source_flow
 from .pairs import Messages, bare
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def own_flow(network: "Network", t: Any, y: Any, afferent: AbstractAfferent | No
             messages = _weights(network, name, afferent)
             edges = messages.flow(coupling, _ends(network, name, t, y, afferent, messages), own.edges)
         sources = source_flow(coupling, network.sources(coupling, y), own.sources)
-        rows = {state: row[None] for state, row in in_order(sources, own.sources).items()}
-        found[name] = Own(rows, in_order(edges, own.edges))
+        found[name] = Own({state: row[None] for state, row in sources.items()}, edges)
     return found
 
 

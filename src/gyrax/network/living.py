@@ -183,11 +183,6 @@ def source_flow(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> 
     return bare(coupling).source_drift(x, **states)
 
 
-def in_order(flow: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
-    """Derivatives in the order of the states that they are of."""
-    return {name: flow[name] for name in states}
-
-
 def between(
     network: "Network", messages: dict[str, Any], names: tuple[str, ...], y: Any
 ) -> Float[Array, "state place target"]:

@@ -74,9 +74,8 @@ class Messages(eqx.Module):
             if self.now is not None:
                 source = source + self.now * self.edges.gather(sent)
         if self.edges.every and not self.edges.counts.all():
-            source = source + np.where(self.edges.counts, 0, 1).astype(
-                source.dtype
-            )  # nobody's difference to itself, nor its slope
+            # nobody's difference to itself, nor its slope
+            source = source + np.where(self.edges.counts, 0, 1).astype(source.dtype)
         return source, self.everywhere(x)
 
     def made(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
