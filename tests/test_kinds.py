@@ -117,6 +117,7 @@ VALID: dict[str, Any] = {
     "x": RECORDING,
 }
 H = gx.models.Hopf()
+LEARNING = gx.Network(gx.models.Linear(gamma=-0.1), gx.plasticity.Hebbian(source="x", strength=0.01), MATRIX)
 RANDOM = np.array([FC + 0.01 * RNG.normal(size=(3, 3)) for _ in range(3)])
 #: The same for one function or class alone.
 OWN: dict[str, dict[str, Any]] = {
@@ -166,6 +167,7 @@ OWN: dict[str, dict[str, Any]] = {
         "out": Path("nowhere"),
     },
     "gx.study.critical": {"path": "coupling.strength", "highest": 1.0, "values": {"model.a": [-1.0]}},
+    "gx.plasticity.as_learnt": {"network": LEARNING, "final": gx.simulate(LEARNING, 2.0, 1.0).final},
     "gx.search.least_squares": {"loss": squares},
     "gx.search.front": {"loss": squares, "terms": {"loss": "min", "a": "max"}},
     "gx.analysis.linear_noise": {
