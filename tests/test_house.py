@@ -20,6 +20,7 @@ ROOMS = [
     "_pairs",
     "_static",
     "_kinds",
+    "_devices",
     "_warned",
     "_ranges",
     "_extras",
@@ -54,6 +55,7 @@ ROOMS = [
     "plot",
     "io",
     "inference",
+    "scale",
     "study",
     "cli",
 ]
