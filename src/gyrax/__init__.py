@@ -59,7 +59,7 @@ from .recordings import Final, History, Recording, Run
 from .simulation import simulate
 
 if TYPE_CHECKING:
-    from . import analysis, inference, search, study
+    from . import analysis, inference, scale, search, study
 
 __all__ = [
     "EIB",
@@ -123,6 +123,7 @@ __all__ = [
     "per_region",
     "plasticity",
     "plot",
+    "scale",
     "search",
     "select",
     "simulate",
@@ -141,7 +142,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 #: Rooms that are read when they are first asked for: most sessions do without.
-_LATER = ("analysis", "inference", "search", "study")
+_LATER = ("analysis", "inference", "scale", "search", "study")
 
 
 def __getattr__(name: str) -> Any:
