@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Array
 
-from . import couplings, datasets, features, io, losses, models, monitors, noise, plasticity, plot, solvers, stimuli
+from . import (
+    couplings,
+    datasets,
+    features,
+    io,
+    losses,
+    models,
+    monitors,
+    noise,
+    plasticity,
+    plot,
+    scale,
+    solvers,
+    stimuli,
+)
+from ._devices import devices
 from ._ranges import UnitWarning
 from .anatomy import Connectome, LeadField, Sparse, Surface
 from .couplings import AbstractCoupling, AbstractPairCoupling
@@ -24,11 +39,9 @@ from .fitting import (
     FitResult,
     TuneResult,
     Validation,
-    best,
     ceiling,
     evaluate,
     fit,
-    sweep,
     tune,
 )
 from .labelled import LabelledArray
@@ -56,10 +69,11 @@ from .parameters import (
     split,
 )
 from .recordings import Final, History, Recording, Run
+from .scale.sweeping import best, sweep
 from .simulation import simulate
 
 if TYPE_CHECKING:
-    from . import analysis, inference, scale, search, study
+    from . import analysis, inference, search, study
 
 __all__ = [
     "EIB",
@@ -108,6 +122,7 @@ __all__ = [
     "ceiling",
     "couplings",
     "datasets",
+    "devices",
     "evaluate",
     "features",
     "fit",
@@ -142,7 +157,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 
 #: Rooms that are read when they are first asked for: most sessions do without.
-_LATER = ("analysis", "inference", "scale", "search", "study")
+_LATER = ("analysis", "inference", "search", "study")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,18 @@
-"""Many fits and large sweeps: kept on disk, on several devices, on the machines of a cluster."""
+"""From a laptop to a cluster: sweeps that last and their spaces, many fits, and how far they are."""
 
+from .axes import AbstractAxis, Draws, LatinHypercube, Seeds, Sobol, Together
 from .many import Fits, fit_many
+from .stores import Status, status
 
-__all__ = ["Fits", "fit_many"]
+__all__ = [
+    "AbstractAxis",
+    "Draws",
+    "Fits",
+    "LatinHypercube",
+    "Seeds",
+    "Sobol",
+    "Status",
+    "Together",
+    "fit_many",
+    "status",
+]
