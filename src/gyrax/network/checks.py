@@ -15,9 +15,8 @@ from ..couplings import AbstractCoupling, AbstractPairCoupling
 from ..delays import AbstractDelay, NoDelay
 from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
-from ..parameters.declaring import Parametric
 from .living import names_of, source_flow
-from .pairs import Messages, bare
+from .pairs import Messages, bare, is_foreign
 
 if TYPE_CHECKING:
     from .network import Network
@@ -145,7 +144,12 @@ def _check_shapes(net: "Network") -> None:
     for where, part in parts.items():
         n = net.width(where)
         k = len(net.rows(part)) if where.split(".")[0] == "noise" else 0
-        foreign = {id(leaf) for module in _foreign(part) for leaf in jax.tree.leaves(module)}
+        foreign = {
+            id(leaf)
+            for module in jax.tree.leaves(part, is_leaf=is_foreign)
+            if is_foreign(module)
+            for leaf in jax.tree.leaves(module)
+        }
         for name, leaf in named_leaves(part).items():
             if not eqx.is_inexact_array(leaf):
                 continue
@@ -162,15 +166,6 @@ def _check_shapes(net: "Network") -> None:
                 )
             if not is_traced(leaf) and not np.isfinite(leaf).all():
                 raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
-
-
-def _foreign(part: Any) -> list[eqx.Module]:
-    """Modules within one that are not gyrax's, such as a neural network in a drift: their arrays have shapes of their own."""
-
-    def outside(x: Any) -> bool:
-        return isinstance(x, eqx.Module) and not isinstance(x, Parametric)
-
-    return [x for x in jax.tree.leaves(part, is_leaf=outside) if outside(x)]
 
 
 def _check_functions(net: "Network") -> None:
