@@ -42,7 +42,7 @@ def test_every_connection_is_there_once(mask, dear):
         assert mask[found.targets[i, j], found.heard[i, j]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(mask=masks(), dear=st.sampled_from([0, 1]))
 def test_what_is_laid_out_is_what_was_given(mask, dear):
     found, n, rng = lists(mask, dear), len(mask), np.random.default_rng(0)
