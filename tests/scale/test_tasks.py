@@ -95,7 +95,9 @@ def test_an_interrupt_that_a_fit_catches_ends_the_tasks():
 
 def test_what_is_no_client_is_refused():
     for wrong in ("tcp://127.0.0.1:8786", 3, dict):
-        with pytest.raises(TypeError, match=r"client= takes a client of dask.distributed.*write client=distributed.Client"):
+        with pytest.raises(
+            TypeError, match=r"client= takes a client of dask.distributed.*write client=distributed.Client"
+        ):
             completed(lambda shared, task: task, None, [1], client=wrong)
 
 
