@@ -23,6 +23,7 @@ from gyrax.analysis import bending, branching, fluctuations, identifying, restin
 from gyrax.fitting import evaluation, grids, training, tuning
 from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
+from gyrax.scale import many
 from gyrax.search import plans, walking
 from test_public_names import namespaces, public
 
@@ -168,6 +169,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "gx.study.critical": {"path": "coupling.strength", "highest": 1.0, "values": {"model.a": [-1.0]}},
     "gx.plasticity.as_learnt": {"network": LEARNING, "final": gx.simulate(LEARNING, 2.0, 1.0).final},
+    "gx.scale.fit_many": {"fit": loss_of_data, "subjects": {"A": 1.0}},
     "gx.search.least_squares": {"loss": squares},
     "gx.search.front": {"loss": squares, "terms": {"loss": "min", "a": "max"}},
     "gx.analysis.linear_noise": {
@@ -231,6 +233,7 @@ RESULTS = (
     "LogDensity",
     "Posterior",
     "SamplingWarning",
+    "Fits",
 )
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.
@@ -266,6 +269,8 @@ def uncompiled(monkeypatch):
         (stability, "_slopes"),
         (identifying, "_slopes"),
         (bending, "_gradient"),
+        (many, "_folder"),
+        (many, "_fit_all"),
         (walking, "_begin"),
         (plans, "terms_of"),
         (density, "value_at"),

@@ -26,12 +26,10 @@ def client(slurm, tmp_path_factory):
         cores=1,
         memory="1GB",
         walltime="00:20:00",
-        interface=None,
-        host="127.0.0.1",
         local_directory=str(folder),
         log_directory=str(folder),
         worker_extra_args=["--preload", "gyrax.scale.workers", "--host", "127.0.0.1"],
-        dashboard_address=":0",
+        scheduler_options={"host": "127.0.0.1", "dashboard_address": ":0"},
     )
     try:
         cluster.scale(jobs=2)
