@@ -70,48 +70,6 @@ def test_numbers_are_those_of_one_process(client):
         np.testing.assert_array_equal(there[index], here[index])
 
 
-def test_a_killed_worker_loses_nothing_and_doubles_nothing(client, tmp_path):
-    seen = collections.Counter()
-    found = {}
-    for index, outcome in completed(told_in(tmp_path), 0.1, range(30), client=client):
-        seen[index] += 1
-        found[index] = outcome
-        if index in (3, 14):  # while others are under way
-            os.kill(random.choice(pids(client)), signal.SIGKILL)
-    assert seen == dict.fromkeys(range(30), 1)
-    assert found == {index: 1.5 * index for index in range(30)}
-    assert len(list(tmp_path.iterdir())) >= 30
-
-
-def test_a_task_that_kills_every_worker_is_lost_alone(client):
-    def kills(shared, task):
-        import os
-        import signal
-
-        if task == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return task
-
-    with _allowed_failures(client, 0):
-        found = dict(completed(kills, None, [1], client=client))
-    assert type(found[0]) is LostError and "workers died" in str(found[0])
-    assert dict(completed(kills, None, [2], client=client)) == {0: 2}
-
-
-def _allowed_failures(client, count):
-    """The scheduler gives a task up after so many deaths, so that a test takes seconds."""
-    import contextlib
-
-    @contextlib.contextmanager
-    def within():
-        before = client.cluster.scheduler.allowed_failures
-        client.cluster.scheduler.allowed_failures = count
-        yield
-        client.cluster.scheduler.allowed_failures = before
-
-    return within()
-
-
 def test_errors_are_outcomes_and_short_memory_is_told(client):
     def fails(shared, task):
         if task == 0:
@@ -179,3 +137,28 @@ def test_many_fits_on_a_cluster_are_those_of_one_process(client, tmp_path):
         assert there.table[column].astype(str).tolist() == here.table[column].astype(str).tolist()
     assert list(there) == ["a", "c"] and there["c"]["curve"].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert there.table.loc["b", "error"] == "ValueError: no scan" and "no scan" in there.tracebacks["b"]
+
+
+def test_a_killed_worker_loses_nothing_and_doubles_nothing(client, tmp_path):
+    seen = collections.Counter()
+    found = {}
+    for index, outcome in completed(told_in(tmp_path), 0.1, range(30), client=client):
+        seen[index] += 1
+        found[index] = outcome
+        if index in (3, 14):  # while others are under way
+            os.kill(random.choice(pids(client)), signal.SIGKILL)
+    assert seen == dict.fromkeys(range(30), 1)
+    assert found == {index: 1.5 * index for index in range(30)}
+    assert len(list(tmp_path.iterdir())) >= 30
+
+
+def test_a_task_that_kills_its_worker_is_given_up(client, monkeypatch):
+    def kills(shared, task):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)  # after three more it would be as lost
+    ((index, outcome),) = completed(kills, None, ["a"], client=client)
+    assert index == 0 and type(outcome) is LostError and "workers died" in str(outcome)
