@@ -21,10 +21,7 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture(scope="module")
 def client():
-    # gyrax is imported before tasks come: for seconds of an import a worker hears nothing
-    cluster = distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, memory_limit=0, dashboard_address=None, preload=["gyrax.scale.workers"]
-    )
+    cluster = distributed.LocalCluster(n_workers=3, threads_per_worker=1, memory_limit=0, dashboard_address=None)
     with cluster, distributed.Client(cluster) as client:
         yield client
 
