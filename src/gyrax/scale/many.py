@@ -123,7 +123,7 @@ def fit_many(
         BlockingIOError: if another process is at work in the folder.
 
     Example:
-        >>> import gyrax as gx
+        >>> import gyrax as gx, numpy as np
         >>> def fit(scale):
         ...     return {"loss": 0.5 * scale, "curve": np.ones(3)}
         >>> fits = gx.scale.fit_many(fit, {"one": 1.0, "two": 2.0}, progress=False)
