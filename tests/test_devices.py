@@ -122,7 +122,7 @@ def test_one_device_is_plain_vmap():
     assert _devices.at_home(x) is x
 
 
-@pytest.mark.parametrize("cpu", ["both", 0, 1.5, -1])
+@pytest.mark.parametrize("cpu", ["both", 0, 1.5, -1, np.ones(3), [2]])
 def test_what_is_no_number_of_devices(cpu):
     with pytest.raises((TypeError, ValueError), match="cpu"):
         gx.devices(cpu=cpu)

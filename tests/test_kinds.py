@@ -249,7 +249,7 @@ EXCEPTIONS: dict[str, str] = {
     "gx.plot": "matplotlib's arguments",
 }
 #: Arguments of which any value will do: static text for people, and functions of arguments that they alone know.
-FREE = {("gx.LeadField", "unit"), ("gx.parameter", "unit"), ("gx.parameter", "doc")}
+FREE = {("gx.LeadField", "unit"), ("gx.devices", "cpu"), ("gx.parameter", "unit"), ("gx.parameter", "doc")}
 
 
 class ReachedError(Exception):

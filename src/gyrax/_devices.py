@@ -41,9 +41,12 @@ def devices(cpu: int | Literal["all"] | None = None) -> list[Any]:
         True
     """
     if cpu is not None:
-        if isinstance(cpu, str) and cpu != "all":
-            raise refused("cpu", cpu, "a number of devices, or 'all' for one a core", "'all'")
-        count = _cores() if cpu == "all" else whole("cpu", cpu)
+        if isinstance(cpu, str):
+            if cpu != "all":
+                raise refused("cpu", cpu, "a number of devices, or 'all' for one a core", "'all'")
+            count = _cores()
+        else:
+            count = whole("cpu", cpu)
         try:
             # told already, by the environment or before: JAX takes no second word, even of the same number
             if jax.config.jax_num_cpu_devices != count:  # pyright: ignore[reportAttributeAccessIssue]
