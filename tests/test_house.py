@@ -54,6 +54,7 @@ ROOMS = [
     "plot",
     "io",
     "inference",
+    "scale",
     "study",
     "cli",
 ]

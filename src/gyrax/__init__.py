@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Array
 
-from . import couplings, datasets, features, io, losses, models, monitors, noise, plasticity, plot, solvers, stimuli
+from . import (
+    couplings,
+    datasets,
+    features,
+    io,
+    losses,
+    models,
+    monitors,
+    noise,
+    plasticity,
+    plot,
+    scale,
+    solvers,
+    stimuli,
+)
 from ._ranges import UnitWarning
 from .anatomy import Connectome, LeadField, Sparse, Surface
 from .couplings import AbstractCoupling, AbstractPairCoupling
@@ -56,6 +70,7 @@ from .parameters import (
     split,
 )
 from .recordings import Final, History, Recording, Run
+from .scale import Cohort, per_subject
 from .simulation import simulate
 
 if TYPE_CHECKING:
@@ -76,6 +91,7 @@ __all__ = [
     "Array",
     "Below",
     "Ceiling",
+    "Cohort",
     "ConnectionDelays",
     "Connectome",
     "Delay",
@@ -121,8 +137,10 @@ __all__ = [
     "parameter",
     "per_connection",
     "per_region",
+    "per_subject",
     "plasticity",
     "plot",
+    "scale",
     "search",
     "select",
     "simulate",
