@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
 
 import gyrax as gx
 from conftest import DOUBLE
@@ -73,7 +74,10 @@ def test_each_run_is_that_of_the_subjects_own_network(kind, delay):
 def test_groups_several_couplings_and_delays_of_their_own():
     def net(seed):
         model = gx.Groups(
-            {"thalamus": (gx.models.Linear(gamma=-0.2 - 0.1 * seed), ["A1"]), "cortex": (gx.models.Linear(gamma=-0.5), ...)}
+            {
+                "thalamus": (gx.models.Linear(gamma=-0.2 - 0.1 * seed), ["A1"]),
+                "cortex": (gx.models.Linear(gamma=-0.5), ...),
+            }
         )
         far = gx.couplings.Linear(source="x", strength=0.1)
         own = gx.couplings.Linear(
@@ -305,7 +309,7 @@ def test_subjects_that_are_built_otherwise_are_refused(case):
 def test_other_connections_of_a_sparse_matrix_are_refused():
     def net(seed):
         rng = np.random.default_rng(seed)
-        near = gx.Sparse.from_dense(np.roll(np.eye(5), 1 + seed, 0) * rng.uniform(0.5, 1.0, (5, 5)))
+        near = gx.Sparse(coo_array(np.roll(np.eye(5), 1 + seed, 0) * rng.uniform(0.5, 1.0, (5, 5))))
         couplings = {"near": gx.couplings.Linear(source="S", weights=near), "far": gx.couplings.Linear(source="S")}
         return gx.Network(gx.models.WongWang(), couplings, regions(0))
 
