@@ -20,6 +20,7 @@ ROOMS = [
     "_pairs",
     "_static",
     "_kinds",
+    "_devices",
     "_warned",
     "_ranges",
     "_extras",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from .._devices import at_home
 from .._progress import tqdm
 
 #: Seconds that one call into XLA should take.
@@ -94,6 +95,7 @@ def in_blocks(
         while done < steps:
             since = time.perf_counter()
             taken, later, new = advance(carry, min(block, steps - done))
+            later = at_home(later)
             new = {name: np.concatenate([record[name], np.asarray(new[name])[:taken]]) for name in record}
             carry, record, done = later, new, done + taken  # together, whenever an interruption comes
             if compiled:  # the first call compiles

@@ -95,12 +95,33 @@ class Held(NamedTuple):
     keys: Array
 
 
+class Moves:
+    """An optimiser, the same as another one that computes the same: `optax.adam(0.01)` in a cell that is run again makes a new one.
+
+    Attributes:
+        optimiser: an optax optimiser, or one for each free leaf.
+        computes: a digest of what an update of it does now: a rate that it calls a function for may have changed.
+        told: whether that says all of it; one that calls the host is the same only if it is the very same one.
+    """
+
+    def __init__(self, optimiser: Optimiser, computes: str = "", told: bool = False):
+        self.optimiser, self.computes, self.told = optimiser, computes, told
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Moves) or self.computes != other.computes:
+            return False
+        return (self.told and other.told) or self.optimiser is other.optimiser
+
+    def __hash__(self) -> int:
+        return hash(self.computes)
+
+
 class Descent(eqx.Module):
     """What stays the same in all steps of a fit.
 
     Attributes:
         objective: what is descended.
-        optimiser: an optax optimiser, or one for each free leaf.
+        moves: the optimiser.
         key: every step's keys are made from it and the step's number.
         held: what the best model is chosen by; None for the objective itself.
         clip: gradients longer than this are shortened; None for never.
@@ -109,11 +130,10 @@ class Descent(eqx.Module):
         common: whether all steps have the same.
         starts: how many there are side by side; None for one, without an axis of its own.
         evolution: how gradients are estimated; None for exact ones.
-        moving: a digest of what the optimiser computes now: a rate that it calls a function for may have changed.
     """
 
     objective: Objective
-    optimiser: Optimiser
+    moves: Moves = eqx.field(static=True)
     key: Any
     held: Held | None
     clip: Any
@@ -122,7 +142,6 @@ class Descent(eqx.Module):
     common: bool = eqx.field(static=True)
     starts: int | None = eqx.field(static=True)
     evolution: Evolution | None = eqx.field(static=True)
-    moving: str = eqx.field(static=True, default="")
 
     def begin(self, free: PyTree) -> Carry:
         """Before the first step. Of several starts, `free` has them stacked."""
@@ -148,10 +167,11 @@ class Descent(eqx.Module):
 
     def transform(self, free: PyTree) -> optax.GradientTransformationExtraArgs:
         """The optimiser, or each leaf's own."""
-        if not isinstance(self.optimiser, Mapping):
-            return optax.with_extra_args_support(self.optimiser)
-        owners = jax.tree.unflatten(jax.tree.structure(free), owners_of(leaf_names(free), self.optimiser))
-        return optax.multi_transform({**self.optimiser}, owners)
+        optimiser = self.moves.optimiser
+        if not isinstance(optimiser, Mapping):
+            return optax.with_extra_args_support(optimiser)
+        owners = jax.tree.unflatten(jax.tree.structure(free), owners_of(leaf_names(free), optimiser))
+        return optax.multi_transform({**optimiser}, owners)
 
     def keys(self, step: Array) -> Array:
         base = self.key if self.common else jax.random.fold_in(self.key, step)

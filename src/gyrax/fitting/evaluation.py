@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from .._devices import at_home, mapped
 from .._kinds import reals, refused
 from ..labelled import LabelledArray, Names, check_same, known_names
 from .objective import check_objective, named_arrays
@@ -116,14 +117,14 @@ def evaluate(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Ev
         several = keys if isinstance(keys, int) and keys > 0 else 8
         raise refused("keys", keys, "several random keys", f"jax.random.split(jax.random.key(1), {several})")
     features = seen(features, model, keys[0]).function
-    out = named_arrays(_all_keys(model, features, keys))
+    out = named_arrays(_all_keys(at_home(model), features, at_home(keys)))
     labels = {name: values.names for name, values in out.items() if isinstance(values, LabelledArray)}
     return Evaluation({name: np.asarray(values) for name, values in out.items()}, labels)
 
 
 @eqx.filter_jit
 def _all_keys(model: Any, features: Callable[[Any, Any], Any], keys: Array) -> Any:
-    return jax.vmap(lambda key: features(model, key))(keys)
+    return mapped(lambda key: features(model, key), keys)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .._digests import digest
+from .._digests import digest, loose
 from ..parameters.splitting import Fixed
-from .descent import Carry, Descent, Held
+from .descent import Carry, Descent, Held, Moves
 from .objective import AbstractObjective
 from .tracing import AsNow
 
@@ -31,7 +31,7 @@ _MOST = 6
 def of_fit(descent: Descent, carry: Carry, model: Any) -> Fingerprint:
     """Of a fit before its first step: objective, optimiser, keys, what is free and from where, what is frozen at what."""
     method = {
-        "the optimiser": f"{descent.moving}{digest(carry.optimiser)}",
+        "the optimiser": f"#{descent.moves.computes}{digest(carry.optimiser)}",
         "noise": "common" if descent.common else "new",
         "clip": str(descent.clip),
         "the gradient": str(descent.evolution or "exact"),
@@ -182,8 +182,8 @@ def _leaves(fixed: Fixed, free: PyTree) -> Fingerprint:
     return parts | {"ties": ", ".join(ties) or "none"}
 
 
-def moved_by(descent: Descent, carry: Carry) -> str:
-    """What an update of the optimiser computes, for a value function that stands for the loss."""
+def moved_by(descent: Descent, carry: Carry) -> Moves:
+    """The optimiser with what an update of it computes, for a value function that stands for the loss."""
 
     def squares(free: PyTree):
         return sum(jnp.sum(x**2) for x in jax.tree.leaves(free))
@@ -194,4 +194,5 @@ def moved_by(descent: Descent, carry: Carry) -> str:
     free, state = carry.free, carry.optimiser
     if descent.starts is not None:
         free, state = jax.tree.map(lambda x: x[0], (free, state))
-    return traced(update, state, free)
+    jaxpr = eqx.filter_make_jaxpr(update)(state, free)[0]
+    return Moves(descent.moves.optimiser, digest(jaxpr), not any(loose(jaxpr)))

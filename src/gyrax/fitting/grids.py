@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from .._devices import at_home, mapped, share
 from .._kinds import choice, expect, flag, number, random_key, reals, whole
 from .._progress import tqdm
 from ..labelled import Names, known_names
@@ -85,6 +86,7 @@ def sweep(
     def take(rows: np.ndarray) -> tuple[jax.Array, ...]:
         return tuple(jnp.asarray(p[rows], jnp.result_type(float)) for p in points)
 
+    model = at_home(model)
     there = replace(model, dict(zip(indices, (x[0] for x in take(np.zeros(1, int))), strict=True)))
     function = seen(function, there, keys[0]).function
     size = min(batch, total) if batch else _fitting(model, function, indices, take, keys, total, memory)
@@ -164,6 +166,8 @@ def _fitting(
         )
         analysis = lowered.compile().compiled.memory_analysis()
         used = 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+        among = share(size)
+        used *= len(among) if among[0].platform == "cpu" else 1  # which have one memory; every GPU has its own
         if used <= memory:
             return size
         if size == 1:
@@ -181,7 +185,10 @@ def _evaluate_points(
     def one(point, key):
         return named_arrays(function(replace(model, dict(zip(indices, point, strict=True))), key))
 
-    return jax.vmap(lambda point: jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda k: one(point, k))(keys)))(points)
+    if len(share(len(points[0]))) < len(share(len(keys))):  # few candidates on much noise
+        found = mapped(lambda key: jax.vmap(lambda point: one(point, key))(points), keys)
+        return jax.tree.map(lambda x: x.mean(0), found)
+    return mapped(lambda point: jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda k: one(point, k))(keys)), points)
 
 
 def best(

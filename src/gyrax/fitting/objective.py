@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from .._devices import mapped
 from .._jaxprs import depends
 from .._kinds import expect_function, refused
 from ..labelled import LabelledArray, MaybeLabelled
@@ -187,9 +188,9 @@ class AbstractObjective(eqx.Module):
     def each(self, free: PyTree, keys: Array, starts: int | None) -> Array:
         """The value on every key, of every start if there are several: `(start, key)` or `(key,)`."""
         if starts is None:
-            return jax.vmap(lambda key: self.at(free, key).value)(keys)
+            return mapped(lambda key: self.at(free, key).value, keys)
         several = jax.tree.map(lambda x: jnp.repeat(x, len(keys), axis=0), free)
-        found = jax.vmap(lambda free, key: self.at(free, key).value)(several, jnp.concatenate([keys] * starts))
+        found = mapped(lambda free, key: self.at(free, key).value, several, jnp.concatenate([keys] * starts))
         return found.reshape(starts, len(keys))
 
     def mean(self, free: PyTree, keys: Array) -> tuple[Array, dict[str, Array]]:
@@ -200,7 +201,7 @@ class AbstractObjective(eqx.Module):
 
         if len(keys) == 1:
             return one(keys[0])
-        return jax.tree.map(lambda x: x.mean(0), jax.vmap(one)(keys))
+        return jax.tree.map(lambda x: x.mean(0), mapped(one, keys))
 
     def means(self, free: PyTree, keys: Array, starts: int | None) -> tuple[Array, dict[str, Array]]:
         """The same of every start, if there are several and `free` has them stacked: all simulations are one ensemble."""
@@ -211,7 +212,7 @@ class AbstractObjective(eqx.Module):
             return self.at(free, key)[:2]
 
         several = jax.tree.map(lambda x: jnp.repeat(x, len(keys), axis=0), free)
-        found = jax.vmap(one)(several, jnp.concatenate([keys] * starts))
+        found = mapped(one, several, jnp.concatenate([keys] * starts))
         return jax.tree.map(lambda x: x.reshape(starts, len(keys)).mean(1), found)
 
 

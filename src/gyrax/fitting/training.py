@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._devices import at_home
 from .._kinds import choice, expect, number, random_key, refused, shown, whole
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
 from .checkpoint import kept_in
-from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Optimiser, Validation, advance, owners_of
+from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Moves, Optimiser, Validation, advance, owners_of
 from .estimates import gain, over_steps, window
 from .evolution import Evolution, checked_gradient, explain
 from .explosions import WAY_OUT
@@ -99,14 +100,15 @@ def fit(
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
     evolution = checked_gradient(gradient)
     began, key = time.perf_counter(), random_key("key", 0 if key is None else key)
+    model, starts = at_home((model, starts))
     free, fixed = _begun(model, spec, starts)
     names, (terms, noisy, now) = _free_names(fixed, optimiser), described(loss, model, key)
     held, every = held_out(validation, noisy, steps, Objective(now, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(Objective(now, fixed), optimiser, key, held, clip, every, realisations, common, count, evolution)
+    descent = Descent(Objective(now, fixed), Moves(optimiser), key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
-    descent = dataclasses.replace(descent, moving=moved_by(descent, carry))
+    descent = dataclasses.replace(descent, moves=moved_by(descent, carry))
 
     def spent() -> float:
         return earlier + time.perf_counter() - began

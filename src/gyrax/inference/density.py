@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .._devices import mapped
 from .._kinds import choice, random_key, whole
 from .._types import is_traced
 from ..fitting.objective import Objective, check_objective, described
@@ -48,7 +49,7 @@ class LogDensity(eqx.Module):
             return -self.objective.at(free, jax.random.key(0)).value  # which nothing depends on
         if len(keys) == 1:
             return -self.objective.at(free, keys[0]).value
-        each = jax.vmap(lambda key: -self.objective.at(free, key).value)(keys)
+        each = mapped(lambda key: -self.objective.at(free, key).value, keys)
         return jax.nn.logsumexp(each) - jnp.log(len(keys))
 
     def log_prior(self, free: PyTree) -> Float[Array, ""]:

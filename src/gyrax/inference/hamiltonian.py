@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .._devices import mapped
 from .._extras import need
 from .._kinds import expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
@@ -131,7 +132,7 @@ def _begin(density: LogDensity, plan: _Plan, places: Array, keys: Array) -> Any:
         tried = jnp.concatenate([start + steps, start[None]])
         return tried[jnp.argmax(jnp.isfinite(jax.lax.map(density.at, tried)))]
 
-    return jax.vmap(lambda place_key, key: _sampler(density, plan, key, place(place_key))[1])(places, keys)
+    return mapped(lambda place_key, key: _sampler(density, plan, key, place(place_key))[1], places, keys)
 
 
 @eqx.filter_jit
@@ -148,7 +149,9 @@ def _advance(density: LogDensity, plan: _Plan, states: Any, most_steps: Array) -
         }
         return new, told
 
-    return compiled_steps(jax.vmap(one), states, most_steps, lambda states: jnp.array(True), _BLOCK)
+    return compiled_steps(
+        lambda states: mapped(one, states), states, most_steps, lambda states: jnp.array(True), _BLOCK
+    )
 
 
 def _run(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .._devices import mapped
 from .._kinds import expect, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from ..fitting.space import vector_of
@@ -131,7 +132,7 @@ def _begin(density: LogDensity, count: tuple[int, int], keys: Array) -> _Walk:
         scale = jnp.asarray(np.log(2.38 / np.sqrt(start.size)), start.dtype)  # Haario's
         return _Walk(vector, likelihood, prior, vector, covariance, scale, jnp.zeros((), jnp.int32), later)
 
-    return jax.vmap(one)(keys)
+    return mapped(one, keys)
 
 
 def _moved(density: LogDensity, count: tuple[int, int], walk: _Walk) -> tuple[_Walk, dict[str, Array]]:
@@ -167,7 +168,7 @@ def _advance(
     density: LogDensity, count: tuple[int, int], walks: _Walk, most_steps: Array
 ) -> tuple[Array, _Walk, dict[str, Array]]:
     def step(walks: _Walk) -> tuple[_Walk, dict[str, Array]]:
-        return jax.vmap(lambda walk: _moved(density, count, walk))(walks)
+        return mapped(lambda walk: _moved(density, count, walk), walks)
 
     return compiled_steps(step, walks, most_steps, lambda walks: jnp.array(True), _BLOCK)
 

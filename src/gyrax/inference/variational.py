@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from .._devices import mapped
 from .._kinds import choice, expect, number, random_key, whole
 from ..fitting.blocks import compiled_steps, in_blocks
 from ..fitting.space import vector_of
@@ -137,8 +138,8 @@ def _vectors(guide: _Guide, normal: Float[Array, "particle number"]) -> Float[Ar
 
 def _likelihood(guide: _Guide, density: LogDensity, normal: Float[Array, "particle number"]) -> Array:
     """The mean log-likelihood of some draws."""
-    return jax.vmap(lambda x: density.log_likelihood(density.space.tree(x, density.start)))(
-        _vectors(guide, normal)
+    return mapped(
+        lambda x: density.log_likelihood(density.space.tree(x, density.start)), _vectors(guide, normal)
     ).mean()
 
 

@@ -26,6 +26,11 @@ def as_parameter(value: Any) -> Array | None:
     """
     if value is None:  # a parameter that this instance does not have
         return None
+    return owned(_real(value), jnp.result_type(float))
+
+
+def _real(value: Any) -> Any:
+    """The value, if it is a real number or an array of them; lists as arrays of NumPy. No array of JAX's is made, and no device asked for."""
     refuse_names(value)
     try:
         value = np.asarray(value) if isinstance(value, list | tuple) else value
@@ -36,7 +41,7 @@ def as_parameter(value: Any) -> Array | None:
         raise TypeError(f"a parameter is a number or an array of numbers, got {shown(value)}") from error
     if not jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError(f"a parameter is a real number or an array of them, got {shown(value)} of dtype {dtype}")
-    return owned(value, jnp.result_type(float))
+    return value
 
 
 def refuse_names(value: Any, what: str = "a parameter") -> None:
@@ -82,7 +87,7 @@ def parameter(
     if not isinstance(domain, AbstractDomain):
         raise TypeError(f"domain= takes a domain such as Positive() or Interval(0, 1), got {domain!r}")
     if default is not dataclasses.MISSING and default is not None:
-        if not jnp.size(_Named(as_parameter, "default")(default)):
+        if not np.size(_Named(_real, "default")(default)):
             raise TypeError(f"default: a parameter is a number or an array of numbers, got {default!r}")
         domain = domain.scaled_to(float(np.max(np.abs(default))))
     metadata = {"domain": domain, "unit": unit, "doc": doc}

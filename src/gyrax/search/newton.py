@@ -11,6 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
+from .._devices import mapped
 from ..fitting.objective import AbstractObjective, Outcome, keys_of, length
 from .slopes import guarded, jacobian
 from .walking import AbstractMethod, Moved
@@ -116,7 +117,7 @@ class Squares(AbstractNewton):
             return self.objective.at(whole(x), key)
 
         def function(x: Array) -> tuple[Float[Array, " residual"], dict[str, Array]]:
-            found = jax.vmap(lambda key: one(x, key))(keys)
+            found = mapped(lambda key: one(x, key), keys)
             rest = {"loss": found.value, **found.terms}
             flat = jnp.concatenate([r.reshape(-1) for r in jax.tree.leaves(found.residuals)])
             flat = flat.astype(x.dtype) / np.sqrt(len(keys))

@@ -11,6 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
+from .._devices import at_home, mapped
 from ..fitting.checkpoint import Checkpoint
 from ..fitting.descent import Held
 from ..fitting.fingerprint import Fingerprint, as_read, of_objective
@@ -154,7 +155,7 @@ class Walk:
         else:
             state = _further(*arguments, Downhill.at(points, len(plan.goals), _STEP))
         for step in range(done, steps):
-            state = jax.block_until_ready(_further(*arguments, state))  # what the bar says is done
+            state = at_home(_further(*arguments, state))  # which waits: what the bar says is done
             filled = jax.tree.map(lambda x, y: y.at[: len(x)].set(x), state, self.stand.state)
             self.stand = Stand(jnp.asarray(step + 1, jnp.int32), filled)
             self.kept.save(self.stand, self.record, self.spent())
@@ -184,7 +185,7 @@ def terms_of(
 ) -> Array:
     """The terms of all points, one ensemble."""
     back = ravel_pytree(free)[1]
-    return jax.vmap(lambda x: _named(objective, back(x), keys, names))(points)
+    return mapped(lambda x: _named(objective, back(x), keys, names), points)
 
 
 def _slopes(
@@ -200,7 +201,7 @@ def _slopes(
         value, pull = jax.vjp(signed, x)
         return value, jax.vmap(lambda row: pull(row)[0])(jnp.eye(len(names), dtype=value.dtype))
 
-    return jax.vmap(one)(points)
+    return mapped(one, points)
 
 
 @eqx.filter_jit
