@@ -26,7 +26,7 @@ jax.config.update("jax_enable_x64", True)
 ROOT = Path(__file__).resolve().parent.parent
 W, G = "network.model.w", "network.coupling.strength"
 #: Of the truth: shared coupling, mean w, and sd of w between subjects, on the real line of its domain (about 0.05 in w).
-STRENGTH, MEAN, BETWEEN = 0.25, 0.42, 0.166
+STRENGTH, MEAN, BETWEEN = 0.25, 0.38, 0.166
 DOMAIN = gx.Positive(0.6)
 SIGMA = 0.001
 #: ms from one sample to the next, after which the activity of S has forgotten itself.
@@ -108,7 +108,7 @@ def fitted(cohort, loss, *free):
 
 def pooled(seed, series, w):
     """Errors of w by every way of pooling, and what else is to tell of one set of recordings."""
-    start = networks(np.full(len(w), 0.4), 0.2, seed)  # of the subjects' own connectomes
+    start = networks(np.full(len(w), 0.36), 0.2, seed)  # of the subjects' own connectomes
     shared = gx.Cohort(start, scatters(series, start))
     own = gx.per_subject(shared, W)
     plain = gx.scale.cohort_loss(likelihood)
@@ -166,7 +166,7 @@ def recovered(smoke):
         jax.random.key(100)
     )
     data = {name: jax.tree.map(lambda x, i=i: np.asarray(x[i]), recorded) for i, name in enumerate(truth)}
-    start = gx.per_subject(gx.Cohort(networks(np.full(count, 0.36), 0.15, 100, delay), data), W)
+    start = gx.per_subject(gx.Cohort(networks(np.full(count, 0.3), 0.15, 100, delay), data), W)
     loss, spec = gx.scale.cohort_loss(Distance(duration)), gx.select(start, G, W)
     optimiser = optax.adam(optax.cosine_decay_schedule(0.08, steps))
     began = time.perf_counter()
@@ -197,7 +197,7 @@ subjects: each has weights of its own (log-normal, 0.3 a connection), tract leng
 RECOVERY = """## Recovered through simulations
 
 Delays (3 mm/ms), recordings of two minutes, gradients through simulations of 10 s with new noise at every step ({steps} steps of Adam, {seconds:.0f} s in all). From
-w = 0.36 for all and G = 0.15: G = {G:.3f} (true: {strength}), w with r = {r:.3f} to the true ones, root mean square error {error:.3f} (mean {bias:+.3f}) beside {sd:.3f} between
+w = 0.3 for all and G = 0.15: G = {G:.3f} (true: {strength}), w with r = {r:.3f} to the true ones, root mean square error {error:.3f} (mean {bias:+.3f}) beside {sd:.3f} between
 subjects.
 
 """

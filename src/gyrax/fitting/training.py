@@ -18,7 +18,19 @@ from .._kinds import choice, expect, number, random_key, refused, shown, whole
 from ..parameters.splitting import Fixed, join, split
 from .blocks import in_blocks
 from .checkpoint import kept_in
-from .descent import BLOCK, HOPELESS, VALIDATION_EACH, Carry, Descent, Held, Moves, Optimiser, Validation, advance, owners_of
+from .descent import (
+    BLOCK,
+    HOPELESS,
+    VALIDATION_EACH,
+    Carry,
+    Descent,
+    Held,
+    Moves,
+    Optimiser,
+    Validation,
+    advance,
+    owners_of,
+)
 from .estimates import gain, over_steps, window
 from .evolution import Evolution, checked_gradient, explain
 from .explosions import WAY_OUT
@@ -106,7 +118,9 @@ def fit(
     held, every = held_out(validation, noisy, steps, Objective(now, fixed), model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(Objective(now, fixed), Moves(optimiser), key, held, clip, every, realisations, common, count, evolution)
+    descent = Descent(
+        Objective(now, fixed), Moves(optimiser), key, held, clip, every, realisations, common, count, evolution
+    )
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
     descent = dataclasses.replace(descent, moves=moved_by(descent, carry))
 

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, PyTree
 
+from .._devices import mapped
 from .._formats.fields import closest
 from .._kinds import expect, expect_function, random_key, refused
+from .._types import is_traced
 from ..fitting import Evaluation
 from ..network import Network
 from ..network.checks import depending
@@ -189,7 +191,9 @@ class Cohort(eqx.Module):
             return function(jax.tree.unflatten(treedef, mine), data, heard)
 
         batched = [leaf for individual, leaf in zip(own, leaves, strict=True) if individual]
-        return _over_subjects(one, batched, self.data, numbers)
+        # several devices share subjects within a program; op by op, that would cost more than it wins
+        over = mapped if is_traced(*jax.tree.leaves((self, base))) else _side_by_side
+        return over(one, batched, self.data, numbers)
 
     def table(self, *where: Where, evaluation: Evaluation | None = None) -> pd.DataFrame:
         """A row a subject: parameters, and how well the subject is met on noise that no fit was given.
@@ -338,9 +342,8 @@ def per_subject(cohort: Cohort, *where: Where) -> Cohort:
     return _put(made, individual=tuple(name for name in names if name in individual))
 
 
-#: A function over the first axis of all it is given.
-def _over_subjects(function: Callable[..., Any], *batched: Any) -> Any:
-    return jax.vmap(function)(*batched)
+def _side_by_side(function: Callable[..., Any], *several: Any) -> Any:
+    return jax.vmap(function)(*several)
 
 
 def _number(subject: str) -> int:

@@ -229,7 +229,12 @@ def standard_errors(
     """
     expect("cohort", cohort, Cohort, "a cohort", 'gx.Cohort({"sub-01": network, ...})')
     expect("loss", loss, CohortLoss, "the loss of a cohort", "gx.scale.cohort_loss(...)")
-    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names) or not names:
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or not all(isinstance(n, str) for n in names)
+        or not names
+    ):
         raise refused("names", names, "a list of individual leaves", "['network.model.w']")
     whole("realisations", realisations)
     real = [real_of(cohort, name) for name in names]
