@@ -134,26 +134,40 @@ def pooled(seed, series, w):
 DT = 2.0
 
 
-def features(network, duration, key):
-    """The mean logarithm of variances, and each region's mean correlation, of S every 10 ms."""
-    run = gx.simulate(network, duration, DT, key=key, monitors={"S": gx.monitors.Subsample(source="S", period=10.0)})
-    series = run["S"].values[100:, 0]
+def features(series):
+    """The mean logarithm of variances, and each region's mean correlation."""
     away = series - series.mean(0)
     variance = (away**2).mean(0)
     correlations = away.T @ away / len(away) / jnp.sqrt(jnp.outer(variance, variance))
     return {"level": jnp.log(variance).mean(), "alike": (correlations.sum(1) - 1) / (len(variance) - 1)}
 
 
+def simulated(network, duration, key):
+    """S every 10 ms, `(time, region)`, its first second left out."""
+    run = gx.simulate(
+        network, duration + 1000.0, DT, key=key, monitors={"S": gx.monitors.Subsample(source="S", period=10.0)}
+    )
+    return run["S"].values[100:, 0]
+
+
 class Distance:
-    """Half the squared distances between features of a simulation and of what was recorded, in their standard errors at this duration, about."""
+    """How far a simulation of a subject is from what was recorded, in squares of standard errors, about.
+
+    Products of how far each half of a run is off: what is the run's noise in them adds nothing in the mean, where squares would reward
+    parameters that make less of it.
+    """
 
     def __init__(self, duration):
         self.duration = duration
 
     def __call__(self, network, recorded, key):
-        made, count = features(network, self.duration, key), self.duration / 240  # independent samples, about
-        level = 0.5 * (made["level"] - recorded["level"]) ** 2 / (2 / count / 20)
-        alike = 0.5 * ((made["alike"] - recorded["alike"]) ** 2).sum() / (1 / count / 20)
+        halves = jnp.split(simulated(network, self.duration, key), 2)
+        one, two = (jax.tree.map(jnp.subtract, features(half), recorded) for half in halves)
+        count = self.duration / 240  # samples that know nothing of each other, about
+        level, alike = (
+            one["level"] * two["level"] * 20 * count / 4,
+            (one["alike"] * two["alike"]).sum() * 20 * count / 2,
+        )
         return level + alike, {"level": level, "alike": alike}
 
 
@@ -162,7 +176,7 @@ def recovered(smoke):
     count, duration, steps = (3, 2000.0, 3) if smoke else (20, 10_000.0, 80)
     delay, w = gx.Delay(speed=3.0), drawn(count, 100)
     truth = gx.Cohort(networks(w, STRENGTH, 100, delay))
-    recorded = jax.jit(lambda key: truth.map(lambda net, _, key: features(net, 12 * duration, key), key))(
+    recorded = jax.jit(lambda key: truth.map(lambda net, _, key: features(simulated(net, 12 * duration, key)), key))(
         jax.random.key(100)
     )
     data = {name: jax.tree.map(lambda x, i=i: np.asarray(x[i]), recorded) for i, name in enumerate(truth)}

@@ -94,7 +94,8 @@ def mapped(function: Callable[..., Any], *several: Any) -> Any:
         (3,)
     """
     count = len(jax.tree.leaves(several)[0])
-    among = share(count) if count else []
+    # all of them, however few the members: within one program JAX wants the same devices everywhere
+    among = _usable() if count > 1 else []
     if len(among) < 2 or _SHARED_OUT.get() or _inside_a_mesh():
         return jax.vmap(function)(*several)
     filled = -(-count // len(among)) * len(among)
