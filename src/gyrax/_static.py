@@ -25,6 +25,10 @@ class AbstractByContent:
     def _hash(self) -> int:
         return hash(self._key)
 
+    def __getstate__(self) -> dict:
+        """Its arrays alone: in another process, hashes of the same text are others."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
+
     def __hash__(self):
         return self._hash
 
