@@ -134,12 +134,12 @@ def pooled(seed, series, w):
 DT = 2.0
 
 
-def features(series):
-    """The mean logarithm of variances, and each region's mean correlation."""
+def features(series, weights):
+    """The mean logarithm of variances, and each region's mean correlation with those it hears, by their weights."""
     away = series - series.mean(0)
     variance = (away**2).mean(0)
     correlations = away.T @ away / len(away) / jnp.sqrt(jnp.outer(variance, variance))
-    return {"level": jnp.log(variance).mean(), "alike": (correlations.sum(1) - 1) / (len(variance) - 1)}
+    return {"level": jnp.log(variance).mean(), "alike": (weights * correlations).sum(1) / weights.sum(1)}
 
 
 def simulated(network, duration, key):
@@ -162,11 +162,13 @@ class Distance:
 
     def __call__(self, network, recorded, key):
         halves = jnp.split(simulated(network, self.duration, key), 2)
-        one, two = (jax.tree.map(jnp.subtract, features(half), recorded) for half in halves)
-        count = self.duration / 240  # samples that know nothing of each other, about
+        one, two = (jax.tree.map(jnp.subtract, features(half, network.connectome.weights), recorded) for half in halves)
+        count = (
+            self.duration / 240
+        )  # samples that know nothing of each other, about; 6 regions are heard, as much as by weights
         level, alike = (
             one["level"] * two["level"] * 20 * count / 4,
-            (one["alike"] * two["alike"]).sum() * 20 * count / 2,
+            (one["alike"] * two["alike"]).sum() * 6 * count / 2,
         )
         return level + alike, {"level": level, "alike": alike}
 
@@ -176,9 +178,11 @@ def recovered(smoke):
     count, duration, steps = (3, 2000.0, 3) if smoke else (20, 10_000.0, 80)
     delay, w = gx.Delay(speed=3.0), drawn(count, 100)
     truth = gx.Cohort(networks(w, STRENGTH, 100, delay))
-    recorded = jax.jit(lambda key: truth.map(lambda net, _, key: features(simulated(net, 12 * duration, key)), key))(
-        jax.random.key(100)
-    )
+    recorded = jax.jit(
+        lambda key: truth.map(
+            lambda net, _, key: features(simulated(net, 12 * duration, key), net.connectome.weights), key
+        )
+    )(jax.random.key(100))
     data = {name: jax.tree.map(lambda x, i=i: np.asarray(x[i]), recorded) for i, name in enumerate(truth)}
     start = gx.per_subject(gx.Cohort(networks(np.full(count, 0.3), 0.15, 100, delay), data), W)
     loss, spec = gx.scale.cohort_loss(Distance(duration)), gx.select(start, G, W)
