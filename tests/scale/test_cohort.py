@@ -371,12 +371,14 @@ def test_delays_without_room_may_not_change_by_the_bounds_of_others():
     assert cohort.rigid == ("delay",)
     for where in ("network.delay.speed", "network.connectome.lengths"):
         with pytest.raises(
-            ValueError, match=rf"{where} is to change, but the delays of these subjects were given no room"
+            ValueError, match=rf"{where} is to change, but the delays of some subject were given no room"
         ):
             gx.split(cohort, gx.select(cohort, where))
     with pytest.raises(ValueError, match="these delays round to whole steps"):
         rounded = gx.Cohort(subjects(delay=gx.Delay(speed=2.0, bounds=(1.0, 40.0))))
         gx.split(rounded, gx.select(rounded, "network.delay.speed"))
+    tight = gx.Delay(speed=2.0, interpolation="linear")
+    assert gx.Cohort({"a": network(0, delay=BETWEEN), "b": network(1, delay=tight)}).rigid == ("delay",)
     free = gx.Cohort(subjects(delay=BETWEEN))
     assert free.rigid == () and gx.split(free, gx.select(free, "network.delay.speed"))
 

@@ -268,7 +268,7 @@ class Cohort(eqx.Module):
         """What a fit may not set free.
 
         Raises:
-            ValueError: for data, what delays depend on that have no gradient, or no room in any subject.
+            ValueError: for data, what delays depend on that have no gradient, or no room in some subject.
         """
         self.check_movable(names)
         tell(self.network, "check_free", [name.removeprefix(_NETWORK) for name in names])
@@ -277,7 +277,7 @@ class Cohort(eqx.Module):
         """What may not even change.
 
         Raises:
-            ValueError: for data, and for what delays depend on that have no room in any subject.
+            ValueError: for data, and for what delays depend on that have no room in some subject.
         """
         for name in names:
             if not name.startswith(_NETWORK):
@@ -289,13 +289,13 @@ class Cohort(eqx.Module):
                     self._check_room(own, path, network)
 
     def _check_room(self, name: str, path: str, network: Network) -> None:
-        """Bounds in common leave room to each subject, but by chance: where none was given, there is none."""
+        """Bounds in common leave room to a subject, but by chance: where it was given none, there is none."""
         moved = depending(network, name.removeprefix(path))
         for where, delay in delays_of(network).items():
             if path + where in self.rigid and any(delay is one for one in moved):
                 assert delay.bounds is not None
                 raise ValueError(
-                    f"{_NETWORK}{name} is to change, but the delays of these subjects were given no room to: they are {delay.bounds[0]:.4g} to "
+                    f"{_NETWORK}{name} is to change, but the delays of some subject were given no room to: they are {delay.bounds[0]:.4g} to "
                     f"{delay.bounds[1]:.4g} ms now; give each network's delay bounds=(shortest, longest) in ms"
                 )
 

@@ -34,16 +34,18 @@ def delays_of(network: Network) -> dict[str, AbstractDelay]:
     return {name: delay for name, delay in found.items() if delay is not None and delay.spans is not None}
 
 
-def is_rigid(delays: Sequence[AbstractDelay]) -> bool:
-    """Whether none of these delays may become another."""
-    spans = [delay.spans for delay in delays if delay.spans is not None]
-    return all(bool((s.low == s.high)[s.connected].all()) for s in spans)
+def is_rigid(delay: AbstractDelay) -> bool:
+    """Whether a network's delays have no room beyond what they are: none may become another."""
+    if delay.spans is None:
+        return False
+    low, high = (x[delay.spans.connected] for x in (delay.spans.low, delay.spans.high))
+    return bool(low.size and high.max() > 0 and (low == high).all())
 
 
 def rigid_delays(networks: Sequence[Network]) -> list[str]:
-    """Names of the delays that have no room beyond what they are, in any of the networks, before these get bounds in common."""
+    """Names of the delays that have no room in some network, before these get bounds in common."""
     each = [delays_of(network) for network in networks]
-    return [name for name in each[0] if is_rigid([delays[name] for delays in each if name in delays])]
+    return [name for name in each[0] if any(name in delays and is_rigid(delays[name]) for delays in each)]
 
 
 def in_common(networks: Sequence[Network]) -> list[Network]:
