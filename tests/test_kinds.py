@@ -20,10 +20,10 @@ from conftest import DOUBLE
 from gyrax import simulation
 from gyrax._formats.fields import WrongKindError
 from gyrax.analysis import bending, branching, fluctuations, identifying, resting, stability
-from gyrax.fitting import evaluation, grids, training, tuning
+from gyrax.fitting import evaluation, training, tuning
 from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
-from gyrax.scale import pooling
+from gyrax.scale import computing, pooling
 from gyrax.search import plans, walking
 from test_public_names import namespaces, public
 
@@ -274,7 +274,7 @@ def uncompiled(monkeypatch):
     for module, name in (
         (simulation, "_run"),
         (evaluation, "seen"),
-        (grids, "_evaluate_points"),
+        (computing, "_evaluate_points"),
         (training, "advance"),
         (tuning, "_piece"),
         (resting, "_rests"),

@@ -24,6 +24,7 @@ from . import (
     solvers,
     stimuli,
 )
+from ._devices import devices
 from ._ranges import UnitWarning
 from .anatomy import Connectome, LeadField, Sparse, Surface
 from .couplings import AbstractCoupling, AbstractPairCoupling
@@ -38,11 +39,9 @@ from .fitting import (
     FitResult,
     TuneResult,
     Validation,
-    best,
     ceiling,
     evaluate,
     fit,
-    sweep,
     tune,
 )
 from .labelled import LabelledArray
@@ -71,6 +70,7 @@ from .parameters import (
 )
 from .recordings import Final, History, Recording, Run
 from .scale import Cohort, per_subject
+from .scale.sweeping import best, sweep
 from .simulation import simulate
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ __all__ = [
     "ceiling",
     "couplings",
     "datasets",
+    "devices",
     "evaluate",
     "features",
     "fit",

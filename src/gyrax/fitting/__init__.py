@@ -3,7 +3,6 @@
 from .descent import Validation
 from .evaluation import Ceiling, Evaluation, ceiling, evaluate
 from .evolution import Evolution
-from .grids import best, sweep
 from .results import FitResult
 from .rules import EIB, FIC, AbstractRule
 from .training import fit
@@ -19,10 +18,8 @@ __all__ = [
     "FitResult",
     "TuneResult",
     "Validation",
-    "best",
     "ceiling",
     "evaluate",
     "fit",
-    "sweep",
     "tune",
 ]

@@ -110,17 +110,14 @@ def fit(
     """
     _check_kinds(model, loss, optimiser, validation, starts, checkpoint, progress)
     _check(steps, realisations, noise, patience, nonfinite, changed, clip, seconds, validation)
-    evolution = checked_gradient(gradient)
     began, key = time.perf_counter(), random_key("key", 0 if key is None else key)
-    model, starts = at_home((model, starts))
-    free, fixed = _begun(model, spec, starts)
+    free, fixed = _begun(at_home(model), spec, at_home(starts))
     names, (terms, noisy, now) = _free_names(fixed, optimiser), described(loss, model, key)
-    held, every = held_out(validation, noisy, steps, Objective(now, fixed), model, key)
+    evolution, objective = checked_gradient(gradient), Objective(now, fixed)
+    held, every = held_out(validation, noisy, steps, objective, model, key)
     count, common = None if starts is None else len(starts), noise == "common"
     shown = _losses if noisy and not common else _lowest
-    descent = Descent(
-        Objective(now, fixed), Moves(optimiser), key, held, clip, every, realisations, common, count, evolution
-    )
+    descent = Descent(objective, Moves(optimiser), key, held, clip, every, realisations, common, count, evolution)
     carry, record, earlier = descent.begin(free), _blank(terms, names, held, count), 0.0
     descent = dataclasses.replace(descent, moves=moved_by(descent, carry))
 

@@ -17,7 +17,6 @@ from jaxtyping import Array
 
 from .._formats.npz import write_npz
 from .._formats.writing import replacing
-from ..fitting.grids import best, sweep
 from ..fitting.results import FitResult
 from ..fitting.rules import EIB, FIC
 from ..fitting.training import Validation, fit
@@ -26,6 +25,7 @@ from ..network.network import Network
 from ..parameters.addresses import get, replace
 from ..parameters.domains import Positive
 from ..parameters.selection import Free, select
+from ..scale.sweeping import best, sweep
 from .mismatch import FCMismatch
 from .recipes import Recipe, Weighted
 from .settings import Settings
