@@ -375,6 +375,13 @@ def _equivalent() -> set[tuple[str, ...]]:
     return {change for block in blocks if (change := _change(block))}
 
 
+@nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """Fits by jobs of a real SLURM of one node, started for it; needs root and `apt-get install slurm-wlm munge`, a minute or two."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/cluster", *session.posargs, env=_compiled(session) | {"JAX_ENABLE_X64": "1"})
+
+
 @nox.session(default=False, python="3.11")
 def fuzz(session: nox.Session) -> None:
     """Broken files for every reader, 2000 of each format, an hour; `-- --budget 20000 --seed 1`, `-- --only mat5 npz` for some."""

@@ -66,8 +66,14 @@ def pytest_addoption(parser):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leaves out files that need no float32, unless they are named."""
+    """Leaves out files that need no float32, and what starts the queue of a cluster (`nox -s cluster`), unless they are named."""
     named = any(collection_path.name in str(argument) for argument in config.args)
+    if (
+        collection_path.name == "cluster"
+        and collection_path.is_dir()
+        and not any("tests/cluster" in str(x) for x in config.args)
+    ):
+        return True
     return True if not DOUBLE and not named and any(map(collection_path.match, ONCE)) else None
 
 

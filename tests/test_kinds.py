@@ -23,7 +23,7 @@ from gyrax.analysis import bending, branching, fluctuations, identifying, restin
 from gyrax.fitting import evaluation, training, tuning
 from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
-from gyrax.scale import computing, pooling
+from gyrax.scale import computing, many, pooling
 from gyrax.search import plans, walking
 from test_public_names import namespaces, public
 
@@ -176,6 +176,13 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "gx.study.critical": {"path": "coupling.strength", "highest": 1.0, "values": {"model.a": [-1.0]}},
     "gx.plasticity.as_learnt": {"network": LEARNING, "final": gx.simulate(LEARNING, 2.0, 1.0).final},
+    "gx.scale.fit_many": {"fit": loss_of_data, "subjects": {"A": 1.0}},
+    "gx.devices": {"cpu": len(jax.local_devices(backend="cpu"))},
+    "gx.scale.Draws": {"priors": {"model.a": numpyro.distributions.Uniform(-0.5, 0.5)}, "count": 2},
+    "gx.scale.LatinHypercube": {"ranges": {"model.a": (-0.5, 0.5)}, "count": 2},
+    "gx.scale.Seeds": {"count": 2},
+    "gx.scale.Sobol": {"ranges": {"model.a": (-0.5, 0.5)}, "count": 2},
+    "gx.scale.status": {"store": "nowhere.zarr"},
     "gx.search.least_squares": {"loss": squares},
     "gx.search.front": {"loss": squares, "terms": {"loss": "min", "a": "max"}},
     "gx.analysis.linear_noise": {
@@ -250,6 +257,8 @@ RESULTS = (
     "SamplingWarning",
     "CohortLoss",
     "Spread",
+    "Status",
+    "Fits",
 )
 ENGINE = ("increments", "threefry")
 #: Namespaces that do not answer yet as the rest does; a name goes when they do.
@@ -285,6 +294,8 @@ def uncompiled(monkeypatch):
         (stability, "_slopes"),
         (identifying, "_slopes"),
         (bending, "_gradient"),
+        (many, "_folder"),
+        (many, "_fit_all"),
         (walking, "_begin"),
         (plans, "terms_of"),
         (density, "value_at"),

@@ -71,16 +71,16 @@ def _usable() -> list[Any]:
     return jax.local_devices(backend=chosen) if isinstance(chosen, str) else [chosen]  # the user wants it on one
 
 
-def share(count: int) -> list[Any]:
-    """The devices among which so many members are shared out, each of which gets as many, but for the last.
+def among(count: int) -> list[Any]:
+    """The devices among which so many members are shared out: all, or one where there is one member.
+
+    All, for within one program JAX knows one set of devices.
 
     Example:
-        >>> len(share(1))
+        >>> len(among(1))
         1
     """
-    there = _usable()
-    each = -(-count // len(there))
-    return there[: -(-count // each)]
+    return _usable()[: 1 if count < 2 else None]
 
 
 def mapped(function: Callable[..., Any], *several: Any) -> Any:
@@ -94,11 +94,10 @@ def mapped(function: Callable[..., Any], *several: Any) -> Any:
         (3,)
     """
     count = len(jax.tree.leaves(several)[0])
-    # all of them, however few the members: within one program JAX wants the same devices everywhere
-    among = _usable() if count > 1 else []
-    if len(among) < 2 or _SHARED_OUT.get() or _inside_a_mesh():
+    there = among(count)
+    if len(there) < 2 or _SHARED_OUT.get() or _inside_a_mesh():
         return jax.vmap(function)(*several)
-    filled = -(-count // len(among)) * len(among)
+    filled = -(-count // len(there)) * len(there)
 
     def fill(x: Any) -> Any:
         return x if filled == count else jnp.concatenate([x, jnp.repeat(x[-1:], filled - count, axis=0)])
@@ -110,7 +109,7 @@ def mapped(function: Callable[..., Any], *several: Any) -> Any:
         finally:
             _SHARED_OUT.reset(token)
 
-    out = _shard_map(own, Mesh(np.array(among), (_AXIS,)))(*jax.tree.map(fill, several))
+    out = _shard_map(own, Mesh(np.array(there), (_AXIS,)))(*jax.tree.map(fill, several))
     return jax.tree.map(lambda x: x[:count], out)
 
 

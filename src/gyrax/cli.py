@@ -1,5 +1,6 @@
 """`gyrax`, the command."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -80,6 +81,7 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     how well each stage does on noise it was never trained on, and on scans it was never fitted to. What comes in is as it is: clean
     the scans of confounds (motion, physiology) before.
     """
+    _every_core()
     given = {name.rstrip("_"): value for name, value in options.items() if value not in (None, (), False)}
     if "stages" in given:
         given["stages"] = tuple(name.strip() for name in given["stages"].split(",") if name.strip())
@@ -117,6 +119,55 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     if smoke:
         click.echo("a smoke run: everything works, and the figures mean nothing")
     click.echo(f"\nin {folder}: " + ", ".join(study.files))
+
+
+@main.command("sweep")
+@click.argument("study", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--x64", is_flag=True, help="Compute in float64.")
+def sweep(study: Path, x64: bool) -> None:
+    """Compute a function of a model over a space, as STUDY says, a YAML file, into the store that it names.
+
+    It has `model` and `function`, each 'file.py:name'; `space`, values by parameter; and `store`, a folder such as study.zarr. Stopped or killed, the
+    same command goes on where it was.
+    """
+    _every_core()
+    try:
+        if x64:
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        from .scale import status as how_far
+        from .scale.described import read_study
+        from .scale.sweeping import sweep as swept
+
+        given = read_study(study)
+        swept(given.pop("model"), given.pop("function"), given.pop("space"), **given, progress=study.stem)
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; what was finished is kept: go on with gyrax sweep {study}", err=True)
+        sys.exit(130)
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        _fail(error)
+    click.echo(repr(how_far(given["store"])))
+
+
+@main.command("status")
+@click.argument("store", type=click.Path(path_type=Path))
+def status(store: Path) -> None:
+    """How far the sweep is that writes into STORE."""
+    try:
+        from .scale import status as how_far
+
+        click.echo(repr(how_far(store)))
+    except (OSError, ValueError, ImportError) as error:
+        _fail(error)
+
+
+def _every_core() -> None:
+    """Has JAX use all cores; where it is at work already, as within a notebook, it stays as it is."""
+    from ._devices import devices
+
+    with contextlib.suppress(RuntimeError):
+        devices(cpu="all")
 
 
 def _fail(error: Exception, more: str = "") -> NoReturn:

@@ -185,6 +185,12 @@ class AbstractDelay(Parametric):
         whole = jnp.maximum(whole - 1, 0)
         return whole.astype(int), cubic(exact - whole)
 
+    def outside(self, delays: Any, weights: Any) -> Any:
+        """Which connections that have a weight have a delay outside of their bounds, `(target, source)`."""
+        assert self.spans is not None
+        low, high = self.spans.low * (1 - 1e-5), self.spans.high * (1 + 1e-5)
+        return (weights != 0) & ((delays < low) | (delays > high))
+
     def check(self, connectome: Connectome, weights: Matrix) -> Matrix:
         """The weights, after a check that every connection's delay lies within the bounds.
 
@@ -192,14 +198,12 @@ class AbstractDelay(Parametric):
             ValueError: naming the pair of regions and the delay (inside jit: a runtime error, without the names).
         """
         assert self.bounds is not None and self.spans is not None
-        low, high = self.spans.low * (1 - 1e-5), self.spans.high * (1 + 1e-5)
         if is_traced(weights, connectome.lengths, *jax.tree.leaves(self)):
-            delays = self.times(connectome)
-            outside = (weights != 0) & ((delays < low) | (delays > high))
+            outside = self.outside(self.times(connectome), weights)
             message = f"a conduction delay left its bounds {self.bounds} ms, or there is a weight where there was none"
             return eqx.error_if(weights, outside.any(), message)
         delays = self._now(connectome)
-        outside = (np.asarray(weights) != 0) & ((delays < low) | (delays > high))
+        outside = self.outside(delays, np.asarray(weights))
         if outside.any():
             i, j = np.argwhere(outside)[0]
             pair = f"from {connectome.labels[j]} to {connectome.labels[i]}"

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from ._kinds import expect
 from ._types import Parameter
 from .couplings import AbstractCoupling, AbstractPairCoupling
-from .labelled import check_same
 from .network import Network
-from .network.carrying import names_of_rows, opened
+from .network.carrying import opened
 from .parameters.declaring import parameter
 from .parameters.domains import Interval, Positive, Real
 from .recordings import Final
+from .recordings.carried import check_carried
 
 __all__ = ["Hebbian", "Oja", "TsodyksMarkram", "TsodyksMarkramSources", "Vogels", "as_learnt"]
 
@@ -43,15 +43,9 @@ def as_learnt(network: Network, final: Final) -> Network:
     """
     expect("network", network, Network, "a network", "gx.Network(model, coupling, connectome)")
     expect("final", final, Final, "where a run ended", "run.final")
-    rows = names_of_rows(network)
     if not network.n_living:
         raise ValueError("couplings of this network have no states of their own: nothing was learnt")
-    if final.rows != rows or final.y.shape != (network.n_rows, network.n_nodes):
-        raise ValueError(
-            f"the run carried {', '.join(final.rows)} in shape {final.y.shape}, this network carries {', '.join(rows)} in "
-            f"{(network.n_rows, network.n_nodes)}: give the final of a run of it"
-        )
-    check_same(final.labels or None, network.labels, "the run that final= comes from", "the network")
+    check_carried(network, final, "final=")
     for name, own in opened(network, final.y).own.items():
         coupling = network.couplings[name]
         values: dict[str, Any] = {state: row[0] for state, row in own.sources.items()}

@@ -151,6 +151,25 @@ def test_wrong_wiring_is_said():
         gx.Network(model, linear(weights=lengthless, delay=gx.Delay(3.0)), connectome)
 
 
+@pytest.mark.once
+def test_a_connectome_of_its_own_fits_the_delay_that_a_coupling_shares_or_is_refused():
+    connectome, model = wiring("shared"), gx.models.Hopf()
+    longer, bare = (gx.Connectome(OTHER, x, labels=connectome.labels) for x in (3 * connectome.lengths, None))
+    for own in (linear, lambda **more: gx.couplings.GapJunction(source="x", **more)):
+        with pytest.raises(
+            ValueError,
+            match=r"delay of coupling from .* ms by the connectome that it has in weights=.*its own, delay=gx\.Delay",
+        ):
+            gx.Network(model, own(weights=longer), connectome, gx.Delay(3.0))
+    with pytest.raises(ValueError, match=r"has in weights= has no tract lengths.*coupling delay=gx\.NoDelay\(\)"):
+        gx.Network(model, linear(weights=bare), connectome, gx.Delay(3.0))
+    gx.Network(model, linear(weights=longer, delay=gx.Delay(3.0)), connectome, gx.Delay(3.0))
+    gx.Network(model, linear(weights=bare, delay=gx.NoDelay()), connectome, gx.Delay(3.0))
+    gx.Network(model, linear(weights=bare), connectome, gx.ConnectionDelays(np.full((6, 6), 3.0)))
+    wide = gx.Delay(3.0, bounds=(0.1, 500.0))
+    gx.simulate(gx.Network(model, linear(weights=longer), connectome, wide), 2.0, 1.0, monitors={})
+
+
 def test_rounded_delays_of_a_coupling_are_not_set_free():
     net = gx.Network(gx.models.Hopf(), {"far": linear(delay=gx.Delay(3.0))}, wiring("free"))
     with pytest.raises(ValueError, match=r"coupling\.far\.delay\.speed is free, but these delays round"):

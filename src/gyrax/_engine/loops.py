@@ -46,7 +46,7 @@ from ..monitors import AbstractMonitor, Window
 from ..network.afferent import Afferent, AfferentPath
 from ..network.carrying import limited, remembered, remembering, stepped, with_memory
 from ..network.hearing import coupled
-from ..network.living import Whole, between
+from ..network.living import Whole, between, finite
 from ..noise import increments
 from .carry import Carry, Parts, Saved
 from .lengths import Sampling, Segment
@@ -357,7 +357,7 @@ class Engine:
         run = self.steps if self.horizon is None else self._cut
         done = run(parts, reads, carry, noise, keep)
         step = carry.step + tick
-        failed_at = self._failures(carry.failed_at, parts.origin + carry.step, done.y, done.path)
+        failed_at = self._failures(parts, carry.failed_at, parts.origin + carry.step, done.y, done.path)
         observe = self.each(self.observe, "parts", -1, -1, -1, -1, None, "key")
         arrived = {name: rows[self.known - 1 :] for name, rows in done.heard.items()} if self.afferent else {}
         monitors, found = observe(parts, carry.monitors, self.seen(done.path), self.seen(done.y), arrived, step, key)
@@ -542,21 +542,16 @@ class Engine:
 
         return jax.lax.scan(body, carry.y, (carry.step + jnp.arange(self.segment.tick), noise))
 
-    def _failures(self, failed_at: Array, first: Any, y: Any, path: Any) -> Array:
+    def _failures(self, parts: Parts, failed_at: Array, first: Any, y: Any, path: Any) -> Array:
         """The step after which each region's state was first not finite, -1 where it still is."""
-        bad = ~_finite(y, 0) & (failed_at < 0)
+        bad = ~finite(parts.network, y, 0) & (failed_at < 0)
 
         def locate(path):
             # What is not finite stays so; by the next step a dense coupling has carried it everywhere.
-            finite = _finite(path, 1).sum(0)
-            return jnp.where(bad, first + finite, failed_at).astype(jnp.int32)
+            good = finite(parts.network, path, 1).sum(0)
+            return jnp.where(bad, first + good, failed_at).astype(jnp.int32)
 
         return jax.lax.cond(bad.any(), locate, lambda path: failed_at, jax.lax.stop_gradient(path))
-
-
-def _finite(y: Any, axis: int) -> Array:
-    """Whether all rows are, of each node."""
-    return functools.reduce(jnp.logical_and, [jnp.isfinite(x).all(axis) for x in jax.tree.leaves(y)])
 
 
 def inputs(parts: Parts, names: tuple[str, ...], dt: float, n: Any, y: Any, heard: dict[str, Array]) -> Array:

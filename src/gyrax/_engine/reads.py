@@ -216,15 +216,15 @@ class Arrivals(eqx.Module):
         features: rows that are sent.
     """
 
-    starts: Int[Array, "place target"]
-    shares: tuple[Float[Array, "place target *batch"], ...]
+    starts: Int[Array, "place list"]
+    shares: tuple[Float[Array, "place list *batch"], ...]
     features: int = eqx.field(static=True)
 
     @classmethod
     def prepare(
         cls,
         edges: Edges,
-        steps: Int[Array, "place target"],
+        steps: Int[Array, "place list"],
         shares: tuple[Array, ...],
         features: int,
         columns: int,
@@ -234,27 +234,27 @@ class Arrivals(eqx.Module):
         back = jnp.clip(steps, 0, depth - len(shares))
         return cls(jnp.asarray(edges.heard * columns + depth) - back, shares, features)
 
-    def _places(self, at: Any, tap: int) -> UInt[Array, "feature place target"]:
+    def _places(self, at: Any, tap: int) -> UInt[Array, "feature place list"]:
         """Where each number stands: one by one, for XLA's CPU backend is ten times slower at gathers of slices."""
         columns = jax.lax.optimization_barrier(self.starts + (at - tap))
         places = columns * self.features + jnp.arange(self.features)[:, None, None]
         return places.astype(jnp.uint32)  # of which none is negative, and counts from the end
 
     def _weighed(
-        self, share: Array, x: Float[Array, "feature place target *batch"]
-    ) -> Float[Array, "feature place target *batch"]:
+        self, share: Array, x: Float[Array, "feature place list *batch"]
+    ) -> Float[Array, "feature place list *batch"]:
         return (share if share.ndim == x.ndim - 1 else share[..., None]) * x
 
-    def _heard(self, buffer: Array, at: Any, tap: int) -> Float[Array, "feature place target *batch"]:
+    def _heard(self, buffer: Array, at: Any, tap: int) -> Float[Array, "feature place list *batch"]:
         return buffer.reshape(-1, *buffer.shape[2:]).at[self._places(at, tap)].get(mode="promise_in_bounds")
 
-    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "feature place target *batch"]:
+    def read(self, buffer: Float[Array, "node samples *batch"], at: Any) -> Float[Array, "feature place list *batch"]:
         """What arrives after the step `at` of a tick; -1 for when it begins."""
         parts = [self._weighed(share, self._heard(buffer, at, tap)) for tap, share in enumerate(self.shares)]
         return sum(parts[1:], parts[0])
 
     def back(
-        self, sent: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature place target *batch"]
+        self, sent: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature place list *batch"]
     ) -> Float[Array, "node samples *batch"]:
         """The cotangent of what was sent, with that of what arrived after the step `at`."""
         flat = sent.reshape(-1, *sent.shape[2:])
@@ -263,8 +263,8 @@ class Arrivals(eqx.Module):
         return flat.reshape(sent.shape)
 
     def carried(
-        self, buffer: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature place target *batch"]
-    ) -> tuple[Float[Array, "place target *batch"], ...]:
+        self, buffer: Float[Array, "node samples *batch"], at: Any, bar: Float[Array, "feature place list *batch"]
+    ) -> tuple[Float[Array, "place list *batch"], ...]:
         """The cotangents of the shares, of what arrived after the step `at`."""
         return tuple((self._heard(buffer, at, tap) * bar).sum(0) for tap in range(len(self.shares)))
 

@@ -15,6 +15,7 @@ from ..network.carrying import names_of_rows, opened
 from ..network.living import between
 from ..network.pairs import edges_of
 from ..recordings import Final, History, Recording
+from ..recordings.carried import check_carried
 from .carry import Carry, Parts
 from .loops import inputs
 from .prepare import Setup
@@ -32,27 +33,29 @@ def begin(setup: Setup, start: Any, key: Any) -> Final:
     Raises:
         ValueError: for a state, history or earlier run that does not fit.
     """
-    network, ears, rows = setup.network, setup.ears, names_of_rows(setup.network)
+    network, ears = setup.network, setup.ears
     kinds = tuple((name, ear.kind) for name, ear in ears.items())
     if isinstance(start, Final):
-        check_same(start.labels or None, network.labels, "the run that start= comes from", "the network")
+        check_carried(network, start, "start=")
         _check_same_kinds(setup, start)
         states = {name: start.monitors[name] for name in ears if name in start.monitors}
         phases = {name: dict(start.phases).get(name, 0) for name in ears}
-        place = dataclasses.replace(start, monitors=states, key=None, phases=tuple(phases.items()), kinds=kinds)
-    else:
-        y, history = _state_and_history(setup, start)
-        phases = tuple((name, 0) for name in ears)
-        zero = jnp.zeros((), jnp.int32)
-        place = Final(
-            first_rows(network, y, key), history, {}, zero, None, setup.dt, phases, kinds, network.labels, rows
-        )
-    if (place.rows and place.rows != rows) or place.y.shape != (network.n_rows, network.n_nodes):
-        raise ValueError(
-            f"the run that start= comes from carried {', '.join(place.rows) or len(place.y)} in {place.y.shape[1]} nodes, this network carries "
-            f"{', '.join(rows)} in {network.n_nodes}"
-        )
-    return place
+        return dataclasses.replace(start, monitors=states, key=None, phases=tuple(phases.items()), kinds=kinds)
+    y, history = _state_and_history(setup, start)
+    phases = tuple((name, 0) for name in ears)
+    zero = jnp.zeros((), jnp.int32)
+    return Final(
+        first_rows(network, y, key),
+        history,
+        {},
+        zero,
+        None,
+        setup.dt,
+        phases,
+        kinds,
+        network.labels,
+        names_of_rows(network),
+    )
 
 
 def _check_same_kinds(setup: Setup, start: Final) -> None:

@@ -40,9 +40,13 @@ def _linear(name: str, function: Callable[..., Any]) -> Primitive:
     primitive = Primitive(name)
     primitive.multiple_results = True
 
+    @functools.lru_cache
+    def compiled(**known):
+        return jax.jit(functools.partial(function, **known))
+
     @primitive.def_impl
-    def compiled(*arrays, **known):
-        return jax.jit(functools.partial(function, **known))(*arrays)
+    def run(*arrays, **known):
+        return compiled(**known)(*arrays)
 
     @primitive.def_abstract_eval
     def shapes(*arrays, **known):

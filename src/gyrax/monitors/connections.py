@@ -83,7 +83,7 @@ class Connections(AbstractMonitor):
         return None, self._means(values, there)
 
     def _means(
-        self, values: Float[Array, "stride state place target"], there: Bool[Array, "stride 1 place target"]
+        self, values: Float[Array, "stride state place list"], there: Bool[Array, "stride 1 place list"]
     ) -> Float[Array, "stride state group group"]:
         assert self.edges is not None and self.groups is not None
         group = np.full(len(self.labels), -1)

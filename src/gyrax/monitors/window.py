@@ -14,7 +14,7 @@ class Window(eqx.Module):
     """A stretch of a run as a monitor sees it: some whole strides, or a piece of one; a stride never straddles two.
 
     Attributes:
-        path: the monitor's sources at the beginning of every step, `(step, source, node)`; of states of connections `(step, source, place, target)`.
+        path: the monitor's sources at the beginning of every step, `(step, source, node)`; of states of connections `(step, source, place, list)`.
         end: the sources at the end of the last, `(source, node)`.
         step: steps by the end of the window, counted so that strides and periods end at their multiples.
         number: the same since the first run began, whenever the monitor joined; it tells the noise of samples apart.

@@ -12,12 +12,11 @@ from .._jaxprs import depends
 from .._types import is_traced
 from ..anatomy.connectome import Connectome
 from ..couplings import AbstractCoupling, AbstractPairCoupling
-from ..delays import AbstractDelay, NoDelay
+from ..delays import AbstractDelay, Delay, NoDelay
 from ..models.groups import Groups
 from ..parameters.addresses import named_leaves
-from ..parameters.declaring import Parametric
 from .living import names_of, source_flow
-from .pairs import Messages, bare
+from .pairs import Messages, bare, is_foreign
 
 if TYPE_CHECKING:
     from .network import Network
@@ -121,6 +120,33 @@ def check_weights(net: "Network", name: str, coupling: AbstractCoupling) -> None
         raise ValueError(f"{name} has weights of shape {own.shape}, {other}{hint}")
 
 
+def check_shared_delay(net: "Network", name: str, coupling: AbstractCoupling) -> None:
+    """Delays of a coupling with a connectome of its own lie within the bounds of the network's delay, if it shares that.
+
+    Raises:
+        ValueError: if they do not, for the bounds are of the network's tract lengths, or if it has none.
+    """
+    own, delay = coupling.weights, net.delay
+    if not isinstance(own, Connectome) or coupling.delay is not None or delay is None:
+        return
+    weights: Any = net.weights(coupling)
+    if is_traced(weights, own.lengths, *jax.tree.leaves(delay)):
+        return  # a run looks
+    if own.lengths is None and net.connectome.lengths is not None and isinstance(delay, Delay):
+        raise ValueError(
+            f"the connectome that {name} has in weights= has no tract lengths, which the network's delay takes: give it lengths= in mm, "
+            f"or {name} delay=gx.NoDelay() if it acts at once"
+        )
+    delays = np.asarray(delay.times(own), float)
+    outside = delay.outside(delays, np.asarray(weights))
+    if outside.any():
+        i, j = np.argwhere(outside)[0]
+        raise ValueError(
+            f"the delay of {name} from {own.labels[j]} to {own.labels[i]} is {delays[i, j]:.4g} ms by the connectome that it has in weights=, outside of "
+            f"what the network's delay allows, {delay.bounds} ms by the network's own tract lengths: give {name} a delay of its own, delay=gx.{type(delay).__name__}(...)"
+        )
+
+
 def depending(net: "Network", name: str) -> list[AbstractDelay]:
     """The delays that depend on a leaf, by its dotted name."""
     parts = name.split(".")
@@ -145,7 +171,12 @@ def _check_shapes(net: "Network") -> None:
     for where, part in parts.items():
         n = net.width(where)
         k = len(net.rows(part)) if where.split(".")[0] == "noise" else 0
-        foreign = {id(leaf) for module in _foreign(part) for leaf in jax.tree.leaves(module)}
+        foreign = {
+            id(leaf)
+            for module in jax.tree.leaves(part, is_leaf=is_foreign)
+            if is_foreign(module)
+            for leaf in jax.tree.leaves(module)
+        }
         for name, leaf in named_leaves(part).items():
             if not eqx.is_inexact_array(leaf):
                 continue
@@ -162,15 +193,6 @@ def _check_shapes(net: "Network") -> None:
                 )
             if not is_traced(leaf) and not np.isfinite(leaf).all():
                 raise ValueError(f"{where}.{name} is not finite: {np.asarray(leaf)[~np.isfinite(leaf)][0]}")
-
-
-def _foreign(part: Any) -> list[eqx.Module]:
-    """Modules within one that are not gyrax's, such as a neural network in a drift: their arrays have shapes of their own."""
-
-    def outside(x: Any) -> bool:
-        return isinstance(x, eqx.Module) and not isinstance(x, Parametric)
-
-    return [x for x in jax.tree.leaves(part, is_leaf=outside) if outside(x)]
 
 
 def _check_functions(net: "Network") -> None:
@@ -222,7 +244,7 @@ def _check_coupling(net: "Network", name: str, coupling: AbstractCoupling, y: An
             f"{name} feeds {targets}, so its decode must return shape ({len(targets)}, {size}); it returns {fed.shape}. "
             "Name as many inputs with target= as it has rows"
         )
-    _check_own_values(net, name, coupling, total, y)
+    _check_own_values(net, name, coupling, total, sent, own)
 
 
 def _check_own(net: "Network", name: str, coupling: AbstractCoupling) -> None:
@@ -275,10 +297,8 @@ def _total(name: str, coupling: AbstractCoupling, sent: Any, x: Any) -> Any:
     """
     if not isinstance(coupling, AbstractPairCoupling):
         return sent
-    assert coupling.edges is not None
-    places = coupling.edges.shape
-    source, own = (jax.ShapeDtypeStruct((len(rows), *places), rows.dtype) for rows in (sent, x))
-    states = {name: jax.ShapeDtypeStruct(places, x.dtype) for name in coupling.edge_states}
+    source, own, states = _at_connections(coupling, sent, x)
+    places = source.shape[1:]
     made = jax.eval_shape(lambda c, *given: Messages.of(c).made(c, *given), coupling, (source, own), states)
     flow = jax.eval_shape(lambda c, *given: Messages.of(c).flow(c, *given), coupling, (source, own), states)
     _check_flow(f"{name}.edge_drift", flow, coupling.edge_states, places, "connection")
@@ -289,6 +309,14 @@ def _total(name: str, coupling: AbstractCoupling, sent: Any, x: Any) -> Any:
         )
     _check_apart(name, coupling, len(sent), len(x))
     return jax.ShapeDtypeStruct((len(made), x.shape[1]), made.dtype)
+
+
+def _at_connections(coupling: AbstractPairCoupling, sent: Any, x: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Shapes of what a coupling of pairs is handed: both ends of its connections, and their states by name."""
+    assert coupling.edges is not None
+    places = coupling.edges.shape
+    source, own = (jax.ShapeDtypeStruct((len(rows), *places), rows.dtype) for rows in (sent, x))
+    return source, own, {name: jax.ShapeDtypeStruct(places, x.dtype) for name in coupling.edge_states}
 
 
 def _check_apart(name: str, coupling: AbstractPairCoupling, sent: int, own: int) -> None:
@@ -326,25 +354,24 @@ def _check_apart(name: str, coupling: AbstractPairCoupling, sent: int, own: int)
             )
 
 
-def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, sent: Any, y: Any) -> None:
+def _check_own_values(net: "Network", name: str, coupling: AbstractCoupling, total: Any, sent: Any, x: Any) -> None:
     """A coupling from one group to another cannot compare with a target's own value: it has none."""
     block = net.block(coupling)
     if block is None or set(block[0]) <= set(block[1]):
         return
-    x = jax.eval_shape(lambda y: net.sources(coupling, y), y)
 
     def made(x, total):
         if not isinstance(coupling, AbstractPairCoupling):
             return bare(coupling).decode(total, x, jnp.zeros(x.shape[1]))
-        assert coupling.edges is not None
-        messages, places = Messages.of(coupling), coupling.edges.shape
-        states = {state: jnp.zeros(places, x.dtype) for state in coupling.edge_states}
-        rows = jax.eval_shape(lambda: net.sent(name, net.whole(net.start()))).shape[0]
-        ends = jnp.ones((rows, *places), x.dtype), messages.everywhere(x)
+        messages = Messages.of(coupling)
+        source, _, states = jax.tree.map(
+            lambda like: jnp.ones(like.shape, like.dtype), _at_connections(coupling, sent, x)
+        )
+        ends = source, messages.everywhere(x)
         heard = messages.made(coupling, ends, states), messages.flow(coupling, ends, states)
         return heard, bare(coupling).decode(total, x, jnp.zeros(x.shape[1]))
 
-    jaxpr = jax.make_jaxpr(made)(x, sent).jaxpr
+    jaxpr = jax.make_jaxpr(made)(x, total).jaxpr
     if any(depends(jaxpr, jaxpr.invars[:1])):
         raise ValueError(
             f"{name} ({type(coupling).__name__}) compares what a region hears with its own {coupling.source}, which the "

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._digests import digest
 from .._types import Sources
 from ..anatomy.transposes import both_ways
 from ..couplings import AbstractCoupling, AbstractPairCoupling
 from ..couplings.base import taken_by
-from .pairs import bare
+from .pairs import bare, edges_of
 
 if TYPE_CHECKING:
     from .network import Network
 
 
 class Own(NamedTuple):
-    """States of one coupling by name: of sources, `(1, node)`, and of connections, `(place, target)`; targets are nodes."""
+    """States of one coupling by name: of sources, `(1, node)`, and of connections, `(place, list)`."""
 
     sources: dict[str, Any]
     edges: dict[str, Any]
@@ -66,14 +66,10 @@ def names_of(coupling: AbstractCoupling) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def rows_of(coupling: AbstractCoupling) -> int:
-    """Rows that they take: one a state of sources, and one a place of connections, whose targets are the nodes."""
+    """Rows that they take: one a state of sources, and those that states of connections fill."""
     sources, edges = names_of(coupling)
-    return len(sources) + len(edges) * places(coupling)
-
-
-def places(coupling: AbstractCoupling) -> int:
-    """How long the lists of connections are; 0 of a coupling that has none."""
-    return coupling.edges.shape[0] if isinstance(coupling, AbstractPairCoupling) and coupling.edges is not None else 0
+    lists = edges_of(coupling)
+    return len(sources) + (0 if lists is None else len(edges) * lists.rows)
 
 
 def _in_rows(network: "Network") -> list[tuple[str, AbstractCoupling]]:
@@ -89,7 +85,7 @@ def described(network: "Network") -> tuple[str, ...]:
         found += [f"{name}.{state}" for state in sources]
         if edges:
             lists: Any = coupling.edges  # pyright: ignore[reportAttributeAccessIssue]
-            which = digest(lists.heard, lists.counts)[:8]  # others may be as many
+            which = digest(lists.heard, lists.counts, lists.owners)[:8]  # others may be as many
             found += [f"{name}.{state} of {lists!r}, {which}" for state in edges]
     return tuple(found)
 
@@ -112,9 +108,8 @@ def begin(network: "Network", states: Float[Array, "state node"]) -> Whole:
         sources, edges = names_of(coupling)
         own = Own({state: jnp.broadcast_to(getattr(coupling, state), (1, n)).astype(dtype) for state in sources}, {})
         for state in edges:
-            value, lists = getattr(coupling, state), coupling.edges  # pyright: ignore[reportAttributeAccessIssue]
-            each = lists.take(value) if value.ndim == 2 else jnp.broadcast_to(value, lists.shape)
-            own.edges[state] = each.astype(dtype)
+            lists: Any = coupling.edges  # pyright: ignore[reportAttributeAccessIssue]
+            own.edges[state] = lists.laid(getattr(coupling, state)).astype(dtype)
         found[name] = own
     return Whole(states, found)
 
@@ -123,12 +118,17 @@ def opened(network: "Network", rows: Float[Array, "row node"]) -> Whole:
     """What a run carries, from rows one below the other."""
     before = len(rows) - network.n_living
     found, states = {}, rows[:before]
+
+    def taken(count: int) -> Array:
+        nonlocal before
+        before += count
+        return rows[before - count : before]
+
     for name, coupling in _in_rows(network):
-        found[name] = Own({}, {})
         sources, edges = names_of(coupling)
-        for each, names, length in ((found[name].sources, sources, 1), (found[name].edges, edges, places(coupling))):
-            for state in names:
-                each[state], before = rows[before : before + length], before + length
+        lists: Any = edges_of(coupling)
+        own = {state: taken(1) for state in sources}
+        found[name] = Own(own, {state: lists.from_rows(taken(lists.rows)) for state in edges})
     return Whole(states, found)
 
 
@@ -136,9 +136,22 @@ def closed(network: "Network", whole: Whole) -> Float[Array, "row node"]:
     """The rows again."""
     blocks = [whole.states]
     for name, coupling in _in_rows(network):
-        for each, names in zip(whole.own[name], names_of(coupling), strict=True):
-            blocks += [each[state] for state in names]
+        (sources, edges), lists, own = names_of(coupling), edges_of(coupling), whole.own[name]
+        blocks += [own.sources[state] for state in sources]
+        blocks += [lists.in_rows(own.edges[state]) for state in edges]  # pyright: ignore[reportOptionalMemberAccess]
     return jnp.concatenate(blocks)
+
+
+def finite(network: "Network", y: Any, axis: int) -> Bool[Array, "..."]:
+    """Whether all numbers that a run carries of each node are; `axis` is that of their rows, before that of the nodes."""
+    if not isinstance(y, Whole):
+        return jnp.isfinite(y).all(axis)
+    found = [jnp.isfinite(y.states).all(axis)]
+    for name, own in y.own.items():
+        lists: Any = edges_of(network.couplings[name])
+        found += [jnp.isfinite(x).all(axis) for x in own.sources.values()]
+        found += [lists.for_all(jnp.isfinite(x).all(axis), axis) for x in own.edges.values()]
+    return functools.reduce(jnp.logical_and, found)
 
 
 def counted(network: "Network", rows: Float[Array, "row node"]) -> Float[Array, "row node"]:
@@ -185,7 +198,7 @@ def source_flow(coupling: AbstractCoupling, x: Sources, own: dict[str, Any]) -> 
 
 def between(
     network: "Network", messages: dict[str, Any], names: tuple[str, ...], y: Any
-) -> Float[Array, "state place target"]:
+) -> Float[Array, "state place list"]:
     """States of connections of one coupling by their full names, and as a last row 1 where there is a weight, 0 elsewhere."""
     name, rows = names[0].rpartition(".")[0], network.own(y)
     there = jnp.asarray(messages[name].weights != 0)

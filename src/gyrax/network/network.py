@@ -24,7 +24,7 @@ from ..stimuli import AbstractStimulus
 from . import living
 from .afferent import AbstractAfferent, prepared
 from .carrying import remembered_apart
-from .checks import check, check_names, check_surface, check_weights, depending
+from .checks import check, check_names, check_shared_delay, check_surface, check_weights, depending
 from .driving import diffusion, indices
 from .hearing import coupled, own_flow
 from .kinds import as_connectome, check_kinds
@@ -97,6 +97,8 @@ class Network(eqx.Module):
             between: list[Any] = [self.weights(c) for c in shared]
             there = sum((w != 0 for w in between), jnp.zeros(connectome.weights.shape))
             self.delay = self.delay.bounded(connectome, there)
+            for name, what in couplings.items():
+                check_shared_delay(self, name, what)
         couplings = {n: connected(c, n, self.weights(c), self.delay_of(c)) for n, c in couplings.items()}
         self.coupling = couplings if isinstance(coupling, dict) else couplings["coupling"]
         check(self)

@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,16 +16,17 @@ from ..anatomy.transposes import both_ways
 from ..couplings.base import AbstractCoupling, taken_by
 from ..couplings.pairwise import AbstractPairCoupling
 from ..delays import AbstractDelay
+from ..parameters.declaring import Parametric
 
 # Sums over places are products with ones: a sum that XLA's CPU backend fuses with what it sums makes one number after another, 86 us for
 # 7056 hyperbolic tangents where vectors take 6. Ones first, there and back: otherwise it lays the other factor out anew, across.
 
 
-def _spread(x: Float[Array, "row target *batch"], places: int) -> list[Array]:
+def _spread(x: Float[Array, "row list *batch"], places: int) -> list[Array]:
     return [jnp.einsum("p,rt...->rpt...", jnp.ones(places, x.dtype), x)]
 
 
-def _collected(x: Float[Array, "row place target *batch"], places: int) -> list[Array]:
+def _collected(x: Float[Array, "row place list *batch"], places: int) -> list[Array]:
     return [jnp.einsum("p,rpt...->rt...", jnp.ones(places, x.dtype), x)]
 
 
@@ -43,9 +45,9 @@ class Messages(eqx.Module):
     """
 
     edges: Edges = eqx.field(static=True)
-    weights: Float[Array, "place target"]
+    weights: Float[Array, "place list"]
     own: dict[str, Float[Array, "..."] | None]
-    now: Float[Array, "place target"] | None = None
+    now: Float[Array, "place list"] | None = None
 
     @classmethod
     def of(cls, coupling: AbstractPairCoupling, weights: Float[Array, "target source"] | None = None) -> "Messages":
@@ -57,10 +59,8 @@ class Messages(eqx.Module):
         weigh = jnp.ones(edges.shape) if weights is None else edges.take(weights)
         return cls(edges, jnp.where(edges.counts, weigh, 0), each)
 
-    def ends(
-        self, sent: Features, x: Sources, late: Float[Array, "feature place target"] | None
-    ) -> tuple[Array, Array]:
-        """Both ends of all connections: what arrives there, `(feature, place, target)`, and the targets' rows, `(source, place, target)`.
+    def ends(self, sent: Features, x: Sources, late: Float[Array, "feature place list"] | None) -> tuple[Array, Array]:
+        """Both ends of all connections: what arrives there, `(feature, place, list)`, and the targets' rows, `(source, place, list)`.
 
         Args:
             sent: what the sources send now, `(feature, source)`.
@@ -79,19 +79,32 @@ class Messages(eqx.Module):
         return source, self.everywhere(x)
 
     def made(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
-        """The messages of all places, `(message, place, target)`."""
-        return bare(coupling).message(*ends, **self._handed(type(coupling).message, states))
+        """The messages of all places, `(message, place, list)`."""
+        return self._of_lists(coupling).message(*ends, **self._handed(type(coupling).message, states))
 
     def flow(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Any:
-        """Time derivatives of the connections' states by name, each `(place, target)`, if the coupling is as it should be."""
+        """Time derivatives of the connections' states by name, each `(place, list)`, if the coupling is as it should be."""
         if not states:
             return {}
-        found = bare(coupling).edge_drift(*ends, **self._handed(type(coupling).edge_drift, states))
+        found = self._of_lists(coupling).edge_drift(*ends, **self._handed(type(coupling).edge_drift, states))
         return {name: self._counted(x) for name, x in found.items()} if isinstance(found, dict) else found
+
+    def _of_lists(self, coupling: AbstractPairCoupling) -> Any:
+        """The bare coupling, in which what is one a region is one a list: as wide as the ends."""
+        found = bare(coupling)
+        if not len(self.edges.owners):
+            return found
+
+        def laid(x: Any) -> Any:
+            if getattr(x, "shape", None) != (self.edges.n_targets,):
+                return x
+            return self.edges.for_lists(x[None])[0] if eqx.is_inexact_array(x) else x[self.edges.targets[0]]
+
+        return jax.tree.map(laid, found, is_leaf=is_foreign)
 
     def _handed(self, method: Any, states: dict[str, Array]) -> dict[str, Any]:
         """What a method of the coupling takes by name: parameters and states of the connections."""
-        targets = jnp.ones(self.edges.shape[1], self.weights.dtype)
+        targets = jnp.ones(self.edges.n_targets, self.weights.dtype)
         found = {}
         for name in taken_by(method, 2):
             x = states[name] if name in states else self.own[name]
@@ -101,15 +114,20 @@ class Messages(eqx.Module):
     def total(self, coupling: AbstractPairCoupling, ends: tuple[Array, Array], states: dict[str, Array]) -> Features:
         """Weighted sums of the messages, `(message, target)`, from both ends of the connections and what states they have."""
         weighted = self._counted(self.weights * self.made(coupling, ends, states))
-        return _over_places(weighted, places=self.edges.shape[0])[0]
+        return self.edges.of_targets(_over_places(weighted, places=self.edges.shape[0])[0])
 
     def _counted(self, x: Array) -> Array:
         """What connections make; zero at places that are none, where it may be anything."""
         return x if self.edges.counts.all() else jnp.where(self.edges.counts, x, 0)
 
-    def everywhere(self, x: Sources) -> Float[Array, "source place target"]:
+    def everywhere(self, x: Sources) -> Float[Array, "source place list"]:
         """Values of the targets, at all their places."""
-        return _at_places(x, places=self.edges.shape[0])[0]
+        return _at_places(self.edges.for_lists(x), places=self.edges.shape[0])[0]
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether something is a module that is not gyrax's, such as a neural network in a drift: its arrays have shapes of their own."""
+    return isinstance(x, eqx.Module) and not isinstance(x, Parametric)
 
 
 def bare(coupling: AbstractCoupling) -> Any:

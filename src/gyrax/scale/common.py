@@ -100,10 +100,10 @@ def _couplings_in_common(couplings: Sequence[Any]) -> list[Any]:
     edges: list[Any] = [
         coupling.edges if isinstance(coupling, AbstractPairCoupling) else None for coupling in couplings
     ]
-    if any(one is None for one in edges) or len({one.shape[1] for one in edges}) > 1:
+    if any(one is None for one in edges) or len({one.n_targets for one in edges}) > 1:
         return found
     # of a delayed coupling, lists of all pairs cannot be: all have delays, or none has
-    there = np.any([one.connected(one.shape[1]) for one in edges], axis=0)
+    there = np.any([one.connected(one.n_targets) for one in edges], axis=0)
     common = Edges.among_all(there) if any(one.every for one in edges) else Edges.of(there)
     return [_put(coupling, edges=common) for coupling in found]
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from .._devices import mapped, share
+from .._devices import among, mapped
 from ..fitting.objective import named_arrays
 from ..labelled import LabelledArray, Names, known_names
 from ..parameters.addresses import replace
@@ -87,8 +87,8 @@ class Job:
             )
             analysis = lowered.compile().compiled.memory_analysis()
             used = 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-            among = share(size)
-            used *= len(among) if among[0].platform == "cpu" else 1  # which have one memory; every GPU has its own
+            there = among(size)
+            used *= len(there) if there[0].platform == "cpu" else 1  # which have one memory; every GPU has its own
             if used <= memory:
                 return dataclasses.replace(self, size=size)
             if size == 1:
@@ -178,7 +178,8 @@ def _evaluate_points(
         own = keys[point[-1]] if seeded else keys[0]  # one key for all candidates is drawn from once
         return jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda key: one(point, key))(own))
 
-    if not seeded and len(share(len(columns[0]))) < len(share(keys.shape[1])):  # few candidates on much noise
+    candidates, realisations = len(columns[0]), keys.shape[1]
+    if not seeded and candidates < min(realisations, len(among(realisations))):  # fewer than devices, on much noise
         found = mapped(lambda key: jax.vmap(lambda point: one(point, key))(columns), keys[0])
         return jax.tree.map(lambda x: x.mean(0), found)
     return mapped(mean, columns)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._digests import digest
@@ -256,13 +257,10 @@ def cut_short(result: Any) -> bool:
 
 def _number(x: Any) -> Any:
     """A single number, flag or short text as Python has it; None for anything else."""
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return None
     if isinstance(x, np.generic | np.ndarray | jax.Array):
-        plain = (
-            np.shape(x) == () and np.dtype(x.dtype).kind in "biuf"
-            if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-            else False
-        )
-        return np.asarray(x).item() if plain else None
+        return np.asarray(x).item() if np.shape(x) == () and np.asarray(x).dtype.kind in "biuf" else None
     return x if isinstance(x, bool | int | float) or (isinstance(x, str) and len(x) < _LONG) else None
 
 

@@ -50,16 +50,17 @@ class Fits(Mapping[str, Any]):
         self.tracebacks = {name: one.traceback for name, one in kept.items() if one.failed}
         self.stopped = stopped
         self.out = out
+        self._done = [name for name in names if name in kept and not kept[name].failed]
         self._results = dict(results)
 
     def __getitem__(self, name: str) -> Any:
         return self.load(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.table.index[self.table[ERROR] == ""])
+        return iter(self._done)
 
     def __len__(self) -> int:
-        return int((self.table[ERROR] == "").sum())
+        return len(self._done)
 
     def load(self, name: str, model: Any = None, *, own: Any = ()) -> Any:
         """One result; with classes of your own as `gx.io.load` takes them.
@@ -74,9 +75,8 @@ class Fits(Mapping[str, Any]):
         """
         if name not in self.table.index:
             raise KeyError(f"no subject {name!r}; there are {', '.join(map(repr, self.table.index[:_FEW]))}, ...")
-        error = self.table.loc[name, ERROR]
-        if error:
-            raise KeyError(f"there is no result of {name!r}: {error}")
+        if name not in self._done:
+            raise KeyError(f"there is no result of {name!r}: {self.table.loc[name, ERROR]}")
         if self.out is None:
             return self._results[name]
         return Folder(self.out).load(name, model, own)
@@ -123,7 +123,7 @@ def fit_many(
         BlockingIOError: if another process is at work in the folder.
 
     Example:
-        >>> import gyrax as gx
+        >>> import gyrax as gx, numpy as np
         >>> def fit(scale):
         ...     return {"loss": 0.5 * scale, "curve": np.ones(3)}
         >>> fits = gx.scale.fit_many(fit, {"one": 1.0, "two": 2.0}, progress=False)

@@ -26,6 +26,8 @@ _A_WORKER = 2
 _LOOK = 1.0
 #: Seconds without any worker after which that is said.
 _PATIENCE = 60.0
+#: Seconds within which a worker that died is to be back, before its cluster gives it up for good: what it imports takes its time. Dask gives 15.
+_RETURN = 120
 
 
 class LostError(RuntimeError):
@@ -215,6 +217,7 @@ def _on_workers(
     under_way: dict[str, tuple[int, Any]] = {}
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room = _Room(client)
+    patience = _patient_clusters()
     try:
         while True:
             while len(under_way) < room.now() and (begun := waiting.begin()) is not None:
@@ -243,6 +246,17 @@ def _on_workers(
         if client.status == "running":
             client.cancel([future for _, future in under_way.values()])
             payload.release()
+        patience.close()
+
+
+def _patient_clusters() -> contextlib.ExitStack:
+    """Until it is closed, clusters wait longer for a worker that died to come back: gyrax alone may take what Dask gives, and then none comes back."""
+    config, utils = need("dask.config", "cluster"), need("dask.utils", "cluster")
+    name = "distributed.deploy.lost-worker-timeout"
+    seconds = max(utils.parse_timedelta(config.get(name, default=0)), _RETURN)
+    stack = contextlib.ExitStack()
+    stack.enter_context(config.set({name: f"{seconds}s"}))
+    return stack
 
 
 def _sent(client: Any, payload: Payload) -> Any:
@@ -272,7 +286,7 @@ class _Room:
             self.said = True
             warn(
                 f"no worker has come for {_PATIENCE:g} s: look at the queue (squeue, qstat) and at the workers' logs, "
-                "cluster.get_logs(); this goes on as soon as one is there"
+                "cluster.get_logs(); this goes on as soon as one is there, and cluster.scale(n) begins more"
             )
         return _A_WORKER * max(self.workers, 1)
 

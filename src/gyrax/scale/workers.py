@@ -53,7 +53,7 @@ class Driver(NamedTuple):
         versions = {"Python": ".".join(platform.python_version_tuple()[:2])} | {
             name: _version(name) for name in _PACKAGES
         }
-        config = {name: getattr(jax.config, name) for name in _CONFIGURED if hasattr(jax.config, name)}
+        config = {name: _configured(name) for name in _CONFIGURED}
         return cls(versions, config, (_PROCESS, os.getpid()))
 
 
@@ -164,7 +164,7 @@ def settle(driver: Driver) -> None:
     if threads > 1:
         raise UnfitWorkerError(f"{where} has {threads} threads, {ONE_THREAD}")
     for name, value in driver.config.items():
-        if getattr(jax.config, name) == value:
+        if _configured(name) == value:
             continue
         if name in _SETTLED:
             raise UnfitWorkerError(
@@ -193,6 +193,14 @@ def _this_worker() -> Any:
         return get_worker()
     except ValueError:
         return None
+
+
+def _configured(name: str) -> Any:
+    """What JAX is told; None for what this one does not know."""
+    try:
+        return getattr(jax.config, name)
+    except AttributeError:  # some are read in another way
+        return jax.config.values.get(name)
 
 
 def _version(package: str) -> str:
