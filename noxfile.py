@@ -271,6 +271,7 @@ def studies(session: nox.Session) -> None:
     """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look.
 
     `-- analysis`: gx.analysis beside tvboptim, `-- pairs`: couplings of pairs and plastic ones, minutes. `-- recovery`: known parameters found again by every method, beside scipy, minutes.
+    `-- cohort`: twenty simulated subjects as one model, minutes.
     """
     session.install("-e", ".[notebooks]", "nbconvert", "uv")
     named = [argument for argument in session.posargs if not argument.startswith("-")]
@@ -278,6 +279,11 @@ def studies(session: nox.Session) -> None:
         session.install("-e", ".[inference,search]")
         others = [argument for argument in session.posargs if argument != "recovery"]
         session.run("python", "benchmarks/recovery.py", *others)
+        return
+    if "cohort" in named:
+        session.install("-e", ".[search]")
+        others = [argument for argument in session.posargs if argument != "cohort"]
+        session.run("python", "benchmarks/cohort.py", *others)
         return
     for beside in ("analysis", "pairs"):
         if beside in named:

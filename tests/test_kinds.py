@@ -23,7 +23,7 @@ from gyrax.analysis import bending, branching, fluctuations, identifying, restin
 from gyrax.fitting import evaluation, training, tuning
 from gyrax.inference import density, flows, posterior, ranks
 from gyrax.parameters import parameters
-from gyrax.scale import computing, many
+from gyrax.scale import computing, many, pooling
 from gyrax.search import plans, walking
 from test_public_names import namespaces, public
 
@@ -62,6 +62,10 @@ def noisy_loss(model, key):
 
 def loss_of_data(model, key, data):
     return jnp.mean(model.model.a) + data
+
+
+def loss_of_subject(network, data, key):
+    return jnp.mean(network.model.a**2)
 
 
 PRIORS = {"model.a": numpyro.distributions.Normal(0.0, 1.0)}
@@ -119,9 +123,12 @@ VALID: dict[str, Any] = {
 }
 H = gx.models.Hopf()
 LEARNING = gx.Network(gx.models.Linear(gamma=-0.1), gx.plasticity.Hebbian(source="x", strength=0.01), MATRIX)
+COHORT = gx.Cohort({"sub-01": NETWORK, "sub-02": NETWORK})
 RANDOM = np.array([FC + 0.01 * RNG.normal(size=(3, 3)) for _ in range(3)])
 #: The same for one function or class alone.
 OWN: dict[str, dict[str, Any]] = {
+    "gx.Cohort": {"subjects": {"sub-01": NETWORK}},
+    "gx.scale.Cohort": {"subjects": {"sub-01": NETWORK}},
     "gx.EIB": {"monitor": gx.monitors.HRFBold(source="x", period=720.0)},
     "gx.Groups": {"groups": {"all": (H, ...)}},
     "gx.History": {"values": np.ones((4, 2, 3))},
@@ -197,6 +204,15 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.inference.calibration": {"priors": PRIORS, "data": loss, "loss": loss_of_data},
     "gx.losses.fisher_z_log_likelihood": {"fc": FC, "target": FC, "samples": 20.0},
     "gx.losses.whittle_log_likelihood": {"spectrum": SPECTRUM, "periodogram": SPECTRUM},
+    "gx.per_subject": {"cohort": COHORT},
+    "gx.scale.per_subject": {"cohort": COHORT},
+    "gx.scale.cohort_loss": {"loss": loss_of_subject},
+    "gx.scale.random_effects": {"values": [1.0, 2.0, 3.0], "errors": [0.1, 0.1, 0.1]},
+    "gx.scale.standard_errors": {
+        "cohort": gx.per_subject(COHORT, "network.model.a"),
+        "loss": gx.scale.cohort_loss(loss_of_subject),
+        "names": ["network.model.a"],
+    },
     "gx.study.linear": {"there": np.ones(3, bool)},
     "gx.study.prepare": {"settings": gx.study.Settings(), "out": Path("nowhere")},
 }
@@ -239,6 +255,8 @@ RESULTS = (
     "LogDensity",
     "Posterior",
     "SamplingWarning",
+    "CohortLoss",
+    "Spread",
     "Status",
     "Fits",
 )
@@ -284,6 +302,7 @@ def uncompiled(monkeypatch):
         (flows, "_batch"),
         (ranks, "_made"),
         (posterior, "_predicted"),
+        (pooling, "_curvature"),
     ):
         monkeypatch.setattr(module, name, reached)
 

@@ -69,6 +69,7 @@ from .parameters import (
     split,
 )
 from .recordings import Final, History, Recording, Run
+from .scale import Cohort, per_subject
 from .scale.sweeping import best, sweep
 from .simulation import simulate
 
@@ -90,6 +91,7 @@ __all__ = [
     "Array",
     "Below",
     "Ceiling",
+    "Cohort",
     "ConnectionDelays",
     "Connectome",
     "Delay",
@@ -136,6 +138,7 @@ __all__ = [
     "parameter",
     "per_connection",
     "per_region",
+    "per_subject",
     "plasticity",
     "plot",
     "scale",

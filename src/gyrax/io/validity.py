@@ -33,6 +33,10 @@ def validate(x: Any, path: str = "", like: Any = None, labels: Labels = (), stac
     Raises:
         ValueError: naming the part, the value and what is allowed.
     """
+    if hasattr(x, "one_by_one"):  # a cohort: each of its subjects is looked at
+        for name, part in x.one_by_one():
+            validate(part, join(path, name), None, labels)
+        return
     if isinstance(x, Network):
         labels, stacked = x.labels, stacked or jnp.ndim(x.connectome.weights) > 2
     below: list[tuple[str, Any, Any]] = []

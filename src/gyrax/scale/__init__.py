@@ -1,18 +1,27 @@
-"""From a laptop to a cluster: sweeps that last and their spaces, many fits, and how far they are."""
+"""From a laptop to a cluster: sweeps that last and their spaces, many fits, how far they are; and cohorts of subjects as one model."""
 
 from .axes import AbstractAxis, Draws, LatinHypercube, Seeds, Sobol, Together
+from .cohort import Cohort, per_subject
 from .many import Fits, fit_many
+from .pooling import CohortLoss, Spread, cohort_loss, random_effects, standard_errors
 from .stores import Status, status
 
 __all__ = [
     "AbstractAxis",
+    "Cohort",
+    "CohortLoss",
     "Draws",
     "Fits",
     "LatinHypercube",
     "Seeds",
     "Sobol",
+    "Spread",
     "Status",
     "Together",
+    "cohort_loss",
     "fit_many",
+    "per_subject",
+    "random_effects",
+    "standard_errors",
     "status",
 ]
