@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ._kinds import refused, whole
+from ._types import is_traced
 
 #: The axis of the mesh along which ensembles are shared out.
 _AXIS = "gyrax_ensemble"
@@ -150,7 +151,7 @@ def at_home(tree: Tree) -> Tree:
 
 
 def _fetched(x: Any) -> Any:
-    if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer) or len(_usable()) == 1:
+    if not isinstance(x, jax.Array) or is_traced(x) or len(_usable()) == 1:
         return x
     if not getattr(x, "committed", False) and len(x.devices()) == 1:
         return x

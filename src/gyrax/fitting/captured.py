@@ -241,7 +241,12 @@ def _read_by(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[Rea
         code = codes.pop()
         codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
         used += code.co_names
-        written = [const for const in code.co_consts if not isinstance(const, types.CodeType)]
+        # a set has no order of its own: in another process its words stand otherwise
+        written = [
+            sorted(map(repr, const)) if isinstance(const, frozenset) else const
+            for const in code.co_consts
+            if not isinstance(const, types.CodeType)
+        ]
         if "globals" in code.co_names:
             used += [const for const in written if isinstance(const, str)]
         yield Read("", code.co_code, function)
