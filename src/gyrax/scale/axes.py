@@ -14,10 +14,11 @@ from .._extras import need
 from .._kinds import expect, random_key, reals, refused, whole
 from ..parameters.addresses import domains, find, leaf_names, tell
 from ..parameters.declaring import refuse_names
+from .cohort import Cohort
 
 #: The axis of points that are no grid.
 POINT = "point"
-_RANGES = "{'model.w': (0.4, 1.0), 'coupling.strength': (0.1, 10.0, 'log')}"
+RANGES_LINE = "{'model.w': (0.4, 1.0), 'coupling.strength': (0.1, 10.0, 'log')}"
 
 
 class AbstractAxis(abc.ABC):
@@ -63,7 +64,7 @@ class _AbstractFilling(AbstractAxis):
     seed: int = 0
 
     def __post_init__(self):
-        expect("ranges", self.ranges, Mapping, "a dict of (lowest, highest) by parameter", _RANGES)
+        expect("ranges", self.ranges, Mapping, "a dict of (lowest, highest) by parameter", RANGES_LINE)
         whole("count", self.count)
         whole("seed", self.seed, least=0)
         for where, ends in self.ranges.items():
@@ -76,8 +77,7 @@ class _AbstractFilling(AbstractAxis):
     def columns(self, model: Any) -> Mapping[Any, Any]:
         found = {}
         for (where, ends), x in zip(self.ranges.items(), self.unit(len(self.ranges)).T, strict=True):
-            low, high, log = _ends(where, ends)
-            found[where] = low * (high / low) ** x if log else low + (high - low) * x
+            found[where] = within(where, ends, x)
         return found
 
 
@@ -201,6 +201,60 @@ class Seeds(AbstractAxis):
         return {}
 
 
+@dataclasses.dataclass(frozen=True)
+class Subjects(AbstractAxis):
+    """The subjects of a cohort as an axis: each point is computed in every subject's network, with its own weights, lengths and whatever else.
+
+    Args:
+        cohort: whose subjects; `cohort["sub-01"]`, or any other of them, is the model to sweep.
+
+    Raises:
+        TypeError: for what is no cohort.
+
+    Example:
+        >>> import gyrax as gx
+        >>> def net(weight):
+        ...     return gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), [[0, weight], [weight, 0]])
+        >>> cohort = gx.Cohort({"sub-01": net(1.0), "sub-02": net(2.0)})
+        >>> found = gx.sweep(cohort["sub-01"], lambda n, key: n.connectome.weights.sum(), {"subject": Subjects(cohort)})
+        >>> found["value"].sel(subject="sub-02").item()
+        4.0
+    """
+
+    cohort: Cohort
+
+    def __post_init__(self):
+        expect("cohort", self.cohort, Cohort, "a cohort", "gx.Cohort({'sub-01': network, 'sub-02': other})")
+
+    def columns(self, model: Any) -> Mapping[Any, Any]:
+        """Values of what is individual, by where it is in a subject's network.
+
+        Raises:
+            ValueError: for a model that is none of the subjects' networks, or subjects that do not differ.
+        """
+        one = self.cohort[self.cohort.subjects[0]]
+        if jax.tree.structure(model) != jax.tree.structure(one):
+            raise ValueError(
+                f"subjects are an axis of one of their networks: sweep over cohort[{self.cohort.subjects[0]!r}]"
+            )
+        if not self.cohort.individual:
+            raise ValueError("the subjects of this cohort differ in nothing: leave the axis out")
+        names = leaf_names(self.cohort)
+        leaves = jax.tree.leaves(self.cohort)
+        return {name.removeprefix("network."): np.asarray(leaves[names.index(name)]) for name in self.cohort.individual}
+
+
+def within(where: Any, ends: Any, x: np.ndarray) -> np.ndarray:
+    """What lies in a range where numbers lie between 0 and 1.
+
+    Example:
+        >>> within("w", (1.0, 100.0, "log"), np.array([0.0, 0.5])).round(6).tolist()
+        [1.0, 10.0]
+    """
+    low, high, log = _ends(where, ends)
+    return low * (high / low) ** x if log else low + (high - low) * x
+
+
 def _ends(where: Any, ends: Any) -> tuple[float, float, bool]:
     """The ends of a range, and whether it is logarithmic."""
     line = "(0.4, 1.0), or (0.1, 10.0, 'log')"
@@ -230,6 +284,7 @@ class Axis:
         leaves: which leaf of the model each column goes to.
         columns: values along the axis, by the name of the parameter.
         seeds: whether along it only the noise differs.
+        labels: names of the points, which then stand for their values.
     """
 
     name: str
@@ -237,6 +292,7 @@ class Axis:
     leaves: Mapping[str, int]
     columns: Mapping[str, np.ndarray]
     seeds: bool = False
+    labels: tuple[str, ...] = ()
 
 
 def read_space(model: Any, space: Any, grid: bool) -> tuple[Axis, ...]:
@@ -314,7 +370,7 @@ def _axis(model: Any, name: str, columns: Mapping[Any, Any], axis: AbstractAxis)
         )
     if name in names and name not in found:
         raise ValueError(f"an axis of several parameters has a name of its own: {name!r} is a parameter")
-    return Axis(name, counts[0], leaves, found)
+    return Axis(name, counts[0], leaves, found, labels=axis.cohort.subjects if isinstance(axis, Subjects) else ())
 
 
 def _column(model: Any, names: list[str], where: Any, values: Any) -> tuple[int, np.ndarray]:

@@ -220,11 +220,11 @@ def _labelled(
     dims, counts = tuple(axis.name for axis in axes), tuple(axis.length for axis in axes)
     coords: dict[str, Any] = {}
     for axis in axes:
-        for name, values in axis.columns.items():
+        for name, values in () if axis.labels else axis.columns.items():
             inner = tuple(f"{name}_{i}" for i in range(values.ndim - 1))
             coords[f"{name} values" if inner and name == axis.name else name] = ((axis.name, *inner), values)
-        if axis.seeds:
-            coords[axis.name] = (axis.name, np.arange(axis.length), {_NO_PARAMETER: 1})
+        if axis.seeds or axis.labels:
+            coords[axis.name] = (axis.name, list(axis.labels) or np.arange(axis.length), {_NO_PARAMETER: 1})
     data = {}
     taken = {*dims, *coords, STATUS, *(f"{name}_{i}" for name, values in found.items() for i in range(values.ndim - 1))}
     for given, values in found.items():
