@@ -182,6 +182,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gx.scale.LatinHypercube": {"ranges": {"model.a": (-0.5, 0.5)}, "count": 2},
     "gx.scale.Seeds": {"count": 2},
     "gx.scale.Sobol": {"ranges": {"model.a": (-0.5, 0.5)}, "count": 2},
+    "gx.scale.Subjects": {"cohort": COHORT},
     "gx.scale.sensitivity": {"ranges": {"model.a": (-0.5, 0.5), "model.omega": (0.1, 0.2)}, "count": 2},
     "gx.scale.status": {"store": "nowhere.zarr"},
     "gx.search.least_squares": {"loss": squares},
