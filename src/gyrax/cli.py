@@ -153,7 +153,7 @@ def sweep(study: Path, x64: bool) -> None:
 @main.command("status")
 @click.argument("store", type=click.Path(path_type=Path))
 def status(store: Path) -> None:
-    """How far the sweep is that writes into STORE."""
+    """How far the sweep is that writes into STORE, or the fits of many subjects."""
     try:
         from .scale import status as how_far
 

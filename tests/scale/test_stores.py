@@ -127,7 +127,7 @@ def test_what_is_no_store_is_left_alone(tmp_path):
     (tmp_path / "study.zarr" / "thesis.txt").write_text("words")
     with pytest.raises(ValueError, match=r"is no store of gx\.sweep"):
         kept(tmp_path)
-    with pytest.raises(ValueError, match=r"is no store of gx\.sweep"):
+    with pytest.raises(ValueError, match=r"is no store of gx\.sweep.* and no folder of gx\.scale\.fit_many"):
         gx.scale.status(tmp_path / "study.zarr")
     assert (tmp_path / "study.zarr" / "thesis.txt").read_text() == "words"
 
@@ -165,6 +165,11 @@ def test_memory_that_runs_out_makes_the_batch_smaller(tmp_path, monkeypatch):
 def test_a_function_that_fails_everywhere_ends_the_sweep(tmp_path):
     with pytest.raises(TypeError, match="expected an array"):
         kept(tmp_path, function=lambda model, key: "what")
+
+
+def test_how_far_fits_are(tmp_path):
+    fits = gx.scale.fit_many(lambda w: {"loss": w}, {"a": 0.5, "b": 0.7}, out=tmp_path / "fits", progress=False)
+    assert list(gx.scale.status(tmp_path / "fits")["loss"]) == list(fits.table["loss"]) == [0.5, 0.7]
 
 
 def test_two_at_one_store(tmp_path):

@@ -2,10 +2,11 @@
 
 from .axes import AbstractAxis, Draws, LatinHypercube, Seeds, Sobol, Subjects, Together
 from .cohort import Cohort, per_subject
+from .looking import status
 from .many import Fits, fit_many
 from .pooling import CohortLoss, Spread, cohort_loss, random_effects, standard_errors
 from .sensitivity import sensitivity
-from .stores import Status, status
+from .stores import Status
 
 __all__ = [
     "AbstractAxis",

@@ -13,7 +13,6 @@ import numpy as np
 import xarray as xr
 
 from .._extras import need
-from .._kinds import expect
 from ..fitting.fingerprint import Fingerprint, differences
 from .computing import FAILED, FINE, MEANINGS, NOT_FINITE, TO_DO, Outcome
 
@@ -118,6 +117,19 @@ def _make(path: Path, template: xr.Dataset, dims: int, chunk: tuple[int, ...], i
     )
 
 
+def is_store(path: Path) -> bool:
+    """Whether a folder holds a sweep.
+
+    Example:
+        >>> is_store(Path("nowhere"))
+        False
+    """
+    try:
+        return bool(_identity(path))
+    except ValueError:
+        return False
+
+
 def _identity(path: Path) -> Fingerprint:
     """What a store is of.
 
@@ -179,24 +191,3 @@ class Status:
         if self.failed:
             lines += [f"  {self.failed} failed", *(f"    {words}" for words in self.words[:3])]
         return "\n".join(lines)
-
-
-def status(store: str | os.PathLike[str]) -> Status:
-    """How far the sweep of a store is, from wherever one looks: done, failed, rate, time left.
-
-    Args:
-        store: the folder that `gx.sweep(..., store=...)` writes.
-
-    Raises:
-        ValueError: for what is no such store.
-        ImportError: zarr is not installed.
-
-    Example:
-        >>> import tempfile, gyrax as gx
-        >>> folder = f"{tempfile.mkdtemp()}/study.zarr"
-        >>> found = gx.sweep(gx.models.WongWang(), lambda m, key: m.w, {"w": [0.5, 1.0]}, store=folder)
-        >>> gx.scale.status(folder)
-        /...study.zarr: 2 of 2 points done
-    """
-    expect("store", store, (str, os.PathLike), "the folder of a sweep", "'study.zarr'")
-    return Status(Path(store))
