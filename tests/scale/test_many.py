@@ -1,7 +1,6 @@
 """Fits of many subjects: kept, gone on with, compared."""
 
 import os
-import signal
 
 import jax.numpy as jnp
 import numpy as np
@@ -107,10 +106,10 @@ def test_what_nothing_can_look_into_is_said(tmp_path):
         )
 
 
-def test_an_interrupt_keeps_what_ended(tmp_path):
+def test_an_interrupt_keeps_what_ended(tmp_path, ctrl_c):
     def fit(subject):
         if subject == 2.0 and os.path.exists(tmp_path / "now"):
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
         return {"loss": subject}
 
     (tmp_path / "now").touch()

@@ -1,6 +1,5 @@
 """Tasks one after another in this process, and what workers compare themselves with."""
 
-import os
 import pickle
 import signal
 
@@ -77,14 +76,11 @@ def test_a_real_lack_of_memory_is_told():
     assert type(outcome) is OutOfMemoryError and "RESOURCE_EXHAUSTED" in str(outcome)
 
 
-def test_an_interrupt_that_a_fit_catches_ends_the_tasks():
+def test_an_interrupt_that_a_fit_catches_ends_the_tasks(ctrl_c):
     def catches(shared, task):
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-            while True:
-                pass
-        except KeyboardInterrupt:
-            return "what there is by then"
+        with pytest.raises(KeyboardInterrupt):
+            ctrl_c()
+        return "what there is by then"
 
     outcomes = completed(catches, None, range(3))
     before = signal.getsignal(signal.SIGINT)
