@@ -15,7 +15,7 @@ import pytest
 import gyrax as gx
 from gyrax.scale.tasks import LostError, OutOfMemoryError, UnfitWorkerError, completed
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.slow("float64")  # three processes that import all of it
 distributed = pytest.importorskip("distributed")
 
 
@@ -159,3 +159,17 @@ def test_a_task_that_kills_its_worker_is_given_up(client, monkeypatch):
     monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)  # after three more it would be as lost
     ((index, outcome),) = completed(kills, None, ["a"], client=client)
     assert index == 0 and type(outcome) is LostError and "workers died" in str(outcome)
+
+
+def test_a_sweep_on_workers_gives_the_same_numbers(client, tmp_path):
+    def noisy(model, key):
+        return {"v": model.w * model.I_o + jax.random.normal(key), "series": model.w * jnp.arange(3.0)}
+
+    space = {"w": np.linspace(0.1, 1.0, 5), "seed": gx.scale.Seeds(2)}
+    here = gx.sweep(gx.models.WongWang(), noisy, space, key=3, batch=2)
+    there = gx.sweep(gx.models.WongWang(), noisy, space, key=3, batch=2, client=client, store=tmp_path / "study.zarr")
+    plain = gx.sweep(gx.models.WongWang(), noisy, space, key=3, batch=2, client=client)
+    for name in here.data_vars:
+        np.testing.assert_array_equal(there[name].values, here[name].values)
+        np.testing.assert_array_equal(plain[name].values, here[name].values)
+    assert (there["status"] == 1).all()
