@@ -37,7 +37,10 @@ OF_VERSIONS = [
     "tests/fitting/test_checkpoint.py",
     "tests/fitting/test_descent.py",
     "tests/fitting/test_evaluation.py",
+    "tests/scale/test_axes.py",
+    "tests/scale/test_stores.py",
     "tests/scale/test_sweeping.py",
+    "tests/test_devices.py",
     "tests/anatomy/test_connectome.py",  # which those of formats import
     "tests/formats",
     "tests/inference/test_density.py",

@@ -30,7 +30,7 @@ def kept(folder: Path, space=SPACE, function=noisy, model=MODEL, **options):
 
 
 def test_a_store_holds_what_a_sweep_in_memory_gives(tmp_path):
-    plain, found = gx.sweep(MODEL, noisy, SPACE, key=3), kept(tmp_path)
+    plain, found = gx.sweep(MODEL, noisy, SPACE, key=3, batch=5), kept(tmp_path)
     assert set(found.data_vars) == {"v", "series", "status"}
     assert found["v"].dims == ("w", "I_o") and found["series"].dims == ("w", "I_o", "series_0")
     for name in plain.data_vars:
@@ -55,7 +55,7 @@ def test_names_of_regions_are_kept(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"axis": True}], ids=["grid", "seeds"])
 def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch, options):
     space = SPACE | ({"seed": gx.scale.Seeds(2)} if options else {})
-    whole = gx.sweep(MODEL, noisy, space, key=3)
+    whole = gx.sweep(MODEL, noisy, space, key=3, batch=5)
     written = stores.Store.write
 
     def stopping(self, block, found):
@@ -158,7 +158,7 @@ def test_memory_that_runs_out_makes_the_batch_smaller(tmp_path, monkeypatch):
         return compute(self, rows)
 
     monkeypatch.setattr(computing.Job, "compute", small)
-    np.testing.assert_array_equal(kept(tmp_path)["v"].values, gx.sweep(MODEL, noisy, SPACE, key=3)["v"].values)
+    np.testing.assert_array_equal(kept(tmp_path)["v"].values, gx.sweep(MODEL, noisy, SPACE, key=3, batch=5)["v"].values)
     assert {5, 2} <= set(sizes)
 
 
