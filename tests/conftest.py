@@ -4,6 +4,7 @@ import ctypes
 import gc
 import importlib
 import os
+import signal
 import sys
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -181,3 +182,11 @@ def small_connectome() -> "gyrax.Connectome":
     lengths[0, 1], lengths[4, 2] = 6.0, 24.0
     np.fill_diagonal(lengths, 0)
     return gyrax.Connectome(weights, lengths, labels=["A", "B", "C", "D", "E"])
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C, also where the suite runs in the background of a shell, which has its processes ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
