@@ -19,6 +19,7 @@ import json, sys
 import gyrax as gx
 there = gx.devices(cpu=8)
 import jax, jax.numpy as jnp, optax
+jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", True)  # it computes for milliseconds
 from gyrax import _devices
 
