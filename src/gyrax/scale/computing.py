@@ -14,6 +14,7 @@ from ..fitting.objective import named_arrays
 from ..labelled import LabelledArray, Names, known_names
 from ..parameters.addresses import replace
 from .axes import Points
+from .workers import lacks_memory
 
 #: What became of a point.
 TO_DO, FINE, NOT_FINITE, FAILED = range(4)
@@ -22,8 +23,6 @@ MEANINGS = "to_do fine not_finite failed"
 _MOST = 1024
 #: Characters of an error that are kept.
 _LONG = 300
-#: Words in what JAX and Python say where memory runs out.
-_FULL = ("RESOURCE_EXHAUSTED", "out of memory", "Out of memory", "Unable to allocate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,19 +107,12 @@ class Outcome:
 
 
 def outcome(job: Job, rows: np.ndarray) -> Outcome:
-    """What these points give, also where some of them fail: those are found by halves, and the others lose nothing.
-
-    Where memory runs out, half as many are computed at once.
-    """
+    """What these points give, also where some of them fail: those are found by halves, and the others lose nothing."""
     try:
         values = job.compute(rows)
     except Exception as error:
-        if not _at_run_time(error):
-            raise
-        if any(word in str(error) for word in _FULL) or isinstance(error, MemoryError):
-            if job.size == 1:
-                return failed(job, rows, error)
-            return outcome(dataclasses.replace(job, size=job.size // 2), rows)
+        if lacks_memory(error) or not _at_run_time(error):
+            raise  # where memory was short, whoever asked takes fewer at once
         if len(rows) == 1:
             return failed(job, rows, error)
         return joined([outcome(job, half) for half in np.array_split(rows, 2)])
@@ -142,7 +134,7 @@ def joined(parts: list[Outcome]) -> Outcome:
 
 def _at_run_time(error: Exception) -> bool:
     """Whether an error is of the numbers of some point, and not of the function as such, which would fail everywhere."""
-    kinds = (jax.errors.JaxRuntimeError, MemoryError, FloatingPointError)
+    kinds = (jax.errors.JaxRuntimeError, FloatingPointError)
     return isinstance(error, kinds) or "EquinoxRuntimeError" in type(error).__name__
 
 

@@ -46,7 +46,7 @@ def sensitivity(
         ranges: `(lowest, highest)` by parameter, or `(lowest, highest, "log")`.
         method: 'sobol', of `count * (parameters + 2)` points, or 'morris', of `count * (parameters + 1)`.
         count: how many places; for 'sobol' a power of two.
-        key: noise, and the points; all points hear the same noise.
+        key: noise; all points hear the same. The points are the same in every call.
         realisations: means over so many keys.
         store: a folder that keeps what is computed, as of `gx.sweep`.
         client: of `dask.distributed`, as of `gx.sweep`.

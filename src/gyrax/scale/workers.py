@@ -120,7 +120,7 @@ def attempt(function: Callable[[Any, Any], Any], shared: Any, task: Any) -> Any:
     try:
         found = function(shared, task)
     except Exception as error:
-        if not _lacks_memory(error):
+        if not lacks_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)  # which hold what took the memory
         said = str(error)
@@ -131,13 +131,13 @@ def attempt(function: Callable[[Any, Any], Any], shared: Any, task: Any) -> Any:
     raise OutOfMemoryError(said)
 
 
-def _lacks_memory(error: BaseException) -> bool:
+def lacks_memory(error: BaseException) -> bool:
     """Whether memory was short, here or in what was the cause."""
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
         return True
-    return error.__cause__ is not None and _lacks_memory(error.__cause__)
+    return error.__cause__ is not None and lacks_memory(error.__cause__)
 
 
 def settle(driver: Driver) -> None:
