@@ -101,6 +101,16 @@ assert len(out.devices()) == 3 and len(at_home(out).devices()) == 1
 assert (jax.jit(lambda x: mapped(lambda k: jax.random.normal(k), x))(jax.random.split(jax.random.key(0), 5)).shape) == (5,)
 key = at_home(jax.jit(lambda k: mapped(jax.random.fold_in, jax.random.split(k, 3), jnp.arange(3)))(jax.random.key(0)))
 assert jax.random.key_data(key).shape == (3, 2)
+# what an ensemble computes is traced among devices too: noise that mixes, or drives some states, is an operator with a shape of its own
+for noise in ({"mixing": jnp.eye(2) + 0.1, "states": "y4"}, {"states": "y4"}):
+    net = gx.Network(gx.models.JansenRit(), gx.couplings.Linear(source="y1"), jnp.ones((2, 2)), None, gx.noise.White(sigma=0.1, **noise))
+    run = lambda scale, key: scale * gx.simulate(net, 4.0, 1.0, key=key)["raw"].values.mean()
+    keys = jax.random.split(jax.random.key(0), 3)
+    assert jax.eval_shape(jax.jit(lambda k: mapped(lambda k: jax.grad(run)(2.0, k), k)), keys).shape == (3,)
+# and what does not depend on a key is known not to
+from gyrax._jaxprs import depends
+jaxpr = jax.make_jaxpr(jax.jit(lambda x, y: mapped(lambda a, b: (a, a * b), x, y)))(x, x).jaxpr
+assert depends(jaxpr, jaxpr.invars[1:]) == [False, True]
 with jax.default_device(jax.devices()[1]):
     assert gx.devices() == [jax.devices()[1]]
 try:

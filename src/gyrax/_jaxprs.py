@@ -24,8 +24,12 @@ def depends(jaxpr: Any, inputs: Iterable[Any]) -> list[bool]:
 
 
 def _through(equation: Any, heard: list[bool]) -> list[bool]:
-    """Which outputs of an equation depend on the inputs heard: of a call of a jitted function those inside, otherwise all."""
+    """Which outputs of an equation depend on the inputs heard.
+
+    Of a jitted function, or one that devices share, those inside; otherwise all.
+    """
     inner = equation.params.get("jaxpr")
-    if equation.primitive.name not in ("jit", "pjit") or inner is None:
+    if equation.primitive.name not in ("jit", "pjit", "shard_map") or inner is None:
         return [True] * len(equation.outvars)
-    return depends(inner.jaxpr, [v for v, yes in zip(inner.jaxpr.invars, heard, strict=True) if yes])
+    inner = getattr(inner, "jaxpr", inner)
+    return depends(inner, [v for v, yes in zip(inner.invars, heard, strict=True) if yes])

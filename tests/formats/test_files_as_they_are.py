@@ -170,7 +170,8 @@ def sparse_mat(folder, monkeypatch, indices, shape=(3, 3)):
 @pytest.mark.parametrize("index", [3, 10**6, 10**9, -1])
 def test_a_sparse_matrix_with_indices_beyond_its_shape_is_refused(index, tmp_path, monkeypatch):
     path = sparse_mat(tmp_path, monkeypatch, [1, 0, 2, 0, index])
-    with pytest.raises(ValueError, match=r"c.mat: cannot be read as a sparse matrix"):
+    # by us, or by an earlier scipy itself
+    with pytest.raises(ValueError, match=r"c.mat: cannot be read as (a sparse matrix|.mat: .*index)"):
         gx.io.read_mat(path)
     h5py = pytest.importorskip("h5py")
     path = SPECIMENS["mat73"][0](tmp_path)

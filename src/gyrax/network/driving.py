@@ -43,5 +43,6 @@ def diffusion(
             total = total.at[indices(network, noise)].add(amplitudes[name] * fresh[name])
         return Whole(total, jax.tree.map(jnp.zeros_like, y.own)) if isinstance(y, Whole) else total
 
-    shape = (len(network.noisy), network.n_nodes)
-    return lx.FunctionLinearOperator(spread, jax.ShapeDtypeStruct(shape, states.dtype))
+    # what an array of that shape is here: within one device's share of an ensemble it has a sharding too
+    increments = jax.eval_shape(lambda: jnp.zeros((len(network.noisy), network.n_nodes), states.dtype))
+    return lx.FunctionLinearOperator(spread, increments)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from .._extras import need
+
 #: What of JAX's configuration changes the numbers that a function gives.
 _CONFIGURED = (
     "jax_enable_x64",
@@ -81,8 +83,7 @@ def run(payload: Payload, task: bytes) -> bytes:
         OutOfMemoryError: for lack of memory.
         Exception: what the function raised.
     """
-    import cloudpickle  # which comes with Dask
-
+    cloudpickle = need("cloudpickle", "cluster")
     with _ALONE:
         if payload.token not in _LOADED:
             settle(payload.driver)
@@ -187,10 +188,8 @@ ONE_THREAD = (
 
 def _this_worker() -> Any:
     """Dask's worker that runs this; None outside of one."""
-    from distributed import get_worker
-
     try:
-        return get_worker()
+        return need("distributed", "cluster").get_worker()
     except ValueError:
         return None
 
