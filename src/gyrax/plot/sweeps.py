@@ -1,77 +1,105 @@
-"""Sweeps over one or two parameters."""
+"""Sweeps over one parameter, two, or several."""
 
 from typing import Any, Literal
 
 import numpy as np
 
-from ._axes import colour_bar, colours, one_axes
+from ..labelled import NO_PARAMETER, STATUS
+from ._axes import colour_bar, colours, one_axes, panels
 
 #: An axis whose values grow by a constant factor is logarithmic from this ratio of its ends on.
 _DECADE = 10.0
+#: How the best point is marked.
+_STAR: dict[str, Any] = {"marker": "*", "ms": 13, "color": "w", "mec": "k", "ls": ""}
+#: Inches of one panel of several, and of all of them at most.
+_PANEL, _WIDEST = 2.2, 14.0
+
+Limits = tuple[float, float] | None
+Best = Literal["min", "max"] | None
 
 
 def sweep(
-    dataset: Any,
-    variable: str | None = None,
-    *,
-    best: Literal["min", "max"] | None = None,
-    limits: tuple[float, float] | None = None,
-    ax: Any = None,
+    dataset: Any, variable: str | None = None, *, best: Best = None, limits: Limits = None, ax: Any = None
 ) -> Any:
-    """What `gx.sweep` found, over the values of its parameters: a line over one, a heat map over two.
+    """What `gx.sweep` found, over the values of its parameters: a line over one, a map over two, maps of every two of several.
 
     The first parameter lies along x. Cells reach half-way to their neighbours, also on uneven grids; an axis whose
-    values grow by a constant factor over a decade or more is logarithmic. What has no value is grey.
+    values grow by a constant factor over a decade or more is logarithmic. What has no value is grey. Points that are no grid, such as
+    Sobol's, lie where they are. Of several parameters, a panel of a grid shows the mean over all others, or with `best` the best of them;
+    along the diagonal is each parameter by itself. Where noise is an axis, its mean is shown.
 
     Args:
-        dataset: an xarray Dataset or DataArray over one or two parameters.
+        dataset: an xarray Dataset or DataArray over parameters.
         variable: which one of the Dataset; not needed if there is only one.
         best: mark the lowest ("min") or highest ("max") value.
         limits: values of the first and the last colour (of the y axis for a line).
-        ax: matplotlib axes to draw on; a new figure if left out.
+        ax: matplotlib axes to draw on, of three and more parameters as many as their number squared; a new figure if left out.
 
     Returns:
-        The axes.
+        The axes; of three and more parameters an array of them, `(parameter, parameter)`.
 
     Raises:
-        ValueError: for an unknown variable, or more than two parameters, one without values or with a value twice.
+        ValueError: for an unknown variable, an axis without numbers, or a value that is there twice.
 
     Example:
         >>> import gyrax as gx
-        >>> grid = gx.sweep(gx.models.WongWang(), lambda m, key: m.w * m.I_o, {"w": [0.5, 1.0], "I_o": [0.1, 0.2, 0.3]})
-        >>> ax = sweep(grid, best="max")
+        >>> model, product = gx.models.WongWang(), lambda m, key: m.w * m.I_o * m.gamma
+        >>> ax = sweep(gx.sweep(model, product, {"w": [0.5, 1.0], "I_o": [0.1, 0.2, 0.3]}), best="max")
         >>> ax.get_xlabel(), ax.get_ylabel()
         ('w', 'I_o')
+        >>> box = gx.scale.Sobol({"w": (0.5, 1.0), "I_o": (0.1, 0.3), "gamma": (0.1, 1.0)}, count=8)
+        >>> sweep(gx.sweep(model, product, {"point": box})).shape
+        (3, 3)
     """
-    array = _variable(dataset, variable)
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{array.ndim} parameters {array.dims}: choose values of some with .sel(), or reduce them")
-    for dim in array.dims:
-        if dim not in array.coords or not np.issubdtype(array[dim].dtype, np.number):
-            raise ValueError(f"the axis '{dim}' has no numbers as coordinates")
-        if len(np.unique(array[dim])) < array.sizes[dim]:
-            raise ValueError(f"a value of {dim} is there twice: average them with .groupby('{dim}').mean()")
-    array = array.sortby(list(array.dims))
-    ax = one_axes(ax)
-    name = str(array.name or "value")
-    at = [np.asarray(array[dim].values, float) for dim in array.dims]
-    values = np.asarray(array.values, float)
-    if array.ndim == 1:
-        ax.plot(at[0], values, ".-", lw=1)
-        ax.set(xlabel=array.dims[0], ylabel=name)
-        if limits is not None:
-            ax.set_ylim(limits)
-    else:
-        mesh = ax.pcolormesh(_edges(at[0]), _edges(at[1]), values.T, **colours(values, limits))
-        colour_bar(mesh, ax, name)
-        ax.set(xlabel=array.dims[0], ylabel=array.dims[1])
-        if _geometric(at[1]):
-            ax.set_yscale("log")
-    if _geometric(at[0]):
-        ax.set_xscale("log")
+    array = _without_noise(_variable(dataset, variable))
+    names, gridded = _parameters(array)
+    if best is not None and not np.isfinite(array.values).any():
+        raise ValueError("none of the values is finite: none is best")
+    if len(names) > 2:
+        return _every_two(array, names, gridded, best, limits, ax)
+    ax, name = one_axes(ax), str(array.name or "value")
+    mappable = _draw(ax, array, names, gridded, limits, best)
+    if mappable is not None:
+        colour_bar(mappable, ax, name)
+    ax.set(xlabel=names[0], ylabel=[*names, name][1])
     if best is not None:
-        _mark(ax, at, values, best)
+        place, value, text = _best_of(array, names, best)
+        ax.plot(*[*place, value][:2], **_STAR, label=text)
+        # beside the map, whose cells it would hide
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     return ax
+
+
+def _every_two(array: Any, names: list[str], gridded: bool, best: Best, limits: Limits, ax: Any) -> np.ndarray:
+    """A panel for every two parameters, below the diagonal; on it, one for each."""
+    n, name, size = len(names), str(array.name or "value"), min(_PANEL * len(names), _WIDEST)
+    every = panels(ax, n, n, (size, size)).reshape(n, n)
+    scale = colours(np.asarray(array.values, float), limits)
+    limits = scale["vmin"], scale["vmax"]
+    mappable: Any = None
+    for row, column in np.ndindex(n, n):
+        one, pair = every[row, column], list(dict.fromkeys((names[column], names[row])))
+        if column > row:
+            one.set_visible(False)
+            continue
+        part = array
+        if gridded:
+            others = [dim for dim in names if dim not in pair]
+            part = getattr(array.where(np.isfinite(array)).transpose(*pair, *others), best or "mean")(others)
+        drawn = _draw(one, part, pair, gridded, limits if len(pair) == 2 else None, best)
+        mappable = mappable or drawn
+        one.set(
+            xlabel=pair[0] if row == n - 1 else "", ylabel=([*pair, name][1]) if row == column or not column else ""
+        )
+        if best is not None:
+            place, value, _ = _best_of(array, names, best)
+            one.plot(place[column], value if row == column else place[row], **_STAR)
+    if gridded:
+        name += f", {({'min': 'lowest', 'max': 'highest'} | {None: 'mean'})[best]} over the others"
+    every[-1, 0].figure.colorbar(mappable, ax=list(every.ravel()), shrink=0.6, label=name)
+    if best is not None:
+        every[0, 0].set_title(_best_of(array, names, best)[2], loc="left", fontsize="medium")
+    return every
 
 
 def _variable(dataset: Any, variable: str | None) -> Any:
@@ -81,18 +109,95 @@ def _variable(dataset: Any, variable: str | None) -> Any:
         return dataset
     if not isinstance(dataset, xr.Dataset):
         raise ValueError(f"expected what gx.sweep gives, an xarray.Dataset, got {type(dataset).__name__}")
-    names = [str(name) for name in dataset.data_vars]
+    names = [str(name) for name in dataset.data_vars if name != STATUS]
     if variable is None and len(names) == 1:
         variable = names[0]
-    if variable not in names:
+    if variable not in dataset.data_vars:
         raise ValueError(f"which variable? there are {', '.join(names) or 'none'}" + f"; got {variable!r}")
     return dataset[variable]
 
 
+def _without_noise(array: Any) -> Any:
+    """The mean over seeds, if there is anything else to draw it over."""
+    seeds = [dim for dim in array.dims if _numbers(array, dim, dim) and NO_PARAMETER in array[dim].attrs]
+    return array.mean(seeds, keep_attrs=True) if 0 < len(seeds) < array.ndim else array
+
+
+def _numbers(array: Any, name: Any, dim: Any) -> bool:
+    """Whether a coordinate gives a number to each place along an axis."""
+    return name in array.coords and array[name].dims == (dim,) and np.issubdtype(array[name].dtype, np.number)
+
+
+def _parameters(array: Any) -> tuple[list[str], bool]:
+    """The names of all parameters, and whether each has an axis to itself.
+
+    Raises:
+        ValueError: for an axis that is none of parameters, or a value that a grid has twice.
+    """
+    along = {dim: [str(name) for name in array.coords if _numbers(array, name, dim)] for dim in array.dims}
+    for dim, names in along.items():
+        if not names:
+            raise ValueError(
+                f"the axis '{dim}' has no numbers as coordinates: choose a place along it with .sel() or .isel(), or reduce it"
+            )
+    if not along:
+        raise ValueError("0 parameters: there is nothing to draw it over")
+    if not all(dim in names for dim, names in along.items()):
+        return [name for names in along.values() for name in names], False
+    for dim in array.dims:
+        if len(np.unique(array[dim])) < array.sizes[dim]:
+            raise ValueError(f"a value of {dim} is there twice: average them with .groupby('{dim}').mean()")
+    return [str(dim) for dim in array.dims], True
+
+
+def _draw(ax: Any, array: Any, names: list[str], gridded: bool, limits: Limits, best: Best) -> Any:
+    """Values over one parameter or two; what a colour bar is made of, for two."""
+    if gridded:
+        array = array.sortby(list(array.dims))
+        at, values = [np.asarray(array[name].values, float) for name in names], np.asarray(array.values, float)
+        logarithmic = [_geometric(x) for x in at]
+    else:
+        at, values = _flat(array, names)
+        logarithmic = [_even_in_logarithm(x) for x in at]
+    mappable = None
+    if len(names) == 1:
+        ax.plot(at[0], values, ".-" if gridded else ".", lw=1)
+        if limits is not None:
+            ax.set_ylim(limits)
+    elif gridded:
+        mappable = ax.pcolormesh(_edges(at[0]), _edges(at[1]), values.T, **colours(values, limits))
+    else:
+        known = np.isfinite(values)
+        ax.plot(*(x[~known] for x in at), "x", ms=4, color="0.6")
+        # what is best comes last, above the others
+        order = np.flatnonzero(known)[np.argsort(-values[known] if best == "min" else values[known], kind="stable")]
+        mappable = ax.scatter(*(x[order] for x in at), c=values[order], s=12, **colours(values, limits))
+    for axis, log in zip("xy", logarithmic, strict=False):
+        if log:
+            getattr(ax, f"set_{axis}scale")("log")
+    return mappable
+
+
+def _flat(array: Any, names: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Where each point is, and its value."""
+    at = [array[name].broadcast_like(array).transpose(*array.dims).values.ravel().astype(float) for name in names]
+    return at, np.asarray(array.values, float).ravel()
+
+
 def _geometric(values: np.ndarray) -> bool:
+    """Whether sorted values grow by a constant factor, over a decade or more."""
     if len(values) < 3 or values[0] <= 0 or values[-1] < _DECADE * values[0]:
         return False
     return bool(np.allclose(np.diff(np.log(values)), np.log(values[-1] / values[0]) / (len(values) - 1), rtol=1e-3))
+
+
+def _even_in_logarithm(values: np.ndarray) -> bool:
+    """Whether half of scattered values over a decade or more lie nearer to the middle of their logarithms than to their own."""
+    low, high = values.min(), values.max()
+    if low <= 0 or high < _DECADE * low:
+        return False
+    middles = np.sqrt(low * high), (low + high) / 2
+    return bool(np.median(values) < np.sqrt(np.prod(middles)))
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -105,15 +210,13 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
-def _mark(ax: Any, at: list[np.ndarray], values: np.ndarray, best: Literal["min", "max"]) -> None:
-    if not np.isfinite(values).any():
-        raise ValueError("none of the values is finite: none is best")
-    found = np.nanargmin(values) if best == "min" else np.nanargmax(values)
-    index = np.unravel_index(found, values.shape)
-    place = [axis[i] for axis, i in zip(at, index, strict=True)]
+def _best_of(array: Any, names: list[str], best: Best) -> tuple[list[float], float, str]:
+    """Where the best value is, what it is, and both in words."""
+    at, values = _flat(array, names)
+    finite = np.isfinite(values)
+    found = (
+        np.argmin(np.where(finite, values, np.inf)) if best == "min" else np.argmax(np.where(finite, values, -np.inf))
+    )
+    place = [float(x[found]) for x in at]
     where = ", ".join(f"{x:.4g}" for x in place)
-    text = f"{'lowest' if best == 'min' else 'highest'}: {values[index]:.4g} at {where}"
-    y = place[1] if values.ndim == 2 else values[index]
-    ax.plot(place[0], y, "*", ms=13, color="w", mec="k", label=text)
-    # beside the map, whose cells it would hide
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return place, float(values[found]), f"{'lowest' if best == 'min' else 'highest'}: {values[found]:.4g} at {where}"

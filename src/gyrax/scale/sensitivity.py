@@ -9,9 +9,9 @@ import xarray as xr
 
 from .._extras import need
 from .._kinds import choice, expect, whole
+from ..labelled import STATUS
 from ..parameters.addresses import find_one, leaf_names
 from .axes import POINT, RANGES_LINE, Together, within
-from .stores import STATUS
 from .sweeping import sweep
 
 #: By method what SALib calls its indices, and what they are called here.

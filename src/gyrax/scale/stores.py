@@ -14,10 +14,11 @@ import xarray as xr
 
 from .._extras import need
 from ..fitting.fingerprint import Fingerprint, differences
+from ..labelled import STATUS
 from .computing import FAILED, FINE, MEANINGS, NOT_FINITE, TO_DO, Outcome
 
 #: What became of each point, when, and what the store is of.
-STATUS, _ENDED, _IDENTITY, _NAMES = "status", "ended", "gyrax", "variables"
+_ENDED, _IDENTITY, _NAMES = "ended", "gyrax", "variables"
 #: What those that failed said, and of how many of them that is kept.
 _WORDS, _MOST = "failures", 20
 #: Points that the rate is told from: the latest.

@@ -21,15 +21,12 @@ from ..fitting.fingerprint import Fingerprint, as_read, statics, surroundings
 from ..fitting.objective import check_objective
 from ..fitting.space import apart
 from ..fitting.tracing import AsNow, seen
-from ..labelled import Names
+from ..labelled import NO_PARAMETER, STATUS, Names
 from ..parameters.addresses import leaf_names, replace
 from .axes import Axis, Points, read_space
 from .computing import Job, Outcome, failed, joined, outcome
-from .stores import STATUS, Store, opened
+from .stores import Store, opened
 from .tasks import LostError, OutOfMemoryError, Waiting, check_client, completed
-
-#: What a coordinate that is no parameter is.
-_NO_PARAMETER = "no_parameter"
 
 
 def sweep(
@@ -224,7 +221,7 @@ def _labelled(
             inner = tuple(f"{name}_{i}" for i in range(values.ndim - 1))
             coords[f"{name} values" if inner and name == axis.name else name] = ((axis.name, *inner), values)
         if axis.seeds or axis.labels:
-            coords[axis.name] = (axis.name, list(axis.labels) or np.arange(axis.length), {_NO_PARAMETER: 1})
+            coords[axis.name] = (axis.name, list(axis.labels) or np.arange(axis.length), {NO_PARAMETER: 1})
     data = {}
     taken = {*dims, *coords, STATUS, *(f"{name}_{i}" for name, values in found.items() for i in range(values.ndim - 1))}
     for given, values in found.items():
@@ -281,7 +278,7 @@ def best(
         values = {
             str(name).removesuffix(" values"): coordinate.values[place[coordinate.dims[0]]]
             for name, coordinate in found.coords.items()
-            if coordinate.dims[0] in place and _NO_PARAMETER not in coordinate.attrs
+            if coordinate.dims[0] in place and NO_PARAMETER not in coordinate.attrs
         }
         models.append(replace(model, values))
     return models
