@@ -45,7 +45,7 @@ def devices(cpu: int | Literal["all"] | None = None) -> list[Any]:
         if isinstance(cpu, str):
             if cpu != "all":
                 raise refused("cpu", cpu, "a number of devices, or 'all' for one a core", "'all'")
-            count = _cores()
+            count = usable_cores()
         else:
             count = whole("cpu", cpu)
         try:
@@ -62,8 +62,13 @@ def devices(cpu: int | Literal["all"] | None = None) -> list[Any]:
     return _usable()
 
 
-def _cores() -> int:
-    """Cores that this process may use, which a cluster's scheduler may make fewer than there are."""
+def usable_cores() -> int:
+    """Cores that this process may use, which a cluster's scheduler may make fewer than there are.
+
+    Example:
+        >>> usable_cores() >= 1
+        True
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return allowed or 1
 

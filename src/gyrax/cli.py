@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from .study import Settings
 
 _DEFAULT_OUT = "gyrax-fit"
+_CLUSTER = click.option(
+    "--cluster",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Workers that compute, as a YAML file says: 'kind: slurm', 'jobs: 20', and arguments of Dask's SLURMCluster.",
+)
 
 
 @click.group()
@@ -74,7 +79,14 @@ def main() -> None:
 @click.option(
     "--smoke", is_flag=True, help="The same in seconds, to see that everything works; the figures mean nothing."
 )
-def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
+@click.option(
+    "--subjects",
+    help="A folder with one of each subject (or a pattern of such, in quotes): the same fit of each. --fit and --test then name files in these.",
+)
+@_CLUSTER
+def fit(
+    out: Path | None, resume: bool, smoke: bool, subjects: str | None, cluster: Path | None, **options: Any
+) -> None:
     """Fit a network to functional connectivity, stage by stage.
 
     Explores two parameters coarsely, refines them by gradient, frees one value a region, then every connection. Prints and saves
@@ -85,13 +97,15 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     given = {name.rstrip("_"): value for name, value in options.items() if value not in (None, (), False)}
     if "stages" in given:
         given["stages"] = tuple(name.strip() for name in given["stages"].split(",") if name.strip())
+    if subjects is not None:
+        _fit_subjects(subjects, out, given, smoke, cluster)
+        return
     try:
+        if cluster is not None:
+            raise ValueError("--cluster is for several subjects: name their folder by --subjects")
         folder = _folder(out, resume)
         settings = _settings(folder, given, resume, smoke)
-        if settings.x64:
-            import jax
-
-            jax.config.update("jax_enable_x64", True)
+        _precision(settings.x64)
         from .study import StudyInterrupted, prepare
 
         study = prepare(settings, folder)
@@ -121,10 +135,42 @@ def fit(out: Path | None, resume: bool, smoke: bool, **options: Any) -> None:
     click.echo(f"\nin {folder}: " + ", ".join(study.files))
 
 
+def _fit_subjects(where: str, out: Path | None, given: dict[str, Any], smoke: bool, cluster: Path | None) -> None:
+    """The same study of each subject; the same command goes on with those that are missing."""
+    try:
+        if out is None:
+            raise ValueError("with --subjects, --out names the folder for their results")
+        _precision(bool(given.get("x64")))
+        from .study import Settings, prepare
+        from .study.subjects import fit_subjects, read_subjects
+
+        subjects = read_subjects(where, given, out, smoke)
+        first = next(iter(subjects.values()))
+        study = prepare(Settings.from_plain(first.settings), out / first.name)
+        click.echo(f"{len(subjects)} subjects, {next(iter(subjects))} to {list(subjects)[-1]}; the first:")
+        click.echo(repr(study.network))
+        click.echo(repr(study.data))
+        with _workers(cluster) as client:
+            fits = fit_subjects(subjects, out, client)
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        _fail(error)
+    fits.table.to_csv(out / "subjects.csv")
+    click.echo(
+        f"\n{fits.table.to_string(float_format='{:.4g}'.format)}\n\nin {out}: subjects.csv, and a folder of each subject"
+    )
+    if fits.stopped != "done":
+        click.echo("\nstopped; what was finished is kept, and the same command goes on", err=True)
+        sys.exit(130)
+    if fits.tracebacks:
+        click.echo(f"{len(fits.tracebacks)} of {len(subjects)} failed; the same command tries them again", err=True)
+        sys.exit(1)
+
+
 @main.command("sweep")
 @click.argument("study", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--x64", is_flag=True, help="Compute in float64.")
-def sweep(study: Path, x64: bool) -> None:
+@_CLUSTER
+def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
     """Compute a function of a model over a space, as STUDY says, a YAML file, into the store that it names.
 
     It has `model` and `function`, each 'file.py:name'; `space`, values by parameter; and `store`, a folder such as study.zarr. Stopped or killed, the
@@ -132,16 +178,21 @@ def sweep(study: Path, x64: bool) -> None:
     """
     _every_core()
     try:
-        if x64:
-            import jax
-
-            jax.config.update("jax_enable_x64", True)
+        _precision(x64)
         from .scale import status as how_far
         from .scale.described import read_study
         from .scale.sweeping import sweep as swept
 
         given = read_study(study)
-        swept(given.pop("model"), given.pop("function"), given.pop("space"), **given, progress=study.stem)
+        with _workers(cluster) as client:
+            swept(
+                given.pop("model"),
+                given.pop("function"),
+                given.pop("space"),
+                **given,
+                client=client,
+                progress=study.stem,
+            )
     except KeyboardInterrupt:
         click.echo(f"\nstopped; what was finished is kept: go on with gyrax sweep {study}", err=True)
         sys.exit(130)
@@ -160,6 +211,22 @@ def status(store: Path) -> None:
         click.echo(repr(how_far(store)))
     except (OSError, ValueError, ImportError) as error:
         _fail(error)
+
+
+def _precision(x64: bool) -> None:
+    if x64:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+
+
+def _workers(cluster: Path | None) -> contextlib.AbstractContextManager[Any]:
+    """A client of the workers that a file describes; None without one."""
+    if cluster is None:
+        return contextlib.nullcontext()
+    from .scale.clusters import client_of
+
+    return client_of(cluster)
 
 
 def _every_core() -> None:

@@ -116,7 +116,14 @@ def as_if_elsewhere(monkeypatch, **other) -> workers.Driver:
 def test_other_versions_are_refused_with_both(monkeypatch):
     driver = as_if_elsewhere(monkeypatch, jax="0.0.1")
     with pytest.raises(workers.UnfitWorkerError, match=rf"has jax {jax.__version__} and not 0\.0\.1 as the driver"):
-        workers.settle(driver)
+        workers.settle(driver, {})
+
+
+def test_workers_have_the_cores_of_their_job_or_their_share(monkeypatch):
+    monkeypatch.setattr(workers, "usable_cores", lambda: 16)
+    assert [workers.cores({}, n) for n in (1, 3, 40)] == [16, 5, 1]
+    assert workers.cores({"NCPUS": "6"}, 3) == 6
+    assert workers.cores({"SLURM_CPUS_PER_TASK": "", "NSLOTS": "undefined"}, 2) == 8
 
 
 def test_the_precision_is_that_of_the_driver_for_good(monkeypatch):
@@ -125,11 +132,11 @@ def test_the_precision_is_that_of_the_driver_for_good(monkeypatch):
     here = dict(driver.config)
     try:
         jax.config.update("jax_enable_x64", not here["jax_enable_x64"])
-        workers.settle(driver)
+        workers.settle(driver, {})
         assert jax.config.jax_enable_x64 == here["jax_enable_x64"]
         other = driver._replace(config=here | {"jax_enable_x64": not here["jax_enable_x64"]})
         with pytest.raises(workers.UnfitWorkerError, match="jax_enable_x64"):
-            workers.settle(other)
+            workers.settle(other, {})
     finally:
         for name, value in here.items():
             jax.config.update(name, value)

@@ -21,7 +21,10 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture(scope="module")
 def client():
-    cluster = distributed.LocalCluster(n_workers=3, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    job = {"SLURM_CPUS_PER_TASK": "2"}  # each has two cores of its own, as a job of a queue
+    cluster = distributed.LocalCluster(
+        n_workers=3, threads_per_worker=1, memory_limit=0, dashboard_address=None, env=job
+    )
     with cluster, distributed.Client(cluster) as client:
         yield client
 
@@ -65,6 +68,13 @@ def test_numbers_are_those_of_one_process(client):
     for index in here:
         assert there[index].dtype == here[index].dtype == jnp.result_type(float)
         np.testing.assert_array_equal(there[index], here[index])
+
+
+def test_a_worker_uses_the_cores_of_its_job(client):
+    def devices(shared, task):
+        return len(gx.devices())
+
+    assert {n for _, n in completed(devices, None, range(6), client=client)} == {2}
 
 
 def test_errors_are_outcomes_and_short_memory_is_told(client):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from .._formats.lines import entries, mapping, place, plain, said
 from .axes import LatinHypercube, Seeds, Sobol, Together
 
 _KEYS = ("model", "function", "space", "store", "grid", "key", "realisations", "memory", "batch")
@@ -38,28 +39,17 @@ def read_study(path: Path) -> dict[str, Any]:
         >>> read_study(folder / "study.yaml")["space"]["w"].tolist()
         [0.0, 0.5, 1.0]
     """
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise ValueError(f"{path} is to have {', '.join(_NEEDED)}, each with a colon behind it")
-    entries, here = _entries(node, path, _KEYS), path.absolute().parent
-    for name in _NEEDED:
-        if name not in entries:
-            raise ValueError(f"{path} has no {name}: it is to have {', '.join(_NEEDED)}")
-    found = {name: _plain(value) for name, value in entries.items() if name != "space"}
+    given, here = mapping(path, _KEYS, _NEEDED), path.absolute().parent
+    found = {name: plain(value) for name, value in given.items() if name != "space"}
     for name in ("model", "function"):
-        found[name] = _said(path, entries[name], lambda name=name: _python(found[name], here))
+        found[name] = said(path, given[name], lambda name=name: _python(found[name], here))
     if isinstance(found["model"], Callable) and not hasattr(found["model"], "__dataclass_fields__"):
-        found["model"] = _said(path, entries["model"], found["model"])
-    found["store"] = here / _said(path, entries["store"], lambda: _text(found["store"]))
-    space = entries["space"]
+        found["model"] = said(path, given["model"], found["model"])
+    found["store"] = here / said(path, given["store"], lambda: _text(found["store"]))
+    space = given["space"]
     if not isinstance(space, yaml.MappingNode):
-        raise ValueError(f"{_place(path, space)}: space is a dict of values by parameter")
-    values = {
-        name: (at, _said(path, at, lambda at=at: _values(_plain(at)))) for name, at in _entries(space, path).items()
-    }
+        raise ValueError(f"{place(path, space)}: space is a dict of values by parameter")
+    values = {name: (at, said(path, at, lambda at=at: _values(plain(at)))) for name, at in entries(space, path).items()}
     return found | {"space": {name: value for name, (_, value) in values.items()}}
 
 
@@ -116,51 +106,3 @@ def _python(named: Any, here: Path) -> Any:
     if not hasattr(module, name):
         raise ValueError(f"{where} has no {name}")
     return getattr(module, name)
-
-
-def _entries(node: Any, path: Path, known: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The entries of a mapping, each with where it stands."""
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        name = str(key.value)
-        if name in found:
-            raise ValueError(f"{_place(path, key)}: {name} stands there twice")
-        if known and name not in known:
-            raise ValueError(f"{_place(path, key)}: there is no {name}; there are {', '.join(known)}")
-        found[name] = value
-    return found
-
-
-def _said(path: Path, node: Any, make: Callable[[], Any]) -> Any:
-    """What is made of an entry; an error of it says the line."""
-    try:
-        return make()
-    except Exception as error:
-        raise ValueError(f"{_place(path, node)}: {' '.join(str(error).split())}") from error
-
-
-def _place(path: Path, node: Any) -> str:
-    return f"{path}, line {node.start_mark.line + 1}"
-
-
-def _plain(node: Any) -> Any:
-    """What a node holds; numbers such as 1e-3, which YAML takes for text, as numbers."""
-    loader = yaml.SafeLoader("")
-    try:
-        value = loader.construct_document(node)
-    finally:
-        loader.dispose()
-    return _numbers(value)
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _numbers(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_numbers(inner) for inner in value]
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -26,7 +26,7 @@ from ..parameters.addresses import leaf_names, replace
 from .axes import Axis, Points, read_space
 from .computing import Job, Outcome, failed, joined, outcome
 from .stores import Store, opened
-from .tasks import LostError, OutOfMemoryError, Waiting, check_client, completed
+from .tasks import LostError, OutOfMemoryError, Waiting, check_client, completed, shared_out
 
 
 def sweep(
@@ -60,7 +60,7 @@ def sweep(
         memory: bytes that what is computed at once may take; larger sweeps go in batches.
         batch: how many candidates to compute at once, if you know better.
         store: a folder, such as 'study.zarr', that keeps what is found. While a sweep runs, a lock beside it keeps others away.
-        client: of `dask.distributed`, whose workers then compute the blocks; here if left out.
+        client: of `dask.distributed`, whose workers then compute the blocks, several each; here if left out.
         progress: show a bar over points; a text is its title.
 
     Returns:
@@ -100,7 +100,9 @@ def sweep(
     there = replace(model, dict(zip(points.leaves, first, strict=False)))
     now = seen(function, there, points.keys[0, 0]).function
     job = Job(model, now, points, min(batch or 1, points.total))
-    job = job if batch else job.fitting(memory)
+    if not batch:
+        job = job.fitting(memory)
+        job = dataclasses.replace(job, size=min(job.size, shared_out(points.total, client)))
     bar = {"desc": progress if isinstance(progress, str) else "sweep", "unit": "point", "disable": not progress}
     if store is None:
         return _in_memory(job, client, bar)

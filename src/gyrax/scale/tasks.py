@@ -18,10 +18,12 @@ from .._kinds import refused
 from .._warned import warn
 from .workers import ONE_THREAD, Driver, OutOfMemoryError, Payload, UnfitWorkerError, attempt, run
 
-__all__ = ["LostError", "OutOfMemoryError", "UnfitWorkerError", "Waiting", "check_client", "completed"]
+__all__ = ["LostError", "OutOfMemoryError", "UnfitWorkerError", "Waiting", "check_client", "completed", "shared_out"]
 
 #: Tasks that a worker has at a time: one that runs, one that waits, so that it never waits itself.
 _A_WORKER = 2
+#: Tasks that a worker gets of what is shared out, at least: one that is slower gets fewer.
+_SHARES = 4
 #: Seconds between looks at who the workers are.
 _LOOK = 1.0
 #: Seconds without any worker after which that is said.
@@ -170,6 +172,16 @@ def _count_workers(client: Any) -> int:
     return len(threads)
 
 
+def shared_out(count: int, client: Any) -> int:
+    """How many of so many things are a task, so that each worker gets several and none waits long for the last.
+
+    Example:
+        >>> shared_out(1000, None)
+        1000
+    """
+    return count if client is None else -(-count // (_SHARES * max(_count_workers(client), 1)))
+
+
 _GONE = "its cluster was closed, restarted or lost. What had ended by then is kept; call again with a new client for the rest"
 
 
@@ -212,7 +224,13 @@ def _on_workers(
 ) -> Iterator[tuple[int, Any]]:
     token = uuid.uuid4().hex
     payload = _sent(
-        client, Payload(token, Driver.here(), _bytes((function, shared), "the function, or what it reads,"))
+        client,
+        Payload(
+            token,
+            Driver.here(),
+            _bytes((function, shared), "the function, or what it reads,"),
+            _workers_by_machine(client),
+        ),
     )
     under_way: dict[str, tuple[int, Any]] = {}
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -247,6 +265,12 @@ def _on_workers(
             client.cancel([future for _, future in under_way.values()])
             payload.release()
         patience.close()
+
+
+def _workers_by_machine(client: Any) -> dict[str, int]:
+    """How many workers each machine has at present, by its address."""
+    hosts = need("distributed.comm", "cluster").get_address_host
+    return dict(collections.Counter(map(hosts, client.nthreads())))
 
 
 def _patient_clusters() -> contextlib.ExitStack:

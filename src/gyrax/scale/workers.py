@@ -1,5 +1,6 @@
 """What runs on a worker: as the driver computes, in the same precision and versions, one task at a time."""
 
+import contextlib
 import os
 import pickle
 import platform
@@ -7,13 +8,14 @@ import socket
 import threading
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
+from .._devices import usable_cores
 from .._extras import need
 
 #: What of JAX's configuration changes the numbers that a function gives.
@@ -28,6 +30,8 @@ _CONFIGURED = (
 )
 #: What is pickled differs between their versions, and so do numbers.
 _PACKAGES = ("gyrax", "jax", "jaxlib", "equinox")
+#: Where SLURM, PBS, SGE and LSF say how many cores a job has.
+_GIVEN = ("SLURM_CPUS_PER_TASK", "NCPUS", "NSLOTS", "LSB_DJOB_NUMPROC")
 #: Earlier jaxlibs load loops from the cache that take no step.
 _CACHE_FROM = (0, 10)
 #: Shared things that a worker keeps, the latest ones: a second run begins with those of the first in place.
@@ -60,11 +64,19 @@ class Driver(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """Function and shared things as bytes, which a worker turns into objects only when it is set up for them."""
+    """Function and shared things as bytes, which a worker turns into objects only when it is set up for them.
+
+    Attributes:
+        token: of this run.
+        driver: what workers are to be like.
+        content: both, as bytes.
+        beside: how many workers each machine had when the run began, by its address: they share its cores.
+    """
 
     token: str
     driver: Driver
     content: bytes
+    beside: dict[str, int]
 
 
 #: Tells this process from those on other machines that have its number.
@@ -86,7 +98,7 @@ def run(payload: Payload, task: bytes) -> bytes:
     cloudpickle = need("cloudpickle", "cluster")
     with _ALONE:
         if payload.token not in _LOADED:
-            settle(payload.driver)
+            settle(payload.driver, payload.beside)
             while len(_LOADED) >= _KEPT:
                 del _LOADED[next(iter(_LOADED))]
             _LOADED[payload.token] = _loaded(payload)
@@ -141,8 +153,8 @@ def lacks_memory(error: BaseException) -> bool:
     return error.__cause__ is not None and lacks_memory(error.__cause__)
 
 
-def settle(driver: Driver) -> None:
-    """Sets a worker's process up as the driver's is, once.
+def settle(driver: Driver, beside: Mapping[str, int]) -> None:
+    """Sets a worker's process up as the driver's is, once, and has it use its share of the machine's cores.
 
     Raises:
         UnfitWorkerError: for other versions; for a precision that other tasks of this process have fixed; for several threads.
@@ -174,6 +186,9 @@ def settle(driver: Driver) -> None:
             )
         jax.config.update(name, value)
     _SETTLED.update(driver.config)
+    if worker is not None and "JAX_NUM_CPU_DEVICES" not in os.environ:
+        with contextlib.suppress(RuntimeError):  # at work already
+            jax.config.update("jax_num_cpu_devices", cores(os.environ, beside.get(_host(worker.address), 1)))
     if worker is not None and jax.config.jax_compilation_cache_dir is None and jax.__version_info__ >= _CACHE_FROM:  # pyright: ignore[reportAttributeAccessIssue]
         # beside the folder of this worker, which goes with it: the one that takes its place is not to compile again
         jax.config.update("jax_compilation_cache_dir", str(Path(worker.local_directory).parent / "gyrax-compiled"))
@@ -192,6 +207,25 @@ def _this_worker() -> Any:
         return need("distributed", "cluster").get_worker()
     except ValueError:
         return None
+
+
+def cores(environment: Mapping[str, str], beside: int) -> int:
+    """Cores that are one worker's: those that a queue gave to its job, or its share of the machine's.
+
+    Args:
+        environment: of the process.
+        beside: workers on this machine, of which this is one.
+
+    Example:
+        >>> cores({"SLURM_CPUS_PER_TASK": "8"}, 2), cores({"NSLOTS": "4"}, 1)
+        (8, 4)
+    """
+    given = next((environment[name] for name in _GIVEN if environment.get(name, "").isdigit()), None)
+    return int(given) if given else max(1, usable_cores() // beside)
+
+
+def _host(address: str) -> str:
+    return need("distributed.comm", "cluster").get_address_host(address)
 
 
 def _configured(name: str) -> Any:
