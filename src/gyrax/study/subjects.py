@@ -74,7 +74,7 @@ def read_subjects(where: str | Path, given: Mapping[str, Any], out: Path, smoke:
         for subject, mine in files.items():
             found[subject][name] = mine[0] if mine else str(Path(value).absolute())
     shared = {name: value for name, value in given.items() if name not in (*_ONE, *_SEVERAL)}
-    settings = {name: Settings(**{"connectome": "dk84"} | shared | own) for name, own in found.items()}
+    settings = {name: Settings.from_plain(shared | own) for name, own in found.items()}
     settings = {name: one.smaller() if smoke else one for name, one in settings.items()}
     return {name: Subject(name, one.plain(), _about(one)) for name, one in settings.items()}
 
