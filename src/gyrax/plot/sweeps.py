@@ -73,7 +73,7 @@ def sweep(
 def _every_two(array: Any, names: list[str], gridded: bool, best: Best, limits: Limits, ax: Any) -> np.ndarray:
     """A panel for every two parameters, below the diagonal; on it, one for each."""
     n, name, size = len(names), str(array.name or "value"), min(_PANEL * len(names), _WIDEST)
-    every = panels(ax, n, n, (size, size)).reshape(n, n)
+    every: Any = panels(ax, n, n, (size, size)).reshape(n, n)
     scale = colours(np.asarray(array.values, float), limits)
     limits = scale["vmin"], scale["vmax"]
     mappable: Any = None
