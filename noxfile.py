@@ -274,7 +274,7 @@ def studies(session: nox.Session) -> None:
     """Notebooks 04 to 06 beside tvboptim, and scans beside cubnm, in docs/studies, an hour; `-- fmri` for one, `-- --smoke --out FOLDER` for a look.
 
     `-- analysis`: gx.analysis beside tvboptim, `-- pairs`: couplings of pairs and plastic ones, minutes. `-- recovery`: known parameters found again by every method, beside scipy, minutes.
-    `-- cohort`: twenty simulated subjects as one model, minutes.
+    `-- cohort`: twenty simulated subjects as one model, minutes. `-- ensembles`: sweeps on every core beside tvboptim's ParallelExecution, minutes.
     """
     session.install("-e", ".[notebooks]", "nbconvert", "uv")
     named = [argument for argument in session.posargs if not argument.startswith("-")]
@@ -288,7 +288,7 @@ def studies(session: nox.Session) -> None:
         others = [argument for argument in session.posargs if argument != "cohort"]
         session.run("python", "benchmarks/cohort.py", *others)
         return
-    for beside in ("analysis", "pairs"):
+    for beside in ("analysis", "ensembles", "pairs"):
         if beside in named:
             others = [argument for argument in session.posargs if argument != beside]
             session.run("python", f"benchmarks/{beside}.py", f"--tvboptim={_peer(session, 'tvboptim')}", *others)
@@ -408,6 +408,6 @@ def regress(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def kills(session: nox.Session) -> None:
-    """Kills `gyrax fit`, `gx.fit` and `gx.tune` at random moments, and compares what comes out in the end; minutes."""
-    session.install("-e", ".")
+    """Kills `gyrax fit`, `gx.fit`, `gx.tune`, sweeps and their workers at random moments, and compares what comes out in the end; minutes."""
+    session.install("-e", ".[cluster,io]")
     session.run("python", "scripts/kills.py", *session.posargs)

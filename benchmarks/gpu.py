@@ -1,4 +1,4 @@
-"""gyrax on a GPU: node-steps a second, forward and gradient, 1 to 4096 simulations at once; under 5 minutes on one.
+"""gyrax on a GPU, and on all there are: node-steps a second, forward and gradient, 1 to 4096 simulations at once; under 5 minutes on one.
 
     python benchmarks/gpu.py [--quick] [--out TABLE.md]
 
@@ -21,6 +21,7 @@ from cases import CASES
 from run import connectome
 
 import gyrax as gx
+from gyrax._devices import mapped
 
 CUBNM = 5.8e9
 SECONDS = 0.5  # of a call, about
@@ -33,8 +34,8 @@ def network(regions, delays):
     return ours.network(case, connectome(case["connectome"]))
 
 
-def call(net, kind, batch, steps):
-    """A compiled call of so many simulations, and what it is called with."""
+def call(net, kind, batch, steps, there):
+    """A compiled call of so many simulations on so many devices, and what it is called with."""
     keys, strengths = jax.random.split(jax.random.key(0), batch), jnp.linspace(0.1, 0.2, batch)
     monitors = {"found": gx.monitors.Subsample(period=10.0)}
 
@@ -42,7 +43,8 @@ def call(net, kind, batch, steps):
         changed = eqx.tree_at(ours.strength_alone, net, (strength,))
         return gx.simulate(changed, float(steps), 1.0, monitors=monitors, key=key)["found"].values
 
-    every = jax.vmap(one) if batch > 1 else lambda s, k: one(s[0], k[0])
+    several = jax.vmap(one) if there == 1 else lambda s, k: mapped(one, s, k)  # what gx.sweep and gx.fit do
+    every = several if batch > 1 else lambda s, k: one(s[0], k[0])
     function = every if kind == "forward" else jax.grad(lambda s, k: jnp.mean(every(s, k) ** 2) * batch)
     return jax.jit(function), (strengths, keys)
 
@@ -58,28 +60,30 @@ def seconds(function, arguments, times):
     return min(found)
 
 
-def measured(net, kind, batch, quick):
+def measured(net, kind, batch, quick, there):
     """Node-steps a second. A short run says how long the one that counts may be."""
     steps = 50 if quick else 500
-    took = seconds(*call(net, kind, batch, steps), times=1)
+    took = seconds(*call(net, kind, batch, steps, there), times=1)
     longer = min(20_000, int(SECONDS / took) * steps)
     if not quick and longer > 2 * steps:
         steps = longer
-        took = seconds(*call(net, kind, batch, steps), times=3)
+        took = seconds(*call(net, kind, batch, steps, there), times=3)
     return net.n_regions * batch * steps / took
 
 
 def table(quick):
     batches = (1, 4) if quick else (1, 64, 512, 4096)
     lines = [["", *(f"{batch} at once" for batch in batches)], ["---"] * (1 + len(batches))]
-    for regions, delays, kind in itertools.product((84, 400), (False, True), ("forward", "gradient")):
+    devices = sorted({1, len(gx.devices())})
+    for regions, delays, kind, there in itertools.product((84, 400), (False, True), ("forward", "gradient"), devices):
         net, cells = network(regions, delays), []
         for batch in batches:
             try:
-                cells.append(f"{measured(net, kind, batch, quick):.2g}")
+                cells.append(f"{measured(net, kind, batch, quick, there):.2g}")
             except Exception as error:  # out of memory, say: the other rows still count
                 cells.append(f"failed: {str(error).splitlines()[0][:60]}")
-        lines.append([f"{regions} regions, {'delays' if delays else 'no delays'}, {kind}", *cells])
+        on = "" if len(devices) == 1 else f", {there} device{'s' * (there > 1)}"
+        lines.append([f"{regions} regions, {'delays' if delays else 'no delays'}, {kind}{on}", *cells])
         print(lines[-1], flush=True)
     device = jax.devices()[0]
     head = (

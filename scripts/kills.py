@@ -1,4 +1,4 @@
-"""Kills `gyrax fit`, `gx.fit(checkpoint=)` and `gx.tune(checkpoint=)` at random moments, again and again, until each is done.
+"""Kills `gyrax fit`, `gx.fit(checkpoint=)`, `gx.tune(checkpoint=)` and `gx.sweep(store=)`, alone and with workers, at random moments, until each is done.
 
 What comes out must be what comes out undisturbed, to the bit, and every file must be whole: `nox -s kills`, minutes.
 """
@@ -53,21 +53,63 @@ begun = (out / "study" / "config.yaml").exists()
 given = ["--connectome", str(out / "brain"), "--fit", str(out / "fc.tsv"), "--smoke", "--steps", "3"]
 main(["fit", "--out", str(out / "study"), *(["--resume"] if begun else given)])
 """
-WHAT = {"fit": (FIT, "end.npz"), "tune": (TUNE, "end.npz"), "study": (STUDY, "study/model.npz")}
+SWEEP = f"""{PREPARE}
+net = gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), connectome, noise=gx.noise.White(sigma=0.01))
+
+def found(net, key):
+    run = gx.simulate(net, 400000.0, 5.0, monitors=gx.monitors.TemporalAverage(source="S", period=50.0), key=key)
+    return {{"mean": run["monitor"].values.mean(), "fc": gx.features.fc(run["monitor"].values[:, 0])}}
+
+def sweep(client=None):
+    space = {{"model.w": np.linspace(0.4, 1.0, 40), "seed": gx.scale.Seeds(8)}}
+    swept = gx.sweep(net, found, space, key=1, batch=4, store=out / "study.zarr", client=client)
+    np.savez(out / "end.npz", **{{name: values.values for name, values in swept.data_vars.items()}})
+"""
+#: Workers are killed from within, at random moments too; the driver and all that is left of them from outside.
+WORKERS = f"""{SWEEP}
+import multiprocessing, os, random, signal, threading, time
+from distributed import Client, LocalCluster
+
+def kill():
+    while True:
+        time.sleep(random.uniform(0.5, 4.0))
+        workers = multiprocessing.active_children()
+        if workers:
+            os.kill(random.choice(workers).pid, signal.SIGKILL)
+            with open(out / "killed", "a") as file:
+                file.write("x")
+
+with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, preload=["gyrax.scale.workers"]) as cluster:
+    with Client(cluster) as client:
+        client.wait_for_workers(2)
+        threading.Thread(target=kill, daemon=True).start()
+        sweep(client)
+        os.kill(os.getpid(), signal.SIGUSR1)  # done: what closes while workers are killed may wait for them for long
+"""
+WHAT = {
+    "fit": (FIT, "end.npz"),
+    "tune": (TUNE, "end.npz"),
+    "study": (STUDY, "study/model.npz"),
+    "sweep": (SWEEP + "sweep()", "end.npz"),
+    "workers": (WORKERS, "end.npz"),
+}
 
 
 def run(code: str, folder: Path, seconds: float | None) -> bool:
     """Whether it came to its end, before it was killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-c", code, str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         _, told = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return False
-    if process.returncode:
+    if process.returncode not in (0, -signal.SIGUSR1):
         sys.exit(f"it did not go on: {told.decode()}")
     return True
 
@@ -92,27 +134,41 @@ def same(one: Path, other: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="of each at most")
+    parser.add_argument("--kills", type=int, default=20, help="of each")
     parser.add_argument("--only", choices=WHAT)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     rng = random.Random(asked.seed)
     for name in [asked.only] if asked.only else WHAT:
         code, end = WHAT[name]
-        with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as cut:
+        with tempfile.TemporaryDirectory() as whole:
             os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(whole, "compiled"))  # else most kills meet the compiler
             os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-            began = time.perf_counter()
             run(code, Path(whole), None)
-            most, kills = time.perf_counter() - began, 0
-            while kills < asked.kills and not run(code, Path(cut), most * rng.uniform(0.2, 1.0)):
-                kills += 1
-                check_whole(Path(cut))
-            run(code, Path(cut), None)
-            assert same(Path(whole, end), Path(cut, end)), f"{name} ends otherwise after {kills} kills"
-            left = [str(path) for path in Path(cut).rglob("*") if path.suffix in (".partial", ".lock")]
-            assert not left, f"left behind: {left}"
-            print(f"{name}: the same after {kills} kills", flush=True)
+            began = time.perf_counter()
+            with tempfile.TemporaryDirectory() as again:  # how long one takes that has nothing to compile
+                run(code, Path(again), None)
+            most, kills, ends = time.perf_counter() - began, 0, 0
+            while kills < asked.kills:
+                with tempfile.TemporaryDirectory() as cut:
+                    kills += killed_until_done(code, Path(cut), most, rng, asked.kills - kills)
+                    ends += 1
+                    assert same(Path(whole, end), Path(cut, end)), f"{name} ends otherwise after {kills} kills"
+            print(f"{name}: {ends} times the same, after {kills} kills", flush=True)
+
+
+def killed_until_done(code: str, folder: Path, most: float, rng: random.Random, limit: int) -> int:
+    """How often one was killed, at most so often, before it came to its end."""
+    kills = 0
+    while kills < limit and not run(code, folder, most * rng.uniform(0.3, 1.0)):
+        kills += 1
+        check_whole(folder)
+    run(code, folder, None)
+    left = [str(path) for path in folder.rglob("*") if path.suffix in (".partial", ".lock")]
+    assert not left, f"left behind: {left}"
+    if (workers := folder / "killed").exists():
+        print(f"  {kills} kills, and {len(workers.read_text())} of workers", flush=True)
+    return kills
 
 
 if __name__ == "__main__":
