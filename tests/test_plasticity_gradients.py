@@ -153,7 +153,7 @@ def closely(found, expected, leaves, **how):
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", ["none", "linear"])
+@pytest.mark.parametrize("delay", ["none", pytest.param("linear", marks=pytest.mark.long)])
 def test_a_horizon_is_a_chain_of_runs_that_take_their_start_as_given(delay):
     net = all_of(delay, GREY)
 
@@ -176,7 +176,7 @@ def test_a_horizon_is_a_chain_of_runs_that_take_their_start_as_given(delay):
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", ["none", "linear"])
+@pytest.mark.parametrize("delay", ["none", pytest.param("linear", marks=pytest.mark.long)])
 def test_what_is_recomputed_is_what_was(delay, monkeypatch):
     kept = slopes(all_of(delay, GREY), steps=60)
     engine = sys.modules["gyrax._engine.running"], sys.modules["gyrax._engine.lengths"]
@@ -211,7 +211,7 @@ def test_side_by_side_they_are_what_each_is_alone(delay):
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", ["none", "linear"])
+@pytest.mark.parametrize("delay", ["none", pytest.param("linear", marks=pytest.mark.long)])
 def test_so_are_their_gradients(delay):
     net = all_of(delay, GREY)
     values = jnp.asarray(np.random.default_rng(7).normal(size=(3, N, N)))

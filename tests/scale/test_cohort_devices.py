@@ -17,6 +17,7 @@ from gyrax._devices import devices
 
 devices(cpu=int(sys.argv[1]))
 import jax, numpy as np, optax
+jax.config.update("jax_disable_most_optimizations", True)  # it computes for milliseconds
 
 def network(seed):
     rng = np.random.default_rng(seed)

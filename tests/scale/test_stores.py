@@ -191,7 +191,7 @@ if len(sys.argv) == 1:
 """
 
 
-@pytest.mark.slow("float64")
+@pytest.mark.long  # `nox -s kills` kills twenty times
 def test_killed_at_any_moment_it_ends_with_the_same_numbers(tmp_path):
     random = np.random.default_rng(0)
     settings = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
