@@ -66,7 +66,8 @@ def test_a_geometric_axis_is_logarithmic():
 
 
 @pytest.mark.parametrize(
-    ("best", "place", "text"), [("min", (0.1, 1.0), "lowest: 1 at 0.1, 1"), ("max", (0.5, 1.0), "highest: 7 at 0.5, 1")]
+    ("best", "place", "text"),
+    [("min", (0.1, 1.0), "lowest: 1 at w = 0.1, k = 1"), ("max", (0.5, 1.0), "highest: 7 at w = 0.5, k = 1")],
 )
 def test_the_best_point_of_a_sweep_is_marked(best, place, text):
     ax = gx.plot.sweep(GRID, best=best)
@@ -76,7 +77,7 @@ def test_the_best_point_of_a_sweep_is_marked(best, place, text):
     blank = GRID.where(abs(GRID - found) > 0)
     second = gx.plot.sweep(blank, best=best)
     assert texts(second.get_legend().get_texts()) == [
-        {"min": "lowest: 2 at 0.1, 5", "max": "highest: 5 at 0.5, 0"}[best]
+        {"min": "lowest: 2 at w = 0.1, k = 5", "max": "highest: 5 at w = 0.5, k = 0"}[best]
     ]
 
 
@@ -117,7 +118,7 @@ def test_a_sweep_over_three_parameters_shows_every_two_of_them():
     np.testing.assert_array_equal(curve(every[1, 1].lines[0]), [[0, 1], [1, 2], [5, 0]])
     stars = [tuple(curve(every[place].lines[-1])[0]) for place in ((1, 0), (2, 0), (2, 1), (2, 2))]
     assert stars == [(0.5, 5), (0.5, 1), (5, 1), (1, 0)]
-    assert every[0, 0].get_title(loc="left") == "lowest: 0 at 0.5, 5, 1"
+    assert every[0, 0].get_title(loc="left") == "lowest: 0 at w = 0.5, k = 5, g = 1"
     bar = every[0, 0].figure.axes[-1]
     assert bar.get_ylabel() == "r, lowest over the others" and bar.get_ylim() == (0, 11)
     mean = gx.plot.sweep(CUBE, ax=plt.figure().subplots(3, 3))
@@ -126,9 +127,14 @@ def test_a_sweep_over_three_parameters_shows_every_two_of_them():
     mean[0, 0].figure.canvas.draw()
 
 
+def test_best_is_the_lowest_or_the_highest():
+    with pytest.raises((ValueError, TypeError), match=r"(?s)best.*lowest"):  # annotations are checked by some suites
+        gx.plot.sweep(GRID, best="lowest")
+
+
 def test_infinite_values_are_never_best():
     values = GRID.where(abs(GRID - 7) > 0, np.inf)
-    assert texts(gx.plot.sweep(values, best="max").get_legend().get_texts()) == ["highest: 5 at 0.5, 0"]
+    assert texts(gx.plot.sweep(values, best="max").get_legend().get_texts()) == ["highest: 5 at w = 0.5, k = 0"]
 
 
 def test_points_that_are_no_grid_lie_where_they_are():
@@ -168,6 +174,8 @@ def test_noise_of_a_sweep_is_averaged(tmp_path):
     found = gx.sweep(gx.models.WongWang(), lambda m, key: m.w + jax.random.normal(key), space, **options)
     line = gx.plot.sweep(found).lines[0]
     np.testing.assert_allclose(curve(line), np.stack([found["w"], found["value"].mean("seed")], 1), rtol=1e-6)
+    some = found.where((found["seed"] > 0) | (found["w"] > 0.5))  # one of three has no value: neither has the mean
+    assert np.isnan(curve(gx.plot.sweep(some).lines[0])[:, 1]).tolist() == [True, False, False]
     seeds = gx.plot.sweep(found.isel(w=0)).lines[0]
     np.testing.assert_allclose(curve(seeds)[:, 0], [0, 1, 2])
 
@@ -178,6 +186,8 @@ def test_noise_of_a_sweep_is_averaged(tmp_path):
     [
         (lambda: gx.plot.sweep(GRID.assign(q=GRID["r"])), "which variable. there are r, q"),
         (lambda: gx.plot.sweep(GRID, "q"), "there are r; got 'q'"),
+        (lambda: gx.plot.sweep(GRID["r"], "q"), "there is 'r' alone; got 'q'"),
+        (lambda: gx.plot.sweep(GRID * 1j), "'r' is complex128, which has no colours"),
         (lambda: gx.plot.sweep(np.ones((2, 2))), "expected what gx.sweep gives"),
         (lambda: gx.plot.sweep(GRID.expand_dims(a=[1.0, 1.0])), "a value of a is there twice"),
         (

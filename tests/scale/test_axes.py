@@ -167,6 +167,9 @@ def test_single_steps_of_a_plane():
         ({"ranges": {"x": (0.0, 1.0)}}, "give ranges of two or more"),
         ({"function": lambda m, key: jnp.log(m.x)}, "'value' is not finite at"),
         ({"function": lambda m, key: m.x * jnp.ones(2)}, "'value' is an array"),
+        ({"function": lambda m, key: 0 * m.x + 2}, "'value' is 2 at all points: it depends on none"),
+        ({"function": lambda m, key: m.x * 1j}, "'value' is complex"),
+        ({"count": 1}, "count is a whole number from 2 on|count= takes a whole number from 2 on"),
         ({"method": "fast"}, "method"),
     ],
 )

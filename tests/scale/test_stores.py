@@ -214,3 +214,124 @@ def test_killed_at_any_moment_it_ends_with_the_same_numbers(tmp_path):
     for name in ("mean", "x"):
         np.testing.assert_array_equal(found[name].values, plain[name].values)
     assert (found["status"] == computing.FINE).all()
+
+
+def begun_otherwise(folder: Path, monkeypatch, space, function=lambda m, key: m.w + 10 * m.I_o):
+    """A store of a sweep that was stopped after its first block."""
+    written, calls = stores.Store.write, []
+
+    def write(self, block, found):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(0)
+        written(self, block, found)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(stores.Store, "write", write)
+        gx.sweep(MODEL, function, space, store=folder / "s.zarr", batch=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            {"p": gx.scale.Together({"w": [0.1, 0.2]}), "q": gx.scale.Together({"I_o": [0.3, 0.4]})},
+            {"p": gx.scale.Together({"I_o": [0.3, 0.4]}), "q": gx.scale.Together({"w": [0.1, 0.2]})},
+        ),
+        (
+            {"x": gx.scale.Seeds(2), "y": gx.scale.Together({"w": [0.1, 0.2]})},
+            {"x": gx.scale.Together({"w": [0.1, 0.2]}), "y": gx.scale.Seeds(2)},
+        ),
+    ],
+)
+def test_the_same_values_along_other_axes_are_another_sweep(one, other, tmp_path, monkeypatch):
+    begun_otherwise(tmp_path, monkeypatch, one)
+    with pytest.raises(ValueError, match="holds another sweep: the axes"):
+        gx.sweep(MODEL, lambda m, key: m.w + 10 * m.I_o, other, store=tmp_path / "s.zarr", batch=1)
+
+
+def test_other_names_of_subjects_are_another_sweep(tmp_path):
+    def net(weight):
+        return gx.Network(MODEL, gx.couplings.Linear(source="S"), [[0, weight], [weight, 0]])
+
+    def swept(names):
+        cohort = gx.Cohort(dict(zip(names, (net(1.0), net(2.0)), strict=True)))
+        axis = {"subject": gx.scale.Subjects(cohort)}
+        return gx.sweep(cohort[names[0]], lambda n, key: n.connectome.weights.sum(), axis, store=tmp_path / "s.zarr")
+
+    assert swept(("A", "B"))["value"].sel(subject="A") == 2
+    with pytest.raises(ValueError, match="the names along subject"):
+        swept(("B", "A"))
+
+
+def test_files_that_are_gone_are_computed_again_and_changed_ones_refused(tmp_path):
+    whole = kept(tmp_path)["v"].values
+    store = tmp_path / "study.zarr"
+    for file in ("v/c/1/0", "series/c/2/0/0", "ended/c/0/0"):
+        (store / file).unlink()
+    np.testing.assert_array_equal(kept(tmp_path)["v"].values, whole)
+    assert np.isfinite(kept(tmp_path)["series"].values).all()
+    chunk = store / "v" / "c" / "0" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[-8] ^= 255  # within the numbers, or their checksum
+    chunk.write_bytes(content)
+    with pytest.raises(Exception, match=r"(?i)checksum|zstd|corrupt|restored data"):
+        kept(tmp_path)["v"].values.sum()
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_a_store_whose_coordinates_are_not_its_own_is_refused(how, tmp_path):
+    import shutil
+
+    import zarr
+
+    kept(tmp_path)
+    store = tmp_path / "study.zarr"
+    if how == "gone":
+        shutil.rmtree(store / "w")
+    else:
+        zarr.open_group(str(store), mode="r+")["w"][2] = 0.5
+    with pytest.raises(ValueError, match=r"study.zarr is damaged \(.*'w'.*put back what it was, or name another store"):
+        kept(tmp_path)
+
+
+def test_a_store_without_its_status_is_damaged(tmp_path):
+    import shutil
+
+    kept(tmp_path)
+    shutil.rmtree(tmp_path / "study.zarr" / "status")
+    for call in (lambda: kept(tmp_path), lambda: gx.scale.status(tmp_path / "study.zarr")):
+        with pytest.raises(ValueError, match=r"study\.zarr is damaged"):
+            call()
+
+
+def test_what_was_left_half_made_is_in_nobodys_way(tmp_path):
+    left = tmp_path / ".study.zarr.123.partial"
+    (left / "v").mkdir(parents=True)
+    (left / "zarr.json").write_text("{}")
+    assert (kept(tmp_path)["status"] == computing.FINE).all() and not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "function", "message"),
+    [
+        (SPACE, lambda m, key: {"ended": m.w}, "'ended' is a name that a store cannot take"),
+        (SPACE, lambda m, key: {"": m.w}, "'' is a name"),
+        (SPACE, lambda m, key: {"a/b": m.w}, "'a/b' is a name"),
+        (SPACE, lambda m, key: {}, "the function gives nothing"),
+        ({"w": [0.5], "status": gx.scale.Seeds(2)}, lambda m, key: m.w, "'status' is a name"),
+        ({"ended": gx.scale.Together({"w": [0.5]})}, lambda m, key: m.w, "'ended' is a name"),
+    ],
+)
+def test_names_that_no_store_can_have(space, function, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        gx.sweep(MODEL, function, space, store=tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+@pytest.mark.parametrize("store", ["", ".", "link.zarr"])
+def test_what_is_no_name_of_a_folder(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="store= takes the name of a folder"):
+        gx.sweep(MODEL, noisy, SPACE, store=store)

@@ -233,3 +233,46 @@ def test_an_evaluation_may_have_the_name_of_an_axis():
     keys = jax.random.split(jax.random.key(1), 3)
     found = gx.evaluate(gx.models.Linear(gamma=-0.5), lambda m, key: {"seed": m.gamma}, keys).to_xarray()
     assert found["seed"].values.tolist() == [0, 1, 2] and found["seed_value"].values.tolist() == [-0.5] * 3
+
+
+def test_the_best_of_noisy_points_is_by_their_means(model):
+    values = np.array(
+        [[0.0, 2.0], [0.5, 0.6], [-9.0, np.nan]]
+    )  # the first has the luckiest draw, the last is not finite
+    found = gx.sweep(model, lambda m, key: m.w, {"w": [0.4, 0.5, 0.6], "seed": gx.scale.Seeds(2)})
+    found["value"] = (("w", "seed"), values)
+    np.testing.assert_allclose([m.w for m in gx.best(found, model, 2)], [0.5, 0.4], rtol=1e-6)
+    with pytest.raises(ValueError, match="2 of 3 points"):
+        gx.best(found, model, 3)
+
+
+def test_the_best_subject_is_that_one():
+    def net(weight):
+        return gx.Network(gx.models.WongWang(), gx.couplings.Linear(source="S"), [[0, weight], [weight, 0]])
+
+    cohort = gx.Cohort({"A": net(1.0), "B": net(2.0)})
+    space = {"model.w": [0.5, 0.6], "subject": gx.scale.Subjects(cohort)}
+    found = gx.sweep(cohort["A"], lambda n, key: n.connectome.weights.sum() * n.model.w, space)
+    (best,) = gx.best(found, cohort, of="max")
+    np.testing.assert_allclose([best.connectome.weights.sum(), best.model.w], [4.0, 0.6], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"give best\(\) their cohort"):
+        gx.best(found, cohort["A"])
+
+
+def test_the_best_of_a_part_of_a_sweep(model):
+    found = gx.sweep(model, lambda m, key: {"I": m.w * m.I_o}, {"w": [0.5, 0.8], "I_o": [0.1, 0.2]})
+    (best,) = gx.best(found.isel(I_o=1), model)
+    np.testing.assert_allclose([best.w, best.I_o], [0.5, 0.2], rtol=1e-6)
+    with pytest.raises(ValueError, match="'I' is complex"):
+        gx.best(found * 1j, model)
+
+
+@pytest.mark.parametrize("memory", [np.nan, 0.0, -1.0])
+def test_memory_is_a_number_of_bytes(memory, model):
+    with pytest.raises(ValueError, match="memory is a positive number of bytes"):
+        gx.sweep(model, lambda m, key: m.w, {"w": [0.5]}, memory=memory)
+
+
+def test_noise_has_a_name_of_its_own(model):
+    with pytest.raises(ValueError, match="an axis of noise has a name of its own, such as 'seed': 'w' is a parameter"):
+        gx.sweep(model, lambda m, key: m.w, {"w": gx.scale.Seeds(2)})

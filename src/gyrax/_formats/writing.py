@@ -87,7 +87,10 @@ def clear(path: Path) -> None:
     """
     name = "*" if path.name == "*" else glob.escape(path.name[:100])
     for left in path.parent.glob(f".{name}.*{_PARTIAL}*"):
-        left.unlink(missing_ok=True)
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:

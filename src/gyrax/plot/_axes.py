@@ -10,7 +10,7 @@ from ..recordings.recording import Recording
 #: Smallest and largest size of a tick label, in points.
 _SMALLEST, _LARGEST = 5.5, 9.0
 #: Behind what has no value: white would read as zero in a diverging map.
-_NOTHING = "0.88"
+NOTHING = "0.88"
 
 
 def one_axes(ax: Any, figsize: tuple[float, float] | None = None, **options: Any) -> Any:
@@ -49,7 +49,7 @@ def colours(values: np.ndarray, limits: tuple[float, float] | None) -> dict[str,
 
 def colour_bar(mappable: Any, ax: Any, name: str) -> None:
     """A colour bar beside the axes; what has no value is grey."""
-    ax.set_facecolor(_NOTHING)
+    ax.set_facecolor(NOTHING)
     ax.figure.colorbar(mappable, ax=ax, shrink=0.8, label=name)
 
 

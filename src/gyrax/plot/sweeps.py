@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._kinds import choice
 from ..labelled import NO_PARAMETER, STATUS
-from ._axes import colour_bar, colours, one_axes, panels
+from ._axes import NOTHING, colour_bar, colours, one_axes, panels
 
 #: An axis whose values grow by a constant factor is logarithmic from this ratio of its ends on.
 _DECADE = 10.0
@@ -51,7 +52,10 @@ def sweep(
         >>> sweep(gx.sweep(model, product, {"point": box})).shape
         (3, 3)
     """
+    choice("best", best, (None, "min", "max"))
     array = _without_noise(_variable(dataset, variable))
+    if array.dtype.kind not in "iufb":
+        raise ValueError(f"'{array.name}' is {array.dtype}, which has no colours: draw its size, or a part")
     names, gridded = _parameters(array)
     if best is not None and not np.isfinite(array.values).any():
         raise ValueError("none of the values is finite: none is best")
@@ -88,6 +92,10 @@ def _every_two(array: Any, names: list[str], gridded: bool, best: Best, limits: 
             part = getattr(array.where(np.isfinite(array)).transpose(*pair, *others), best or "mean")(others)
         drawn = _draw(one, part, pair, gridded, limits if len(pair) == 2 else None, best)
         mappable = mappable or drawn
+        if one.get_xscale() == one.get_yscale() == "linear":
+            one.locator_params(nbins=3)  # else they overlap
+        if drawn is not None:
+            one.set_facecolor(NOTHING)
         one.set(
             xlabel=pair[0] if row == n - 1 else "", ylabel=([*pair, name][1]) if row == column or not column else ""
         )
@@ -106,6 +114,8 @@ def _variable(dataset: Any, variable: str | None) -> Any:
     import xarray as xr
 
     if isinstance(dataset, xr.DataArray):
+        if variable not in (None, dataset.name):
+            raise ValueError(f"which variable? there is {dataset.name!r} alone; got {variable!r}")
         return dataset
     if not isinstance(dataset, xr.Dataset):
         raise ValueError(f"expected what gx.sweep gives, an xarray.Dataset, got {type(dataset).__name__}")
@@ -120,7 +130,7 @@ def _variable(dataset: Any, variable: str | None) -> Any:
 def _without_noise(array: Any) -> Any:
     """The mean over seeds, if there is anything else to draw it over."""
     seeds = [dim for dim in array.dims if _numbers(array, dim, dim) and NO_PARAMETER in array[dim].attrs]
-    return array.mean(seeds, keep_attrs=True) if 0 < len(seeds) < array.ndim else array
+    return array.mean(seeds, keep_attrs=True, skipna=False) if 0 < len(seeds) < array.ndim else array
 
 
 def _numbers(array: Any, name: Any, dim: Any) -> bool:
@@ -218,5 +228,5 @@ def _best_of(array: Any, names: list[str], best: Best) -> tuple[list[float], flo
         np.argmin(np.where(finite, values, np.inf)) if best == "min" else np.argmax(np.where(finite, values, -np.inf))
     )
     place = [float(x[found]) for x in at]
-    where = ", ".join(f"{x:.4g}" for x in place)
+    where = ", ".join(f"{name} = {x:.4g}" for name, x in zip(names, place, strict=True))
     return place, float(values[found]), f"{'lowest' if best == 'min' else 'highest'}: {values[found]:.4g} at {where}"

@@ -351,9 +351,11 @@ def _values(model: Any, where: Any, values: Any) -> Axis:
 
 
 def _axis(model: Any, name: str, columns: Mapping[Any, Any], axis: AbstractAxis) -> Axis:
-    if isinstance(axis, Seeds):
-        return Axis(name, axis.count, {}, {}, seeds=True)
     names, found, leaves = leaf_names(model), {}, {}
+    if isinstance(axis, Seeds):
+        if name in names:
+            raise ValueError(f"an axis of noise has a name of its own, such as 'seed': {name!r} is a parameter")
+        return Axis(name, axis.count, {}, {}, seeds=True)
     for where, values in columns.items():
         one = _values(model, where, values)
         twice = [given for given in one.columns if given in found]

@@ -64,7 +64,7 @@ def sensitivity(
         0.9
     """
     choice("method", method, tuple(_INDICES))
-    whole("count", count)
+    whole("count", count, least=2)
     expect("ranges", ranges, Mapping, "a dict of (lowest, highest) by parameter", RANGES_LINE)
     if len(ranges) < 2:
         raise ValueError(f"which of several parameters matter? give ranges of two or more: {RANGES_LINE}")
@@ -80,6 +80,10 @@ def sensitivity(
     found = sweep(model, function, {POINT: points}, progress=progress, **options).drop_vars(STATUS, errors="ignore")
     tables = {}
     for name, values in found.data_vars.items():
+        if values.dtype.kind not in "iufb":
+            raise TypeError(
+                f"sensitivity is of real numbers, and '{name}' is {values.dtype}: return its size, or a part"
+            )
         y = np.asarray(values, float)
         if y.ndim > 1:
             raise TypeError(
@@ -88,6 +92,10 @@ def sensitivity(
         if not np.isfinite(y).all():
             raise ValueError(
                 f"'{name}' is not finite at {int((~np.isfinite(y)).sum())} of {y.size} points: narrow the ranges, for a share of the variance needs all"
+            )
+        if np.ptp(y) == 0:
+            raise ValueError(
+                f"'{name}' is {y[0]:g} at all points: it depends on none of the parameters in these ranges"
             )
         given = (problem, unit, y) if method == "morris" else (problem, y)
         indices = analysing.analyze(*given, seed=0, print_to_console=False, **more)

@@ -1,5 +1,6 @@
 """What a sweep has found, on disk: a zarr store that grows block by block, and says what it is of."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -18,7 +19,7 @@ from ..labelled import STATUS
 from .computing import FAILED, FINE, MEANINGS, NOT_FINITE, TO_DO, Outcome
 
 #: What became of each point, when, and what the store is of.
-_ENDED, _IDENTITY, _NAMES = "ended", "gyrax", "variables"
+ENDED, _IDENTITY, _NAMES = "ended", "gyrax", "variables"
 #: What those that failed said, and of how many of them that is kept.
 _WORDS, _MOST = "failures", 20
 #: Points that the rate is told from: the latest.
@@ -34,8 +35,10 @@ class Store:
     def __init__(self, path: Path):
         zarr = need("zarr", "io")
         self.path = path
-        self.group = zarr.open_group(str(path), mode="r+", zarr_format=3)
-        array = self.group[STATUS]
+        with _whole(path):
+            self.group = zarr.open_group(str(path), mode="r+", zarr_format=3)
+            array = self.group[STATUS]
+            self.arrays = [self.group[name] for name in (*self.group.attrs[_NAMES], ENDED)]
         self.counts, self.chunk = tuple(array.shape), tuple(array.chunks)
 
     @classmethod
@@ -63,7 +66,9 @@ class Store:
                 raise ValueError(
                     f"{path} holds another sweep: {'; '.join(found)}. Go on with what it was begun with, or name another store"
                 )
-            return cls(path)
+            found = cls(path)
+            found.compare(template)
+            return found
         beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             _make(beside, template, dims, chunk, identity)
@@ -79,10 +84,33 @@ class Store:
                 slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(place, self.chunk, self.counts, strict=True)
             )
 
+    def compare(self, template: xr.Dataset) -> None:
+        """Refuses coordinates that are not those it was made with: what was found would lie at other values.
+
+        Raises:
+            ValueError: naming the coordinate.
+        """
+        with _whole(self.path):
+            there = opened(self.path)
+            for name, coordinate in template.coords.items():
+                if name not in there.coords or not _same(there[name].values, coordinate.values):
+                    raise ValueError(f"the coordinate {name!r} is not what it was made with")
+
     def missing(self) -> list[tuple[slice, ...]]:
-        """Blocks that are not done."""
-        status = self.group[STATUS][...]
-        return [block for block in self.blocks() if (status[block] == TO_DO).any()]
+        """Blocks that are not done, or whose files are gone."""
+        with _whole(self.path):
+            status = self.group[STATUS][...]
+        return [block for block in self.blocks() if (status[block] == TO_DO).any() or not self._there(block)]
+
+    def _there(self, block: tuple[slice, ...]) -> bool:
+        """Whether every array has the file of a block."""
+        place = [part.start // size for part, size in zip(block, self.chunk, strict=True)]
+        files = (
+            Path(array.name.lstrip("/"), "c", *map(str, (*place, *[0] * (array.ndim - len(place)))))
+            for array in self.arrays
+            if array.size
+        )
+        return all((self.path / file).exists() for file in files)
 
     def write(self, block: tuple[slice, ...], found: Outcome) -> None:
         """Keeps a block. Its status comes last, and says that the rest is there."""
@@ -91,7 +119,7 @@ class Store:
             self.group[name][block] = values.reshape(*shape, *values.shape[1:])
         if found.words:
             self.group.attrs[_WORDS] = [*self.group.attrs.get(_WORDS, []), *found.words][:_MOST]
-        self.group[_ENDED][block] = np.full(shape, time.time())
+        self.group[ENDED][block] = np.full(shape, time.time())
         self.group[STATUS][block] = found.status.reshape(shape)
 
 
@@ -106,14 +134,23 @@ def _make(path: Path, template: xr.Dataset, dims: int, chunk: tuple[int, ...], i
     counts = tuple(template.sizes[dim] for dim in own)
 
     def array(name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any, fill: Any, along: Any) -> Any:
-        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=fill, dimension_names=along)
+        return group.create_array(
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            fill_value=fill,
+            dimension_names=along,
+            compressors=zarr.codecs.ZstdCodec(level=3, checksum=True),  # what a disk has changed is no number
+            config={"write_empty_chunks": True},  # so that a file that is not there is one that was lost
+        )
 
     for name, like in template.data_vars.items():
         fill = np.nan if np.issubdtype(like.dtype, np.inexact) else 0
         array(str(name), like.shape, (*chunk, *(max(n, 1) for n in like.shape[dims:])), like.dtype, fill, like.dims)
     status = array(STATUS, counts, chunk, np.int8, 0, own)
     status.attrs.update(flag_values=[TO_DO, FINE, NOT_FINITE, FAILED], flag_meanings=MEANINGS)
-    array(_ENDED, counts, chunk, np.float64, np.nan, own).attrs.update(
+    array(ENDED, counts, chunk, np.float64, np.nan, own).attrs.update(
         long_name="seconds since 1970 at which it was done"
     )
 
@@ -148,8 +185,40 @@ def _identity(path: Path) -> Fingerprint:
 
 def opened(path: Path) -> xr.Dataset:
     """What a store holds, read as it is used."""
-    found = xr.open_zarr(path, chunks=None, consolidated=False, zarr_format=3)
-    return found[[*found.attrs[_NAMES], STATUS]].drop_attrs(deep=False)
+    with _whole(path):
+        found = xr.open_zarr(path, chunks=None, consolidated=False, zarr_format=3)
+        return found[[*found.attrs[_NAMES], STATUS]].drop_attrs(deep=False)
+
+
+def check_names(template: xr.Dataset) -> None:
+    """Refuses names that no folder of a store can have.
+
+    Raises:
+        ValueError: naming them.
+    """
+    for name in map(str, (*template.dims, *template.coords, *template.data_vars)):
+        if not name or "/" in name or name.startswith((".", "__")) or name in (STATUS, ENDED):
+            raise ValueError(
+                f"{name!r} is a name that a store cannot take: call that axis, or what the function gives, otherwise"
+            )
+
+
+def _same(there: np.ndarray, here: np.ndarray) -> bool:
+    if here.dtype.kind in "fc":
+        return there.shape == here.shape and np.array_equal(there, here, equal_nan=True)
+    return there.shape == here.shape and there.tolist() == here.tolist()
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Around what is read of a store: what zarr says of one that is damaged becomes one sentence."""
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError, FileNotFoundError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} is damaged ({said or type(error).__name__}): put back what it was, or name another store and begin anew"
+        ) from error
 
 
 class Status:
@@ -169,7 +238,8 @@ class Status:
         need("zarr", "io")
         _identity(path)
         store = Store(path)
-        status, ended = store.group[STATUS][...], np.sort(store.group[_ENDED][...].ravel())
+        with _whole(path):
+            status, ended = store.group[STATUS][...], np.sort(store.group[ENDED][...].ravel())
         self.path, self.total = path, status.size
         self.done = int((status != TO_DO).sum())
         self.not_finite, self.failed = int((status == NOT_FINITE).sum()), int((status == FAILED).sum())

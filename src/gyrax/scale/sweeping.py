@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from .._devices import at_home
 from .._digests import digest
 from .._extras import need
 from .._formats.locking import held
-from .._kinds import choice, expect, flag, number, random_key, whole
+from .._kinds import choice, expect, flag, number, random_key, refused, whole
 from .._progress import tqdm
 from ..fitting.fingerprint import Fingerprint, as_read, statics, surroundings
 from ..fitting.objective import check_objective
@@ -24,8 +25,9 @@ from ..fitting.tracing import AsNow, seen
 from ..labelled import NO_PARAMETER, STATUS, Names
 from ..parameters.addresses import leaf_names, replace
 from .axes import Axis, Points, read_space
+from .cohort import Cohort
 from .computing import Job, Outcome, failed, joined, outcome
-from .stores import Store, opened
+from .stores import Store, check_names, opened
 from .tasks import LostError, OutOfMemoryError, Waiting, check_client, completed, shared_out
 
 
@@ -64,8 +66,8 @@ def sweep(
         progress: show a bar over points; a text is its title.
 
     Returns:
-        A Dataset with one variable a name ('value' for a bare array), on axes named by the parameters, or on one of
-        points. What the function gives has its own axes after these. Of a store, it is read as it is used, and has a variable 'status': whether a
+        A Dataset with one variable a name ('value' for a bare array), means over realisations and so floating-point numbers, on axes named by the
+        parameters, or on one of points. What the function gives has its own axes after these. Of a store, it is read as it is used, and has a variable 'status': whether a
         point is fine, not finite, or failed (and then NaN).
 
     Raises:
@@ -84,12 +86,15 @@ def sweep(
     expect("progress", progress, (bool, str), "True, False or a title", "False")
     expect("store", store, (str, os.PathLike, None), "the name of a folder", "'study.zarr'")
     flag("grid", grid)
-    number("memory", memory, "2e9", "bytes")
+    if not number("memory", memory, "2e9", "bytes") > 0:
+        raise ValueError(f"memory is a positive number of bytes, got {memory}: write memory=2e9")
     whole("realisations", realisations)
     if batch is not None:
         whole("batch", batch)
     if store is not None:
         need("zarr", "io")
+        if not Path(store).name or (Path(store).is_symlink() and not Path(store).exists()):
+            raise refused("store", store, "the name of a folder", "'study.zarr'")
     check_client(client)
     axes = read_space(model, space, grid)
     key = random_key("key", 0 if key is None else key)
@@ -100,6 +105,8 @@ def sweep(
     there = replace(model, dict(zip(points.leaves, first, strict=False)))
     now = seen(function, there, points.keys[0, 0]).function
     job = Job(model, now, points, min(batch or 1, points.total))
+    if not job.shapes():
+        raise ValueError("the function gives nothing: return a number, an array, or a dict of named ones")
     if not batch:
         job = job.fitting(memory)
         job = dataclasses.replace(job, size=min(job.size, shared_out(points.total, client)))
@@ -129,6 +136,7 @@ def _kept(job: Job, path: Path, identity: Fingerprint, client: Any, bar: dict[st
     shapes, points = job.shapes(), job.points
     like = {name: np.broadcast_to(np.zeros((), x.dtype), (points.total, *x.shape)) for name, (x, _) in shapes.items()}
     template = _labelled(like, {name: names for name, (_, names) in shapes.items()}, points.axes)
+    check_names(template)
     with held(path):
         kept = Store.begun(path, template, len(points.counts), _chunk(points.counts, job.size), identity)
         missing, numbers = kept.missing(), np.arange(points.total).reshape(points.counts)
@@ -201,7 +209,8 @@ def _identity(model: Any, function: AsNow, points: Points, key: Any, realisation
     return (
         surroundings()
         | {"the function": f"#{told}", "the key": as_read(key), "realisations": str(realisations)}
-        | {"the axes": ", ".join(f"{axis.name} ({axis.length})" for axis in points.axes)}
+        | {"the axes": ", ".join(map(_told, points.axes))}
+        | {f"the names along {axis.name}": f"#{digest(axis.labels)}" for axis in points.axes if axis.labels}
         | {
             f"the values of {name}": f"#{digest(values)}"
             for axis in points.axes
@@ -210,6 +219,12 @@ def _identity(model: Any, function: AsNow, points: Points, key: Any, realisation
         | {name: as_read(leaf) for name, leaf in frozen}
         | statics(model)
     )
+
+
+def _told(axis: Axis) -> str:
+    """An axis in words."""
+    along = "noise" if axis.seeds else ", ".join(axis.columns)
+    return f"{axis.name} ({axis.length}{'' if along == axis.name else f': {along}'})"
 
 
 def _labelled(
@@ -244,17 +259,17 @@ def best(
 ) -> list[Any]:
     """The model at the best points of a sweep, the best first: starts for `fit(starts=...)`.
 
-    Points at which the function was not finite are left out.
+    Where noise is an axis, points are judged by their means over it. Points at which the function was not finite are left out.
 
     Args:
         found: what `sweep` gave.
-        model: the model it swept.
+        model: the model it swept; where subjects are an axis, their cohort, for each point is one of a subject's network.
         count: how many.
-        by: the variable to judge by, a scalar of each point; may be left out if there is only one, or a 'loss'.
+        by: the variable to judge by, a real number of each point; may be left out if there is only one, or a 'loss'.
         of: whether the lowest or the highest are the best.
 
     Raises:
-        ValueError: if there is no such variable, it is no scalar, or fewer points are finite.
+        ValueError: if there is no such variable, it is no such number, or fewer points are finite.
 
     Example:
         >>> import gyrax as gx
@@ -277,13 +292,25 @@ def best(
     models = []
     for at in itertools.islice(order, count):
         place = dict(zip(scores.dims, np.unravel_index(int(at), scores.shape), strict=True))
-        values = {
-            str(name).removesuffix(" values"): coordinate.values[place[coordinate.dims[0]]]
-            for name, coordinate in found.coords.items()
-            if coordinate.dims[0] in place and NO_PARAMETER not in coordinate.attrs
-        }
-        models.append(replace(model, values))
+        values, one = {}, model
+        for name, coordinate in found.coords.items():
+            if coordinate.dims[:1] and coordinate.dims[0] not in place:
+                continue  # noise, or an axis of what was found
+            value = coordinate.values[place[coordinate.dims[0]]] if coordinate.dims else coordinate.values
+            if coordinate.dtype.kind in "OTU":
+                one = _subject(model, str(name), str(value))
+            elif NO_PARAMETER not in coordinate.attrs:
+                values[str(name).removesuffix(" values")] = value
+        models.append(replace(one, values))
     return models
+
+
+def _subject(model: Any, axis: str, name: str) -> Any:
+    if not isinstance(model, Cohort):
+        raise ValueError(
+            f"each point is of one of several networks along {axis!r}: give best() their cohort as the model"
+        )
+    return model[name]
 
 
 def _scores(found: xr.Dataset, by: str | None) -> xr.DataArray:
@@ -292,10 +319,16 @@ def _scores(found: xr.Dataset, by: str | None) -> xr.DataArray:
         by = "loss" if "loss" in names else names[0] if len(names) == 1 else None
     if by not in names:
         raise ValueError(f"judge the points by which variable? give by= one of {', '.join(names)}")
-    own = {dim for name in names for dim in found[name].dims if str(dim).startswith(f"{name}_")}
-    axes = {dim for coordinate in found.coords.values() for dim in coordinate.dims[:1] if dim not in own}
-    if set(found[by].dims) != axes:
+    scores = found[by]
+    if scores.dtype.kind not in "iufb":
         raise ValueError(
-            f"'{by}' has shape {found[by].shape} on {found[by].dims}: the best is by a scalar of each point"
+            f"'{by}' is {scores.dtype}, and the best is by a real number of each point: return its size, or a part"
         )
-    return found[by]
+    own = {str(dim) for name in names for dim in found[name].dims if re.fullmatch(rf"{re.escape(name)}_\d+", str(dim))}
+    axes = {dim for coordinate in found.coords.values() for dim in coordinate.dims[:1] if str(dim) not in own}
+    if set(scores.dims) != axes:
+        raise ValueError(f"'{by}' has shape {scores.shape} on {scores.dims}: the best is by a scalar of each point")
+    noise = [
+        dim for dim in scores.dims if NO_PARAMETER in found.get(dim, scores).attrs and found[dim].dtype.kind in "iu"
+    ]
+    return scores.mean(noise, skipna=False) if len(noise) < scores.ndim else scores
