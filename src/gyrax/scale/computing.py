@@ -168,6 +168,8 @@ def _evaluate_points(
 
     def mean(point):
         own = keys[point[-1]] if seeded else keys[0]  # one key for all candidates is drawn from once
+        if keys.shape[1] == 1:  # all points are one ensemble then, and not each one of its own
+            return one(point, own[0])
         return jax.tree.map(lambda x: x.mean(0), jax.vmap(lambda key: one(point, key))(own))
 
     candidates, realisations = len(columns[0]), keys.shape[1]
