@@ -177,12 +177,12 @@ def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
     same command goes on where it was.
     """
     _every_core()
-    try:
-        _precision(x64)
-        from .scale import status as how_far
-        from .scale.described import read_study
-        from .scale.sweeping import sweep as swept
+    _precision(x64)
+    from .scale import status as how_far
+    from .scale.described import by_user, read_study
+    from .scale.sweeping import sweep as swept
 
+    try:
         given = read_study(study)
         with _workers(cluster) as client:
             swept(
@@ -196,7 +196,11 @@ def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
     except KeyboardInterrupt:
         click.echo(f"\nstopped; what was finished is kept: go on with gyrax sweep {study}", err=True)
         sys.exit(130)
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+    except (Exception, SystemExit) as error:
+        if (words := by_user(error)) is not None:
+            _fail(ValueError(words))
+        if not isinstance(error, OSError | ValueError | TypeError | ImportError | RuntimeError):
+            raise  # a mistake in gyrax
         _fail(error)
     click.echo(repr(how_far(given["store"])))
 
@@ -206,9 +210,12 @@ def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
 def status(store: Path) -> None:
     """How far the sweep is that writes into STORE, or the fits of many subjects."""
     try:
+        from .scale import Status
         from .scale import status as how_far
 
-        click.echo(repr(how_far(store)))
+        found = how_far(store)
+        # a table's own words leave out columns and rows of what is long
+        click.echo(repr(found) if isinstance(found, Status) else found.to_string(float_format="{:.4g}".format))
     except (OSError, ValueError, ImportError) as error:
         _fail(error)
 

@@ -175,6 +175,16 @@ def test_several_subjects_need_a_folder_and_one_needs_no_cluster(study, fitted):
         ("kind: slurm\njobs: many\n", "line 2: jobs= takes a whole number"),
         ("kind: slurm\nkind: pbs\njobs: 3\n", "line 2: kind stands there twice"),
         ("kind: ssh\n", "has hosts, a list"),
+        ("kind: [local]\njobs: 2\n", r"line 1: kind is one of local, .*; got \['local'\]"),
+        ("kind: ssh\nhosts: []\n", r"line 2: hosts is a list of two names or more, .* got \[\]"),
+        ("kind: ssh\nhosts: [a]\n", r"line 2: hosts is a list of two names or more"),
+        ("kind: ssh\nhosts: [a, b]\njobs: 3\n", "line 3: an ssh cluster has no jobs"),
+        ("kind: ssh\nhosts: [a, b]\nworker_options: 3\n", "line 3: worker_options is a dict"),
+        ("kind: local\njobs: 2\nn_workers: 5\n", "line 3: jobs says how many workers there are"),
+        ("kind: slurm\njobs: 2\nn_workers: 5\n", "line 3: jobs says how many workers there are"),
+        ("kind: local\njobs: 2\npreload: {a: 1}\n", "line 3: preload is a list of modules"),
+        ("kind: slurm\njobs: 2\nwalltime: [1, 2]\n", r"line 3: walltime is a time, such as 04:00:00, got \[1, 2\]"),
+        ("kind: slurm\njobs: 2\nworker_extra_args: --lifetime\n", "line 3: worker_extra_args is a list"),
         ("- kind\n", "is to have kind"),
         ("kind: [\n", "is no YAML"),
     ],
@@ -195,6 +205,15 @@ def test_a_cluster_is_what_its_file_says(tmp_path):
     kind, jobs, given = read_cluster(file)
     assert jobs is None and given["hosts"] == ["a", "b", "c"]
     assert given["worker_options"] == {"nthreads": 1, "n_workers": 2, "preload": ["gyrax.scale.workers"]}
+    ours = ["--preload", "gyrax.scale.workers"]
+    for written, wanted in (
+        ("[--lifetime, 230m, --nanny-port, 1]", ["--lifetime", "230m", "--nanny-port", "1", *ours]),
+        (str(ours), ours),
+    ):
+        file.write_text(f"kind: slurm\njobs: 2\nworker_extra_args: {written}\n")
+        assert read_cluster(file)[2]["worker_extra_args"] == wanted
+    file.write_text("kind: local\njobs: 2\npreload: mine\n")
+    assert read_cluster(file)[2] == {"n_workers": 2, "threads_per_worker": 1, "preload": ["mine", ours[1]]}
     pytest.importorskip("dask_jobqueue")
     file.write_text("kind: slurm\njobs: 2\nmemory: 1GB\ncolour: red\n")
     with pytest.raises(ValueError, match=r"c.yaml: SLURMCluster does not begin: .*colour"), client_of(file):
