@@ -141,15 +141,15 @@ def _fit_subjects(where: str, out: Path | None, given: dict[str, Any], smoke: bo
         if out is None:
             raise ValueError("with --subjects, --out names the folder for their results")
         _precision(bool(given.get("x64")))
-        from .study import Settings, prepare
-        from .study.subjects import fit_subjects, read_subjects
+        from .study.subjects import fit_subjects, read_all, read_subjects
 
         subjects = read_subjects(where, given, out, smoke)
-        first = next(iter(subjects.values()))
-        study = prepare(Settings.from_plain(first.settings), out / first.name)
-        click.echo(f"{len(subjects)} subjects, {next(iter(subjects))} to {list(subjects)[-1]}; the first:")
-        click.echo(repr(study.network))
-        click.echo(repr(study.data))
+        study, failed = read_all(subjects, out)
+        click.echo(f"{len(subjects)} subjects, {next(iter(subjects))} to {list(subjects)[-1]}")
+        if study is not None:
+            click.echo(f"the first to fit, {study.out.name}:\n{study.network!r}\n{study.data!r}")
+        for name, error in failed.items():
+            click.echo(f"note: {name} cannot be fitted: {_line(error)}")
         with _workers(cluster) as client:
             fits = fit_subjects(subjects, out, client)
     except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
@@ -244,12 +244,16 @@ def _every_core() -> None:
         devices(cpu="all")
 
 
-def _fail(error: Exception, more: str = "") -> NoReturn:
-    """One readable line, no traceback."""
+def _line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    click.echo("gyrax: " + " ".join(text.split()) + more, err=True)
+    return " ".join(text.split())
+
+
+def _fail(error: Exception, more: str = "") -> NoReturn:
+    """One readable line, no traceback."""
+    click.echo(f"gyrax: {_line(error)}{more}", err=True)
     sys.exit(2)
 
 
