@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import gyrax as gx
 from gyrax.cli import main
+from gyrax.scale import sweeping
 from gyrax.scale.described import read_study
 
 pytestmark = pytest.mark.once
@@ -155,7 +156,7 @@ def test_a_mistake_in_gyrax_keeps_its_traceback(folder, monkeypatch):
     code = compile("def mistaken(*args, **kwargs):\n    return {}['x']", f"{gx.__path__[0]}/mistaken.py", "exec")
     exec(code, names := {})
     (folder / "study.yaml").write_text(GOOD)
-    monkeypatch.setattr(gx.scale.sweeping, "read_space", names["mistaken"])
+    monkeypatch.setattr(sweeping, "read_space", names["mistaken"])
     assert isinstance(ran("sweep", folder / "study.yaml").exception, KeyError)
 
 

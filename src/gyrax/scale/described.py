@@ -48,9 +48,9 @@ def read_study(path: Path) -> dict[str, Any]:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "mine.py").write_text("import gyrax as gx\nmodel = gx.models.WongWang()\ndef w(m, key): return m.w\n")
-        >>> _ = (folder / "study.yaml").write_text("model: mine.py:model\nfunction: mine.py:w\nstore: s.zarr\nspace:\n  w: {linear: [0, 1, 3]}\n")
+        >>> _ = (folder / "study.yaml").write_text("model: mine.py:model\nfunction: mine.py:w\nstore: s.zarr\nspace:\n  w: {linear: [0.5, 1, 3]}\n")
         >>> read_study(folder / "study.yaml")["space"]["w"].tolist()
-        [0.0, 0.5, 1.0]
+        [0.5, 0.75, 1.0]
     """
     given, here = mapping(path, _KEYS, _NEEDED), path.absolute().parent
     found = {name: plain(value) for name, value in given.items() if name != "space"}
