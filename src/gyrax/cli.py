@@ -141,15 +141,15 @@ def _fit_subjects(where: str, out: Path | None, given: dict[str, Any], smoke: bo
         if out is None:
             raise ValueError("with --subjects, --out names the folder for their results")
         _precision(bool(given.get("x64")))
-        from .study import Settings, prepare
-        from .study.subjects import fit_subjects, read_subjects
+        from .study.subjects import fit_subjects, read_all, read_subjects
 
         subjects = read_subjects(where, given, out, smoke)
-        first = next(iter(subjects.values()))
-        study = prepare(Settings.from_plain(first.settings), out / first.name)
-        click.echo(f"{len(subjects)} subjects, {next(iter(subjects))} to {list(subjects)[-1]}; the first:")
-        click.echo(repr(study.network))
-        click.echo(repr(study.data))
+        study, failed = read_all(subjects, out)
+        click.echo(f"{len(subjects)} subjects, {next(iter(subjects))} to {list(subjects)[-1]}")
+        if study is not None:
+            click.echo(f"the first to fit, {study.out.name}:\n{study.network!r}\n{study.data!r}")
+        for name, error in failed.items():
+            click.echo(f"note: {name} cannot be fitted: {_line(error)}")
         with _workers(cluster) as client:
             fits = fit_subjects(subjects, out, client)
     except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
@@ -177,12 +177,12 @@ def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
     same command goes on where it was.
     """
     _every_core()
-    try:
-        _precision(x64)
-        from .scale import status as how_far
-        from .scale.described import read_study
-        from .scale.sweeping import sweep as swept
+    _precision(x64)
+    from .scale import status as how_far
+    from .scale.described import by_user, read_study
+    from .scale.sweeping import sweep as swept
 
+    try:
         given = read_study(study)
         with _workers(cluster) as client:
             swept(
@@ -196,7 +196,11 @@ def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
     except KeyboardInterrupt:
         click.echo(f"\nstopped; what was finished is kept: go on with gyrax sweep {study}", err=True)
         sys.exit(130)
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+    except (Exception, SystemExit) as error:
+        if (words := by_user(error)) is not None:
+            _fail(ValueError(words))
+        if not isinstance(error, OSError | ValueError | TypeError | ImportError | RuntimeError):
+            raise  # a mistake in gyrax
         _fail(error)
     click.echo(repr(how_far(given["store"])))
 
@@ -206,9 +210,12 @@ def sweep(study: Path, x64: bool, cluster: Path | None) -> None:
 def status(store: Path) -> None:
     """How far the sweep is that writes into STORE, or the fits of many subjects."""
     try:
+        from .scale import Status
         from .scale import status as how_far
 
-        click.echo(repr(how_far(store)))
+        found = how_far(store)
+        # a table's own words leave out columns and rows of what is long
+        click.echo(repr(found) if isinstance(found, Status) else found.to_string(float_format="{:.4g}".format))
     except (OSError, ValueError, ImportError) as error:
         _fail(error)
 
@@ -237,12 +244,16 @@ def _every_core() -> None:
         devices(cpu="all")
 
 
-def _fail(error: Exception, more: str = "") -> NoReturn:
-    """One readable line, no traceback."""
+def _line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    click.echo("gyrax: " + " ".join(text.split()) + more, err=True)
+    return " ".join(text.split())
+
+
+def _fail(error: Exception, more: str = "") -> NoReturn:
+    """One readable line, no traceback."""
+    click.echo(f"gyrax: {_line(error)}{more}", err=True)
     sys.exit(2)
 
 

@@ -1,6 +1,7 @@
 """The same study of many subjects by the command line: whose files are whose, what is refused, and what goes on."""
 
 import os
+import shutil
 import types
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click.testing
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import gyrax as gx
 from gyrax import cli
@@ -84,7 +86,7 @@ def test_some_of_the_folders(study):
         ("nowhere", {}, "there is no folder nowhere"),
         ("study/sub-3*", {}, "has no folder in it"),
         ("study", {"model": 3}, "model is a text"),
-        ("study", {"test": ("func/sub-01*",)}, r"2 of 3 subjects have none: sub-02, sub-10"),
+        ("study", {"test": ("func/sub-01*",)}, r"2 of 3 subjects have none: sub-02, sub-10.* move their folders"),
     ],
 )
 def test_what_subjects_lack_is_told_before_anything_is_computed(where, given, message, study):
@@ -102,10 +104,15 @@ def test_a_connectome_that_some_subjects_lack_is_not_taken_from_elsewhere(study,
 @pytest.fixture
 def fitted(monkeypatch):
     """Studies that do not compute: which were run, and which are to fail."""
-    ran, broken = [], set()
+    ran, broken, unread, read = [], set(), set(), []
 
     def prepare(settings, out, progress=True):
+        read.append(out.name)
+        if out.name in unread:
+            raise ValueError(f"{settings.fit[0]} has\n  3 rows")
+
         def run():
+            (out / "config.yaml").write_text(yaml.safe_dump({"settings": settings.plain()}))
             if out.name in broken:
                 raise FloatingPointError("the loss is nan")
             ran.append(out.name)
@@ -114,12 +121,11 @@ def fitted(monkeypatch):
         unseen = {"r": 0.5, "r_sd": 0.1, "rmse": 0.2, "mean_r": 0.6}
         stage = {"name": "refine", "unseen": unseen, "tests": {"a": 0.2, "b": 0.4}}
         return types.SimpleNamespace(
-            network="the network", data="the data", run=run, stages=[stage], free=("w", "coupling.strength")
+            network="the network", data="the data", run=run, stages=[stage], free=("w", "coupling.strength"), out=out
         )
 
     monkeypatch.setattr(subjects, "prepare", prepare)
-    monkeypatch.setattr(gx.study, "prepare", prepare)
-    return types.SimpleNamespace(ran=ran, broken=broken)
+    return types.SimpleNamespace(ran=ran, broken=broken, unread=unread, read=read)
 
 
 def run(*more, out="out"):
@@ -147,15 +153,68 @@ def test_a_subject_that_fails_stops_nothing_and_is_tried_again(study, fitted):
     assert status.exit_code == 0 and "sub-02" in status.output
 
 
-def test_other_settings_and_other_scans_are_refused(study, fitted):
+def test_other_settings_and_other_scans_are_refused_by_name(study, fitted):
     assert run().exit_code == 0
+    steps = gx.study.Settings().steps
     other = run("--steps", "7")
-    assert other.exit_code == 2 and "holds what was fitted to other data" in other.output
+    said = f"gyrax: sub-01 was begun in out with steps {steps}, not 7: go on with that, or name another --out"
+    assert other.exit_code == 2 and said in other.output
     path = study / "sub-02" / "func" / "sub-02_rest1.tsv"
-    path.write_text(path.read_text().replace("0", "1"))
+    text, about = path.read_text(), path.stat()
+    path.write_text(text.replace("0", "1"))
     os.utime(path, (1, 1))
     changed = run()
-    assert changed.exit_code == 2 and "'sub-02'" in changed.output, changed.output
+    assert (
+        changed.exit_code == 2 and f"gyrax: {path} has changed since sub-02 was fitted to it in out" in changed.output
+    )
+    path.write_text(text)
+    os.utime(path, ns=(about.st_mtime_ns, about.st_mtime_ns))
+    (study / "sub-10" / "dwi" / "notes.txt").write_text("seen by nobody")
+    new = run()
+    assert new.exit_code == 2 and f"{study / 'sub-10' / 'dwi' / 'notes.txt'} is new since sub-10" in new.output
+    (study / "sub-10" / "dwi" / "notes.txt").unlink()
+    Path("out/sub-02/files.json").unlink()  # and without it, by the digest
+    path.write_text(text.replace("0", "1"))
+    assert "'sub-02'" in run().output and len(fitted.ran) == 3
+
+
+def test_subjects_may_be_added_and_mended(study, fitted):
+    shutil.move(study / "sub-02", "elsewhere")
+    fitted.broken.add("sub-10")
+    assert run().exit_code == 1 and fitted.ran == ["sub-01"]
+    shutil.move("elsewhere", study / "sub-02")
+    fitted.broken.clear()
+    path = study / "sub-10" / "func" / "sub-10_rest1.tsv"
+    path.write_text(path.read_text().replace("0", "1"))
+    fitted.read.clear()
+    done = run()
+    assert done.exit_code == 0 and fitted.ran == ["sub-01", "sub-02", "sub-10"], done.output
+    assert fitted.read[:2] == ["sub-02", "sub-10"] and "the first to fit, sub-02" in done.output
+    assert run().exit_code == 0 and len(fitted.ran) == 3
+
+
+def test_subjects_that_cannot_be_read_are_told_before_any_is_fitted(study, fitted):
+    fitted.unread |= {"sub-01", "sub-10"}
+    done = run()
+    scan = study / "sub-10" / "func" / "sub-10_rest1.tsv"
+    assert done.exit_code == 1 and fitted.ran == ["sub-02"] and fitted.read[:3] == list(NAMES)
+    assert (
+        f"note: sub-10 cannot be fitted: {scan} has 3 rows\n" in done.output and "first to fit, sub-02" in done.output
+    )
+    table = pd.read_csv("out/subjects.csv", index_col="subject")
+    assert table["error"].notna().tolist() == [True, False, True]
+    fitted.unread.add("sub-02")
+    done = run(out="other")
+    assert done.exit_code == 2 and "gyrax: no subject can be fitted; sub-01: ValueError: " in done.output
+    assert not Path("other").exists()
+
+
+def test_status_of_fits_leaves_nothing_out(study, fitted):
+    fitted.unread.add("sub-02")
+    assert run().exit_code == 1
+    status = click.testing.CliRunner().invoke(cli.main, ["status", "out"]).output
+    assert "..." not in status and f"ValueError: {study / 'sub-02' / 'func' / 'sub-02_rest1.tsv'} has 3 rows" in status
+    assert all(column in status for column in ("rmse", "r of the mean", "seconds"))
 
 
 def test_several_subjects_need_a_folder_and_one_needs_no_cluster(study, fitted):
@@ -175,6 +234,16 @@ def test_several_subjects_need_a_folder_and_one_needs_no_cluster(study, fitted):
         ("kind: slurm\njobs: many\n", "line 2: jobs= takes a whole number"),
         ("kind: slurm\nkind: pbs\njobs: 3\n", "line 2: kind stands there twice"),
         ("kind: ssh\n", "has hosts, a list"),
+        ("kind: [local]\njobs: 2\n", r"line 1: kind is one of local, .*; got \['local'\]"),
+        ("kind: ssh\nhosts: []\n", r"line 2: hosts is a list of two names or more, .* got \[\]"),
+        ("kind: ssh\nhosts: [a]\n", r"line 2: hosts is a list of two names or more"),
+        ("kind: ssh\nhosts: [a, b]\njobs: 3\n", "line 3: an ssh cluster has no jobs"),
+        ("kind: ssh\nhosts: [a, b]\nworker_options: 3\n", "line 3: worker_options is a dict"),
+        ("kind: local\njobs: 2\nn_workers: 5\n", "line 3: jobs says how many workers there are"),
+        ("kind: slurm\njobs: 2\nn_workers: 5\n", "line 3: jobs says how many workers there are"),
+        ("kind: local\njobs: 2\npreload: {a: 1}\n", "line 3: preload is a list of modules"),
+        ("kind: slurm\njobs: 2\nwalltime: [1, 2]\n", r"line 3: walltime is a time, such as 04:00:00, got \[1, 2\]"),
+        ("kind: slurm\njobs: 2\nworker_extra_args: --lifetime\n", "line 3: worker_extra_args is a list"),
         ("- kind\n", "is to have kind"),
         ("kind: [\n", "is no YAML"),
     ],
@@ -195,6 +264,15 @@ def test_a_cluster_is_what_its_file_says(tmp_path):
     kind, jobs, given = read_cluster(file)
     assert jobs is None and given["hosts"] == ["a", "b", "c"]
     assert given["worker_options"] == {"nthreads": 1, "n_workers": 2, "preload": ["gyrax.scale.workers"]}
+    ours = ["--preload", "gyrax.scale.workers"]
+    for written, wanted in (
+        ("[--lifetime, 230m, --nanny-port, 1]", ["--lifetime", "230m", "--nanny-port", "1", *ours]),
+        (str(ours), ours),
+    ):
+        file.write_text(f"kind: slurm\njobs: 2\nworker_extra_args: {written}\n")
+        assert read_cluster(file)[2]["worker_extra_args"] == wanted
+    file.write_text("kind: local\njobs: 2\npreload: mine\n")
+    assert read_cluster(file)[2] == {"n_workers": 2, "threads_per_worker": 1, "preload": ["mine", ours[1]]}
     pytest.importorskip("dask_jobqueue")
     file.write_text("kind: slurm\njobs: 2\nmemory: 1GB\ncolour: red\n")
     with pytest.raises(ValueError, match=r"c.yaml: SLURMCluster does not begin: .*colour"), client_of(file):

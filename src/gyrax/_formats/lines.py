@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+#: Errors whose words are a sentence; others, such as KeyError, need their names.
+_SENTENCES = (ValueError, TypeError, OSError, ImportError)
+
 
 def mapping(path: Path, known: Sequence[str] = (), needed: Sequence[str] = ()) -> dict[str, Any]:
     """The entries of a file, by name, as nodes that know their lines.
@@ -55,7 +58,8 @@ def said(path: Path, node: Any, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Exception as error:
-        raise ValueError(f"{place(path, node)}: {' '.join(str(error).split())}") from error
+        kind = "" if isinstance(error, _SENTENCES) else f"{type(error).__name__}: "
+        raise ValueError(f"{place(path, node)}: {kind}{' '.join(str(error).split())}") from error
 
 
 def place(path: Path, node: Any) -> str:

@@ -1,6 +1,7 @@
 """The same study of many subjects, each with a folder of its own data, and one of its own results."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._formats.locking import passes
+from .._formats.writing import write_text
+from .._progress import tqdm
 from ..network.network import Network
 from ..parameters.addresses import get
-from ..scale.many import Fits, fit_many
+from ..scale.kept import ERROR
+from ..scale.many import Fits, fit_many, status_of_fits
+from .config import read_settings
 from .preparing import prepare
 from .settings import Settings
 from .study import Study
@@ -19,6 +24,8 @@ from .study import Study
 _ONE, _SEVERAL = ("connectome", "atlas", "maps", "prior"), ("fit", "test")
 #: Subjects that a sentence names.
 _FEW = 5
+#: What a subject was fitted to, in the folder of its results.
+_FILES = "files.json"
 
 
 class Subject(NamedTuple):
@@ -104,8 +111,8 @@ def _all_or_none(name: str, pattern: str, files: Mapping[str, list[str]]) -> Non
     if lack:
         more = f" and {len(lack) - _FEW} more" if len(lack) > _FEW else ""
         raise FileNotFoundError(
-            f"--{name} {pattern}: {len(lack)} of {len(files)} subjects have none: {', '.join(lack[:_FEW])}{more}. Complete them, or name the "
-            "folders of the others by a pattern, --subjects 'study/sub-*'"
+            f"--{name} {pattern}: {len(lack)} of {len(files)} subjects have none: {', '.join(lack[:_FEW])}{more}. Complete them, move their "
+            "folders elsewhere, or name the others by a pattern in quotes that leaves them out, such as --subjects 'study/sub-0[1-4]'"
         )
 
 
@@ -117,6 +124,69 @@ def _about(settings: Settings) -> tuple[tuple[str, int, int], ...]:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         files += [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in inside if one.is_file()]
     return tuple(files)
+
+
+def read_all(subjects: Mapping[str, Subject], out: Path) -> tuple[Study | None, dict[str, Exception]]:
+    """Reads whatever is not fitted yet once, before hours are spent on any of it.
+
+    Returns:
+        The study of the first that can be fitted, None if all are, and errors of those that cannot, by name.
+
+    Raises:
+        ValueError: if others were begun in `out`, by settings or files; which. If no subject at all can be fitted.
+    """
+    done = _done(out)
+    _refuse_others(subjects, out, done)
+    left = [name for name in subjects if name not in done]
+    first, failed = None, {}
+    for name in tqdm(left, desc="reading", unit="subject", leave=False):
+        try:
+            study = prepare(Settings.from_plain(subjects[name].settings), out / name, progress=False)
+        except Exception as error:
+            failed[name] = error
+        else:
+            first = first or study
+    if len(failed) == len(subjects):
+        name, error = next(iter(failed.items()))
+        raise ValueError(f"no subject can be fitted; {name}: {type(error).__name__}: {error}") from error
+    return first, failed
+
+
+def _done(out: Path) -> set[str]:
+    """Subjects that are fitted."""
+    try:
+        table = status_of_fits(out)
+    except FileNotFoundError:
+        return set()
+    return {str(name) for name, error in zip(table.index, table[ERROR].tolist(), strict=True) if not error}
+
+
+def _refuse_others(subjects: Mapping[str, Subject], out: Path, done: set[str]) -> None:
+    """Refuses other settings than a subject was begun with, and other files than those of one that is fitted, by name."""
+    for name, subject in subjects.items():
+        folder = out / name
+        if (folder / "config.yaml").exists():
+            kept = read_settings(folder).plain()
+            for setting, value in subject.settings.items():
+                if kept[setting] != value:
+                    raise ValueError(
+                        f"{name} was begun in {out} with {setting} {kept[setting]}, not {value}: go on with that, or name another --out"
+                    )
+        if name not in done or not (folder / _FILES).exists():
+            continue
+        try:
+            before = {path: about for path, *about in json.loads((folder / _FILES).read_text(encoding="utf-8"))}
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{folder / _FILES} is damaged ({error}): delete it") from error
+        now = {path: about for path, *about in subject.files}
+        other = [path for path in (before | now) if before.get(path) != now.get(path)]
+        if other:
+            how = (
+                "has changed" if other[0] in before and other[0] in now else "is new" if other[0] in now else "is gone"
+            )
+            raise ValueError(
+                f"{other[0]} {how} since {name} was fitted to it in {out}: put back what it was, or name another --out"
+            )
 
 
 def fit_subjects(subjects: Mapping[str, Subject], out: Path, client: Any = None) -> Fits:
@@ -131,6 +201,8 @@ def fit_subjects(subjects: Mapping[str, Subject], out: Path, client: Any = None)
 
     def fit(subject: Subject) -> dict[str, Any]:
         study = prepare(Settings.from_plain(subject.settings), folder / subject.name, progress=False)
+        (folder / subject.name).mkdir(parents=True, exist_ok=True)
+        write_text(folder / subject.name / _FILES, json.dumps(subject.files, indent=1))
         return told(study, study.run())
 
     return fit_many(fit, subjects, out=folder, client=client)
