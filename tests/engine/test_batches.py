@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import gyrax as gx
-from gyrax._engine import batches
 from naive import wiring
 from toys import counting
 
@@ -121,22 +120,6 @@ def test_an_ensemble_of_ensembles():
         closely(jax.tree.map(lambda x, i=i: x[i], together), apart)
 
 
-@pytest.fixture
-def in_groups(monkeypatch):
-    """Two at a time, so that three members are two groups, the second filled up."""
-    monkeypatch.setattr(batches, "_CACHE", 1)
-    monkeypatch.setattr(batches, "_FEWEST", 2)
-
-
-@pytest.mark.parametrize(
-    "axes", ["all", *(pytest.param(axes, marks=pytest.mark.slow) for axes in AXES if axes != "all")]
-)
-def test_groups_one_after_another_change_nothing(axes, in_groups):
-    together, each = members(several(), AXES[axes])
-    vmapped = jax.jit(jax.vmap(lambda *args: found(run("delayed", *args)), in_axes=AXES[axes]))
-    closely(vmapped(*together), [ONE["delayed"](*args) for args in each])
-
-
 # Gradients
 
 
@@ -156,16 +139,6 @@ def test_gradients_together_equal_one_after_another():
     together, each = members(several(), AXES["all"])
     apart = [GRADIENT(*args) for args in each]
     closely(jax.jit(jax.vmap(jax.grad(loss, argnums=(0, 1, 2))))(*together), apart, 10 * CLOSE)
-
-
-@pytest.mark.slow
-def test_nor_do_they_of_gradients(in_groups):
-    together, each = members(several(), AXES["weights"])
-    whole = lambda *args: jax.vmap(loss, in_axes=AXES["weights"])(*args).sum()  # noqa: E731
-    strength, weights, start = jax.jit(jax.grad(whole, argnums=(0, 1, 2)))(*together)
-    apart = [np.array(x) for x in zip(*(GRADIENT(*args) for args in each), strict=True)]
-    for found, expected in zip((strength, weights, start), (apart[0].sum(0), apart[1], apart[2].sum(0)), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=10 * CLOSE * np.abs(expected).max())
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from .workers import lacks_memory
 #: What became of a point.
 TO_DO, FINE, NOT_FINITE, FAILED = range(4)
 MEANINGS = "to_do fine not_finite failed"
-#: Most points at once: more are no faster.
-_MOST = 1024
+#: Most points at once on each core, and on each device of another kind: more are no faster, and on a core slower, for its cache is small.
+_ON_A_CORE, _ON_A_DEVICE = 128, 4096
 #: Characters of an error that are kept.
 _LONG = 300
 
@@ -74,7 +74,9 @@ class Job:
         Raises:
             ValueError: if one does not.
         """
-        size = min(self.points.total, _MOST)
+        there = among(self.points.total)
+        most = _ON_A_CORE if there[0].platform == "cpu" else _ON_A_DEVICE
+        size = min(self.points.total, most * len(there))
         while True:
             lowered: Any = _evaluate_points.lower(  # pyright: ignore[reportFunctionMemberAccess]
                 self.model,

@@ -204,7 +204,8 @@ def draw(
         axes[1, 1].plot(np.arange(len(values)) + at, values, lw=1, label=name)
         at += len(values)
     axes[1, 1].set(xlabel="step", ylabel=f"loss: {loss}", title="loss history")
-    axes[1, 1].legend(frameon=False)
+    if losses:
+        axes[1, 1].legend(frameon=False)
     for name, values in list(parameters.items())[:1]:
         plot.regional(values, labels, name=name, ax=axes[1, 2])
         axes[1, 2].set_title("regional parameters")
