@@ -247,7 +247,7 @@ def test_data_that_is_missing_or_beyond_the_precision_is_refused():
     assert with_odd(np.array([1.0, 1e-300])).data["x"][2, 0] == 1.0
     big, wide = (np.uint32, np.int32) if not DOUBLE else (np.uint64, np.int64)
     with pytest.raises(
-        ValueError, match=r"data\['sub-03'\] is of uint\d\d, which .* cannot hold: give all in one type"
+        ValueError, match=r"data\['sub-03'\] is of uint\d\d and data\['sub-01'\] of int\d\d, and .* cannot hold both"
     ):
         gx.Cohort(nets, {name: np.ones(1, wide) for name in NAMES[:2]} | {"sub-03": np.array([np.iinfo(big).max], big)})
 

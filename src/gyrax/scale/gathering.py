@@ -194,13 +194,15 @@ def data_in_one(data: Any, subjects: tuple[str, ...]) -> PyTree:
 
 def _together(column: Sequence[Array], subjects: Sequence[str]) -> Array:
     """The data of all subjects, as it is in each: whole numbers with and without a sign may have no type in common."""
-    found = jnp.stack(column)
-    for subject, one, x in zip(subjects, found, column, strict=True):
-        whole = jnp.issubdtype(x.dtype, jnp.integer)
-        if whole and not (jnp.issubdtype(found.dtype, jnp.integer) and np.array_equal(one, x)):
-            raise ValueError(
-                f"data[{subject!r}] is of {x.dtype}, which {found.dtype}, the type of all subjects' together, cannot hold: give all in one type"
-            )
+    found, kind = jnp.stack(column), column[0].dtype
+    odd = next((i for i, x in enumerate(column) if x.dtype != kind), None)
+    if odd is None or not jnp.issubdtype(kind, jnp.integer):
+        return found
+    if not jnp.issubdtype(found.dtype, jnp.integer) or not all(map(np.array_equal, found, column)):
+        raise ValueError(
+            f"data[{subjects[odd]!r}] is of {column[odd].dtype} and data[{subjects[0]!r}] of {kind}, and {found.dtype} cannot hold both: give all in "
+            "one type"
+        )
     return found
 
 
