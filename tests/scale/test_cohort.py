@@ -215,6 +215,43 @@ def test_data_is_a_copy_and_may_be_recordings_and_trees():
     assert "run: Recording" in repr(cohort)
 
 
+def test_data_that_is_missing_or_beyond_the_precision_is_refused():
+    nets = subjects()
+
+    def with_odd(x):
+        data = {name: {"x": np.ones_like(x), "n": 1} for name in NAMES}
+        return gx.Cohort(nets, data | {"sub-03": {"x": x, "n": 1}})
+
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(
+            ValueError, match=rf"data\['sub-03'\] in x is {value} at \[1\]: data is finite. Fill it.*mask"
+        ):
+            with_odd(np.array([1.0, value]))
+    table = pd.DataFrame(np.eye(5), LABELS, LABELS)
+    with pytest.raises(ValueError, match=r"data\['sub-02'\] is nan at \[1, 0\]"):
+        gx.Cohort(nets, dict.fromkeys(NAMES, table) | {"sub-02": table.mask(np.arange(25).reshape(5, 5) == 5)})
+    beyond = [
+        np.array([1, 2**40 + 7]),
+        np.array([1, 2**63], np.uint64),
+        np.array([1.0, 1e300]),
+        np.array([0.0, 1e-300]),
+    ]
+    for x in beyond:
+        if DOUBLE:
+            np.testing.assert_array_equal(with_odd(x).data_of("sub-03")["x"], x)
+        else:
+            with pytest.raises(
+                ValueError, match=r"data\['sub-03'\] in x is .* at \[1\], which .*32 cannot hold:.*jax_enable_x64"
+            ):
+                with_odd(x)
+    assert with_odd(np.array([1.0, 1e-300])).data["x"][2, 0] == 1.0
+    big, wide = (np.uint32, np.int32) if not DOUBLE else (np.uint64, np.int64)
+    with pytest.raises(
+        ValueError, match=r"data\['sub-03'\] is of uint\d\d and data\['sub-01'\] of int\d\d, and .* cannot hold both"
+    ):
+        gx.Cohort(nets, {name: np.ones(1, wide) for name in NAMES[:2]} | {"sub-03": np.array([np.iinfo(big).max], big)})
+
+
 def test_data_is_never_free():
     cohort = gx.Cohort(subjects(), {name: np.ones(2) for name in NAMES})
 
@@ -303,6 +340,34 @@ def test_subjects_that_are_built_otherwise_are_refused(case):
     nets, sentence = REFUSED[case]
     with pytest.raises(ValueError, match=sentence):
         gx.Cohort(nets)
+
+
+def seven_regions():
+    where = gx.Connectome(np.ones((7, 7)) - np.eye(7), np.full((7, 7), 9.0), [f"r{i}" for i in range(7)])
+    return gx.Network(
+        gx.models.WongWang(), gx.couplings.Linear(source="S", strength=0.2), where, ROUNDED, gx.noise.White()
+    )
+
+
+ODD = {
+    "regions": (seven_regions, "sub-03 has 7 regions and sub-01 5"),
+    "other regions": (lambda: renamed((*LABELS[:4], "X")), r"sub-03 differs from sub-01 in connectome.labels\[4\]"),
+    "another order": (lambda: renamed(LABELS[::-1]), "sub-03 has the regions of sub-01 in another order"),
+    "a model": (lambda: network(1, kind="pairs", delay=ROUNDED), "sub-03 differs from sub-01 in model: it has a Kur"),
+    "no noise": (lambda: network(1, noise=False, delay=ROUNDED), "sub-03 differs from sub-01 in noise"),
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("case", ODD)
+def test_the_odd_subject_is_named_wherever_it_stands(case):
+    odd, sentence = ODD[case]
+    like = [("sub-01", network(0, delay=ROUNDED)), ("sub-02", network(1, delay=ROUNDED))]
+    for order in ([*like, ("sub-03", odd())], [("sub-03", odd()), *like]):
+        with pytest.raises(ValueError, match=sentence):
+            gx.Cohort(dict(order))
+    with pytest.raises(ValueError, match=sentence if case in ("regions", "another order") else "sub-03 differs from"):
+        gx.Cohort({name: {"net": net, "other": network(0)} for name, net in [*like, ("sub-03", odd())]})
 
 
 @pytest.mark.once

@@ -1,6 +1,8 @@
 """Fits of many subjects: kept, gone on with, compared."""
 
+import json
 import os
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 
 import gyrax as gx
-from gyrax.scale.kept import file_name
+from gyrax.scale.kept import file_name, numbers_of, subject_told
 from gyrax.scale.many import status_of_fits
 
 pytestmark = pytest.mark.once
@@ -91,6 +93,131 @@ def test_a_file_that_was_changed_is_another_subject(tmp_path):
     scan.write_text("22")
     with pytest.raises(ValueError, match="other data"):
         gx.scale.fit_many(fit, {"a": str(scan)}, out=tmp_path / "fits", progress=False)
+
+
+@pytest.mark.parametrize("subject_of", [str, lambda sd: {"path": str(sd / "a")}, lambda sd: ([sd], 1)])
+def test_a_change_in_a_folder_or_behind_a_path_within_is_another_subject(subject_of, tmp_path):
+    sd = tmp_path / "sd"
+    (sd / "deeper").mkdir(parents=True)
+    (sd / "a").write_text("1")
+    (sd / "nowhere").symlink_to(tmp_path / "none")
+    (sd / "around").symlink_to(sd)
+
+    def fit(path):
+        return {"loss": 1.0}
+
+    def again():
+        return gx.scale.fit_many(
+            fit, {"s": subject_of(sd)}, out=sd / "fits", progress=False
+        )  # out= within is passed over
+
+    again()
+    assert len(again()) == 1
+    (sd / "a").write_text("22")
+    with pytest.raises(ValueError, match="other data"):
+        again()
+    (sd / "a").write_text("1")
+    os.utime(sd / "a", (1, 1))
+    with pytest.raises(ValueError, match="other data"):
+        again()
+
+
+def test_a_new_file_in_a_folder_is_another_subject(tmp_path):
+    (tmp_path / "sd").mkdir()
+    told = subject_told(tmp_path / "sd")
+    (tmp_path / "sd" / "b").touch()
+    assert subject_told(tmp_path / "sd").parts != told.parts
+
+
+def test_a_result_is_tied_to_its_subject(tmp_path):
+    called = []
+
+    def fit(subject, called=called.append):
+        called(subject)
+        return {"loss": subject}
+
+    def again():
+        return gx.scale.fit_many(fit, {"a": 1.0, "b": 2.0}, out=tmp_path, progress=False)
+
+    again()
+    a, b = tmp_path / "a.npz", tmp_path / "b.npz"
+    first, second = a.read_bytes(), b.read_bytes()
+    assert len(first) == len(second)
+    a.write_bytes(second)
+    b.write_bytes(first)
+    for name in ("a", "b"):
+        with pytest.raises(ValueError, match=rf"{name}.npz is damaged, or another subject's.*Delete it"):
+            again()[name]
+    a.write_bytes(first)
+    for content in (b"", second[:100], second + b"x"):
+        b.write_bytes(content)
+        called.clear()
+        assert np.isnan(status_of_fits(tmp_path).loc["b", "seconds"])
+        assert again()["b"]["loss"] == 2.0 and called == [2.0]
+    about = json.loads((tmp_path / "b.json").read_text())
+    del about["result"]  # as earlier versions wrote it
+    (tmp_path / "b.json").write_text(json.dumps(about))
+    called.clear()
+    assert again()["b"]["loss"] == 2.0 and not called
+    (tmp_path / "a.json").write_text((tmp_path / "b.json").read_text())
+    with pytest.raises(ValueError, match=r"a.json is damaged \(it is of 'b'\)"):
+        again()
+
+
+def test_a_refused_call_leaves_the_folder_as_it_was(tmp_path):
+    gx.scale.fit_many(squares, SUBJECTS, out=tmp_path, progress=False)
+    before = (tmp_path / "fits.json").read_text()
+    with pytest.raises(ValueError, match="other data"):
+        gx.scale.fit_many(
+            lambda subject: 1.0,
+            {"b": np.zeros(4), "c": np.zeros(1)},
+            out=tmp_path,
+            changed="accept",
+            progress=False,
+        )
+    assert (tmp_path / "fits.json").read_text() == before
+
+
+def test_a_fit_that_calls_sys_exit_is_one_that_failed():
+    fits = gx.scale.fit_many(lambda subject: sys.exit(3) if subject == 1 else 2.0, {"a": 1, "b": 2}, progress=False)
+    assert list(fits) == ["b"] and "SystemExit, with 3" in fits.table.loc["a", "error"]
+
+
+@pytest.mark.parametrize(
+    "name, change, said",
+    [
+        ("fits", {"names": [1, 2]}, "its names makes no sense: "),
+        ("fits", {"names": "abc"}, "its names makes no sense: 'abc'"),
+        ("fits", {"fit": []}, r"its fit makes no sense: \[\]"),
+        ("fits", {"fit": {}}, "its fit makes no sense"),
+        ("fits", None, "it is a list"),
+        ("a", None, "it is a list"),
+        ("a", {"row": []}, "its row makes no sense"),
+        ("a", {"row": {"seconds": 1.0}}, "its row makes no sense"),
+        ("a", {"row": {"seconds": {"float": "x"}, "error": ""}}, "its row makes no sense"),
+        ("a", {"row": {"seconds": 1.0, "error": "", "loss": [1]}}, "its row makes no sense"),
+        ("a", {"result": {"size": "x"}}, "its result makes no sense"),
+    ],
+)
+def test_damaged_texts_are_named(name, change, said, tmp_path):
+    gx.scale.fit_many(squares, SUBJECTS, out=tmp_path, progress=False)
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps([] if change is None else json.loads(path.read_text()) | change))
+    for call in (
+        lambda: gx.scale.fit_many(squares, SUBJECTS, out=tmp_path, progress=False),
+        lambda: status_of_fits(tmp_path),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}.json is damaged \({said}"):
+            call()
+
+
+def test_columns_of_one_name_are_numbered_apart():
+    one, two = {"a": {"b": 1}, "a.b": 2}, {"a.b": 2, "a": {"b": 1}}
+    assert numbers_of(one) == numbers_of(two) == {"a.b": 1, "a.b (2)": 2}
+    assert sorted(numbers_of(one | {"a.b (2)": 3}).items()) == [("a.b", 1), ("a.b (2)", 3), ("a.b (3)", 2)]
+    own = {"seconds": 5, "result.seconds": 7}
+    table = gx.scale.fit_many(lambda subject: own, {"s": 0}, progress=False).table
+    assert table.loc["s", ["result.seconds", "result.seconds (2)"]].tolist() == [7, 5]
 
 
 def test_what_nothing_can_look_into_is_said(tmp_path):

@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import optax
+import pandas as pd
 import pytest
+import xarray as xr
 from scipy.optimize import minimize_scalar
 
 import gyrax as gx
@@ -116,6 +118,24 @@ def test_random_effects_are_those_of_restricted_maximum_likelihood():
     assert alike.sd == 0 and np.ptp(alike.values) == 0
 
 
+@pytest.mark.once
+def test_values_and_errors_of_other_subjects_are_refused():
+    values = pd.Series([0.0, 1.0, 2.0], list("abc"))
+    errors = pd.Series([0.1, 0.2, 0.3], list("cba"))
+    xarray_errors = xr.DataArray([0.1, 0.2, 0.3], {"subject": list("cba")}, ["subject"])
+    for wrong in (errors, xarray_errors):
+        with pytest.raises(ValueError, match=r"number 0 is 'a' in values and 'c' in errors: write errors.reindex"):
+            random_effects(values, wrong)
+    numbered = values.set_axis([0, 1, 2])
+    with pytest.raises(ValueError, match=r"number 0 is 0 in values and 2 in errors"):
+        random_effects(numbered, errors.set_axis([2, 1, 0]))
+    with pytest.raises(ValueError, match=r"values has 3 subjects and errors 2"):
+        random_effects(values, errors[:2])
+    expected = random_effects([0.0, 1.0, 2.0], [0.3, 0.2, 0.1])
+    for right in (errors.reindex(values.index), np.array([0.3, 0.2, 0.1])):
+        np.testing.assert_array_equal(random_effects(values, right).values, expected.values)
+
+
 def test_the_sd_between_subjects_is_found_again():
     sds = []
     for seed in range(40):
@@ -170,6 +190,13 @@ def test_what_is_refused():
     for errors in ([0.1, 0.0, 0.1], [0.1, np.nan, 0.1]):
         with pytest.raises(ValueError, match="errors finite and positive"):
             random_effects([1.0, 2.0, 3.0], errors)
+    for wrong in (lambda net, key: 0.0, lambda: 0.0):
+        with pytest.raises(
+            TypeError, match=r"loss= is called as loss\(network, data, key\).*write loss=lambda network"
+        ):
+            cohort_loss(wrong)
+        with pytest.raises(TypeError, match=r"function= is called as function\(network, data, key\)"):
+            cohort().map(wrong)
     flat = cohort_loss(lambda net, data, key: -((net.model.a - data) ** 2))
     with pytest.raises(ValueError, match="the loss of s0 has no positive curvature"):
         standard_errors(cohort(), flat, [A])

@@ -14,14 +14,14 @@ from jaxtyping import Array, PyTree
 
 from .._devices import mapped
 from .._formats.fields import closest
-from .._kinds import expect, expect_function, random_key, refused
+from .._kinds import expect, random_key, refused
 from .._types import is_traced
 from ..fitting import Evaluation
 from ..network import Network
 from ..network.checks import depending
 from ..parameters.addresses import Where, find, leaf_names, tell
 from .common import delays_of, is_network
-from .gathering import alike, check_subjects, data_in_one, is_individual, networks_in, stacked
+from .gathering import alike, check_of_subject, check_subjects, data_in_one, is_individual, networks_in, stacked
 
 _NETWORK = "network."
 
@@ -40,11 +40,11 @@ class Cohort(eqx.Module):
     Args:
         subjects: networks by the subject's name; or tuples or dicts, such as (network, monitor), of each.
         data: by the same names, what was measured of each: an array or table, a `gx.LabelledArray`, a `gx.Recording`, or tuples and
-            dicts of such; of the same shape in all. It is never free.
+            dicts of such; of the same shape in all, and finite: where something is missing, fill it, and give a mask beside it. It is never free.
 
     Raises:
-        ValueError: naming the subject and the part, for other regions, models, shapes or data than the first subject has. Different
-            numbers of regions go as separate fits.
+        ValueError: naming the subject and the part, for other regions, models, shapes or data than the other subjects have, and data that is
+            not finite, or not in the precision at hand. Different numbers of regions go as separate fits.
         TypeError: for what is no dict of networks.
 
     Example:
@@ -173,7 +173,7 @@ class Cohort(eqx.Module):
             >>> gx.Cohort(nets).map(lambda net, data, key: net.model.gamma).tolist()
             [-1.0, -2.0]
         """
-        expect_function("function", function, "lambda network, data, key: ...")
+        check_of_subject("function", function)
         leaves, treedef = jax.tree.flatten(self.network)
         own = self._own()
         for name, individual, leaf in zip(leaf_names(self.network), own, leaves, strict=True):

@@ -1,11 +1,13 @@
 """A folder of fits: what each subject's fit returned, what is said of it, and which function and subjects they are of."""
 
+import hashlib
+import itertools
 import json
 import math
 import os
 import platform
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -18,6 +20,7 @@ import numpy as np
 from .._digests import digest
 from .._formats.locking import passes
 from .._formats.writing import clear, write_text
+from .._kinds import shown
 from ..fitting.captured import Itself, Read, reads
 from ..fitting.fingerprint import Fingerprint, as_read, differences, surroundings
 from ..fitting.results import FitResult
@@ -31,6 +34,8 @@ SECONDS, ERROR = "seconds", "error"
 _FEW = 5
 #: Characters of a file's name, to which endings come, and what stands there while it is written.
 _LONG = 150
+#: Files of a subject's folder that are looked at.
+_MOST_FILES = 100_000
 
 Row = dict[str, Any]
 
@@ -82,14 +87,58 @@ def function_told(fit: Any) -> Told:
     return Told(surroundings() | {"the version of Python": python} | parts, _unknown(found))
 
 
-def subject_told(subject: Any) -> Told:
-    """What a subject is: its numbers and texts; of the path of a file, also size and time of the last change."""
+def subject_told(subject: Any, but: Path | None = None) -> Told:
+    """What a subject is: its numbers and texts; of paths in it, in dicts, lists and tuples too, also sizes and times of the last change of the files.
+
+    Args:
+        subject: anything.
+        but: a folder whose files are none of the subject's: the one that results are written to.
+    """
     found = reads(subject)
     told = [(read.name, read.thing) for read in found if not isinstance(read.thing, Itself)]
-    if isinstance(subject, str | os.PathLike) and os.path.isfile(subject):
-        about = os.stat(subject)
-        told.append(("the file", (about.st_size, about.st_mtime_ns)))
-    return Told({"the subject": digest(told)}, _unknown(found))
+    unknown = _unknown(found)
+    for path in _paths_in(subject, set()):
+        if os.path.isfile(path):
+            about = os.stat(path)
+            told.append(("the file", (about.st_size, about.st_mtime_ns)))
+        elif os.path.isdir(path):
+            files = _files_in(Path(path), None if but is None else but.resolve())
+            if len(files) > _MOST_FILES:
+                unknown.append(f"a folder of more than {_MOST_FILES} files, {os.fspath(path)}")
+            else:
+                told.append(("the folder", files))
+    return Told({"the subject": digest(told)}, unknown)
+
+
+def _paths_in(x: Any, above: set[int]) -> Iterator[str | os.PathLike[str]]:
+    """Texts and paths of a subject, in the order in which they stand there."""
+    if isinstance(x, str | os.PathLike):
+        yield x
+    elif isinstance(x, Mapping | tuple | list) and id(x) not in above:
+        for part in x.values() if isinstance(x, Mapping) else x:
+            yield from _paths_in(part, above | {id(x)})
+
+
+def _files_in(folder: Path, but: Path | None) -> list[tuple[Any, ...]]:
+    """Name, size and time of the last change of all files in a folder; links to folders by where they lead, as they may lead in circles."""
+    found: list[tuple[Any, ...]] = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if but is None or Path(where, one).resolve() != but)
+        links = [one for one in folders if os.path.islink(os.path.join(where, one))]
+        for name in sorted([*links, *files]):
+            path = Path(where, name)
+            if passes(path):
+                continue
+            try:
+                about = None if name in links else path.stat()
+            except OSError:  # a link that leads nowhere
+                about = None
+            known = (os.readlink(path),) if about is None and path.is_symlink() else ()
+            known = known if about is None else (about.st_size, about.st_mtime_ns)
+            found.append((path.relative_to(folder).as_posix(), *known))
+        if len(found) > _MOST_FILES:
+            break
+    return found
 
 
 def _unknown(found: list[Read]) -> list[str]:
@@ -124,43 +173,63 @@ class Folder:
     def __init__(self, path: Path):
         self.path = path
 
-    def begin(self, fit: Told, names: list[str], changed: str) -> None:
-        """Says what the folder is of, or compares it with what it says.
+    def check(self, fit: Told, names: list[str], changed: str) -> list[str]:
+        """Compares the folder with what it says that it is of, and changes nothing there.
+
+        Returns:
+            Names of all subjects, those of earlier calls first.
 
         Raises:
             ValueError: if fits of another function are kept there, with what differs, or something else; if it is damaged.
         """
         clear(self.path / "*")
         about = self.path / ABOUT
-        if about.exists():
-            there = _read(about)
-            found = differences(there["fit"], fit.parts)
-            if found and changed != "accept":
-                raise ValueError(
-                    f"out={str(self.path)!r} holds what another function gave: {'; '.join(found)}. Give the function it was begun with, another "
-                    "folder, or changed='accept' to keep what is there and do the rest with this one"
-                )
-            names = [*there["names"], *(name for name in names if name not in there["names"])]
-        else:
+        if not about.exists():
             others = [one.name for one in self.path.iterdir() if not passes(one)]
             if others:
                 raise ValueError(f"out={str(self.path)!r} is no folder of fits, and holds {others[0]}: name a new one")
-        write_text(about, json.dumps({"fit": fit.parts, "names": names}, indent=1))
+            return names
+        there = _read(about)
+        found = differences(there["fit"], fit.parts)
+        if found and changed != "accept":
+            raise ValueError(
+                f"out={str(self.path)!r} holds what another function gave: {'; '.join(found)}. Give the function it was begun with, another "
+                "folder, or changed='accept' to keep what is there and do the rest with this one"
+            )
+        return list(dict.fromkeys([*there["names"], *names]))
+
+    def begin(self, fit: Told, names: list[str]) -> None:
+        """Says what the folder is of."""
+        write_text(self.path / ABOUT, json.dumps({"fit": fit.parts, "names": names}, indent=1))
 
     def kept(self, name: str) -> Kept | None:
-        """What is said of a subject; None if nothing is yet.
+        """What is said of a subject; None if nothing is yet, or its result is not there as it was written.
 
         Raises:
             ValueError: if it is damaged.
         """
-        path = self.path / f"{file_name(name)}.json"
-        if not path.exists():
+        there = self._said(name)
+        if there is None:
             return None
-        there = _read(path)
-        found = Kept(
-            there["subject"], {key: _decoded(value) for key, value in there["row"].items()}, there["traceback"]
-        )
-        return found if found.failed or self.result_file(name).exists() else None
+        row = {key: _decoded(value) for key, value in there["row"].items()}
+        found = Kept(there["subject"], row, there["traceback"])
+        return found if found.failed or self._is_whole(name, there.get("result")) else None
+
+    def _said(self, name: str) -> dict[str, Any] | None:
+        """The subject's json."""
+        path = self.path / f"{file_name(name)}.json"
+        try:
+            there = _read(path)
+        except FileNotFoundError:
+            return None
+        if there.get("name", name) != name:
+            raise ValueError(f"{path} is damaged (it is of {there['name']!r}): {_FIT_AGAIN}")
+        return there
+
+    def _is_whole(self, name: str, result: Mapping[str, Any] | None) -> bool:
+        """Whether the file of a result is there, and as long as it was; earlier versions of gyrax did not say how long."""
+        path = self.result_file(name)
+        return path.is_file() and (result is None or path.stat().st_size == result["size"])
 
     def compare(self, kept: Mapping[str, Kept], told: Mapping[str, Told]) -> None:
         """Refuses results of other subjects of the same names. Of one that failed, another may come.
@@ -174,29 +243,44 @@ class Folder:
         if other:
             more = f" and {len(other) - _FEW} more" if len(other) > _FEW else ""
             raise ValueError(
-                f"subjects: under the names {', '.join(map(repr, other[:_FEW]))}{more}, out={str(self.path)!r} holds what was fitted to other data: "
-                "give other names, or another folder"
+                f"subjects: under the names {', '.join(map(repr, other[:_FEW]))}{more}, out={str(self.path)!r} holds what was fitted to other data "
+                "(their numbers, texts, or files that their paths lead to): give other names, or another folder"
             )
 
-    def keep(self, name: str, result: Any, kept: Kept) -> None:
+    def keep(self, name: str, outcome: Any, kept: Kept) -> None:
         """Writes a result, and then what is said of it, each in one move.
 
         Raises:
             TypeError: for a result that no file can hold.
         """
+        path = self.path / f"{file_name(name)}.json"
+        result = None
         if not kept.failed:
-            save(self.result_file(name), result)
+            path.unlink(missing_ok=True)  # what it says is not of the file to come
+            save(self.result_file(name), outcome)
+            result = {"size": self.result_file(name).stat().st_size, "digest": _file_digest(self.result_file(name))}
         row = {key: _encoded(value) for key, value in kept.row.items()}
-        text = json.dumps({"name": name, "subject": kept.subject, "row": row, "traceback": kept.traceback}, indent=1)
-        write_text(self.path / f"{file_name(name)}.json", text)
+        about = {"name": name, "subject": kept.subject, "row": row, "traceback": kept.traceback, "result": result}
+        write_text(path, json.dumps(about, indent=1))
 
     def result_file(self, name: str) -> Path:
         """Of a subject."""
         return self.path / f"{file_name(name)}.npz"
 
     def load(self, name: str, model: Any, own: Any) -> Any:
-        """A result, as `gx.io.load` reads it."""
-        return load(self.result_file(name), model, own=own)
+        """A result, as `gx.io.load` reads it.
+
+        Raises:
+            ValueError: if the file is not the one that was written of this subject.
+        """
+        path, said = self.result_file(name), self._said(name)
+        written = None if said is None else said.get("result")
+        if written and path.is_file() and _file_digest(path) != written["digest"]:
+            raise ValueError(
+                f"{path} is damaged, or another subject's: it is not what was written of {name!r}. Delete it, and the next call of fit_many fits "
+                "that subject again"
+            )
+        return load(path, model, own=own)
 
     def names(self) -> list[str]:
         """Of all subjects so far.
@@ -211,10 +295,7 @@ class Folder:
 
 def of_result(told: Told, result: Any, seconds: float) -> Kept:
     """What is said of a result."""
-    numbers = {
-        (f"result.{key}" if key in (SECONDS, ERROR) else key): value for key, value in numbers_of(result).items()
-    }
-    return Kept(told.parts["the subject"], numbers | {SECONDS: seconds, ERROR: ""}, "")
+    return Kept(told.parts["the subject"], numbers_of(result) | {SECONDS: seconds, ERROR: ""}, "")
 
 
 def of_error(told: Told, error: BaseException) -> Kept:
@@ -224,28 +305,48 @@ def of_error(told: Told, error: BaseException) -> Kept:
     return Kept(told.parts["the subject"], {SECONDS: math.nan, ERROR: " ".join(said.split())}, text)
 
 
-def numbers_of(result: Any, prefix: str = "") -> Row:
+def numbers_of(result: Any) -> Row:
     """Single numbers of a result, by name: of a `FitResult` its loss, the terms of that step and the model's parameters.
+
+    Names that a table has of its own are those of the result by 'result.'. Those that would be one are numbered apart, whatever order they came in.
 
     Example:
         >>> numbers_of({"fc": np.float64(0.5), "curve": np.ones(3), "inner": {"n": 2}})
         {'fc': 0.5, 'inner.n': 2}
+        >>> numbers_of({"a": {"b": 1}, "a.b": 2, "error": 0.1})
+        {'a.b': 1, 'a.b (2)': 2, 'result.error': 0.1}
     """
+    named: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
+    for path, value in _numbers(result, ()):
+        name = ".".join(path) or "value"
+        named.setdefault(f"result.{name}" if name in (SECONDS, ERROR) else name, []).append((path, value))
+    row: Row = {}
+    for name, several in named.items():
+        free = (f"{name} ({i})" for i in itertools.count(2))
+        free = itertools.chain([name], (one for one in free if one not in named))
+        row |= {one: value for one, (_, value) in zip(free, sorted(several, key=lambda x: x[0]), strict=False)}
+    return row
+
+
+def _numbers(result: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Single numbers, each with the way that leads to it."""
     if isinstance(result, FitResult):
-        terms = {
-            name: float(values[min(result.best_step, len(values) - 1)])
-            for name, values in result.history.items()
-            if name not in ("loss", "gradient", "validation") and len(values) and values.ndim == 1
-        }
-        about = {"loss": float(result.best_loss), **terms, "stopped": result.stopped, "learnt": bool(result.learnt)}
-        return {prefix + name: value for name, value in about.items()} | numbers_of(result.model, prefix)
-    if isinstance(result, Mapping | tuple | list):
-        pairs = result.items() if isinstance(result, Mapping) else enumerate(result)
-        return {name: x for key, value in pairs for name, x in numbers_of(value, f"{prefix}{key}.").items()}
-    if isinstance(result, eqx.Module):
-        return {prefix + name: x for name, leaf in named_leaves(result).items() if (x := _number(leaf)) is not None}
-    found = _number(result)
-    return {} if found is None else {prefix.removesuffix(".") or "value": found}
+        yield (*path, "loss"), float(result.best_loss)
+        for name, values in result.history.items():
+            if name not in ("loss", "gradient", "validation") and len(values) and values.ndim == 1:
+                yield (*path, name), float(values[min(result.best_step, len(values) - 1)])
+        yield (*path, "stopped"), result.stopped
+        yield (*path, "learnt"), bool(result.learnt)
+        yield from _numbers(result.model, path)
+    elif isinstance(result, Mapping | tuple | list):
+        for key, value in result.items() if isinstance(result, Mapping) else enumerate(result):
+            yield from _numbers(value, (*path, str(key)))
+    elif isinstance(result, eqx.Module):
+        for name, leaf in named_leaves(result).items():
+            if (value := _number(leaf)) is not None:
+                yield (*path, name), value
+    elif (value := _number(result)) is not None:
+        yield path, value
 
 
 def cut_short(result: Any) -> bool:
@@ -273,14 +374,71 @@ def _decoded(value: Any) -> Any:
     return float(value["float"]) if isinstance(value, dict) else value
 
 
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def _read(path: Path) -> dict[str, Any]:
+    """One of the folder's texts.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it does not hold what is written there.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        wanted = ("fit", "names") if path.name == ABOUT else ("subject", "row", "traceback")
-        missing = [key for key in wanted if key not in found]
-        if missing:
-            raise ValueError(f"it has no {missing[0]}")
+        if not isinstance(found, dict):
+            raise ValueError(f"it is a {type(found).__name__}")
+        _check(found, _ABOUT_KINDS if path.name == ABOUT else _SUBJECT_KINDS)
         return found
-    except (ValueError, TypeError) as error:
-        mend = "name another folder" if path.name == ABOUT else "delete it, and that subject is fitted again"
-        raise ValueError(f"{path} is damaged ({error}): {mend}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): {_NEW if path.name == ABOUT else _FIT_AGAIN}") from error
+
+
+_NEW, _FIT_AGAIN = "name another folder", "delete it, and that subject is fitted again"
+
+
+def _are_texts(found: Any) -> bool:
+    return all(isinstance(x, str) for x in found)
+
+
+def _is_row(found: Any) -> bool:
+    """Whether it is a row of a table as `Folder.keep` writes it."""
+    if not isinstance(found, dict):
+        return False
+    try:
+        values = {key: _decoded(value) for key, value in found.items()}
+    except (KeyError, TypeError, ValueError):
+        return False
+    plain = all(isinstance(x, bool | int | float | str) for x in values.values())
+    return plain and isinstance(values.get(ERROR), str) and isinstance(values.get(SECONDS), int | float)
+
+
+def _is_result(found: Any) -> bool:
+    return found is None or (
+        isinstance(found, dict) and isinstance(found.get("size"), int) and isinstance(found.get("digest"), str)
+    )
+
+
+#: What is to be in the texts.
+_ABOUT_KINDS: dict[str, Callable[[Any], bool]] = {
+    "fit": lambda x: isinstance(x, dict) and bool(x) and _are_texts(x.values()),
+    "names": lambda x: isinstance(x, list) and _are_texts(x) and len(set(x)) == len(x),
+}
+_SUBJECT_KINDS: dict[str, Callable[[Any], bool]] = {
+    "subject": lambda x: isinstance(x, str),
+    "row": _is_row,
+    "traceback": lambda x: isinstance(x, str),
+    "result": _is_result,
+}
+#: What earlier versions did not write.
+_MAY_LACK = ("result",)
+
+
+def _check(found: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> None:
+    for key, is_so in kinds.items():
+        if key not in found and key not in _MAY_LACK:
+            raise ValueError(f"it has no {key}")
+        if not is_so(found.get(key)):
+            raise ValueError(f"its {key} makes no sense: {shown(found[key])}")

@@ -30,6 +30,8 @@ from .kept import (
 from .tasks import check_client, completed
 
 _FEW = 5
+#: What is said of a subject where no later call compares it.
+_NOT_KEPT = Told({"the subject": ""}, [])
 
 
 class Fits(Mapping[str, Any]):
@@ -72,6 +74,7 @@ class Fits(Mapping[str, Any]):
 
         Raises:
             KeyError: if there is no such subject, or its fit failed.
+            ValueError: if its file is damaged, or another subject's.
         """
         if name not in self.table.index:
             raise KeyError(f"no subject {name!r}; there are {', '.join(map(repr, self.table.index[:_FEW]))}, ...")
@@ -111,8 +114,8 @@ def fit_many(
             It draws noise from keys of its own, the same ones in every call.
         subjects: anything, by name: a loaded subject, the path of one, a number of regions of its own each.
         out: a folder, made where there is none. It knows `fit` by its code and what that reads from outside, without code of libraries, and
-            subjects by their numbers and texts (a path of a file: size and time of change too). What nothing can look into is said in a warning: if
-            that changes, name another folder.
+            subjects by their numbers and texts (of paths, in dicts, lists and tuples too, sizes and times of change of the files; so paths that a
+            fit writes to are made in `fit`). What nothing can look into is said in a warning: if that changes, name another folder.
         client: of `dask.distributed`, whose workers have one thread each; without, one after another here.
         changed: 'accept' goes on with another function than the folder was begun with, and keeps what is there.
         progress: show a bar over subjects; a text is its title.
@@ -172,7 +175,7 @@ def _fit_all(
     changed: str,
     progress: bool | str,
 ) -> Fits:
-    told = {name: subject_told(subject) for name, subject in subjects.items()}
+    told = {name: subject_told(subject, folder.path) if folder else _NOT_KEPT for name, subject in subjects.items()}
     kept = {} if folder is None else _kept_before(folder, fit, told, changed)
     results: dict[str, Any] = {}
     left = [name for name in subjects if name not in kept or kept[name].failed]
@@ -203,9 +206,10 @@ def _fit_all(
 def _kept_before(folder: Folder, fit: Any, told: Mapping[str, Told], changed: str) -> dict[str, Kept]:
     """What earlier calls kept of these subjects, after a look at whether they are the same."""
     function = function_told(fit)
-    folder.begin(function, list(told), changed)
+    names = folder.check(function, list(told), changed)
     kept = {name: one for name in told if (one := folder.kept(name)) is not None}
     folder.compare(kept, told)
+    folder.begin(function, names)  # last: a refused call leaves the folder as it was
     unknown = [f"fit reads {thing}" for thing in function.unknown]
     unknown += [f"{name} holds {thing}" for name, one in told.items() for thing in one.unknown]
     if unknown:
@@ -219,7 +223,10 @@ def _kept_before(folder: Folder, fit: Any, told: Mapping[str, Told], changed: st
 
 def _timed(fit: Callable[[Any], Any], subject: Any) -> tuple[Any, float]:
     since = time.perf_counter()
-    result = fit(subject)
+    try:
+        result = fit(subject)
+    except SystemExit as error:  # which would end all others too, or a worker
+        raise RuntimeError(f"fit ended by SystemExit, with {error.code!r}: scripts do so by sys.exit()") from error
     return result, time.perf_counter() - since
 
 

@@ -7,13 +7,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Float
 
-from .._kinds import expect, expect_function, random_key, reals, refused, whole
+from .._kinds import expect, random_key, reals, refused, whole
 from ..fitting.objective import RESIDUALS, keys_of, outcome
-from ..labelled import LabelledArray
+from ..labelled import LabelledArray, is_named, known_names
 from ..parameters.addresses import domains, find_one, leaf_names, replace
 from .cohort import Cohort
+from .gathering import check_of_subject
 
 #: Terms that the loss of a cohort has of its own.
 _OWN = ("subject", "pooling")
@@ -108,7 +110,7 @@ def cohort_loss(loss: Callable[[Any, Any, Any], Any], pooled: Mapping[str, Any] 
         pooled: sd by the name of an individual leaf, such as {"network.model.w": 0.1}: one number, or one for each of a subject's values.
 
     Raises:
-        TypeError: for what is no function, or no dict of numbers.
+        TypeError: for what is no function of these three, or no dict of numbers.
         ValueError: for an sd that is not positive.
 
     Example:
@@ -120,7 +122,7 @@ def cohort_loss(loss: Callable[[Any, Any, Any], Any], pooled: Mapping[str, Any] 
         >>> {name: float(value) for name, value in loss(cohort, None)[1].items()}
         {'subject': 0.5, 'pooling': 0.554}
     """
-    expect_function("loss", loss, "lambda network, data, key: ...")
+    check_of_subject("loss", loss)
     expect(
         "pooled",
         pooled,
@@ -167,16 +169,18 @@ def random_effects(values: Any, errors: Any) -> Spread:
 
     Args:
         values: estimates of separate fits on the real line, `(subject,)`: `standard_errors` gives them.
-        errors: their standard errors, `(subject,)`. Too small ones make subjects seem to differ.
+        errors: their standard errors, `(subject,)`. Too small ones make subjects seem to differ. Where both have names (of pandas, xarray), these
+            are the same in the same order.
 
     Raises:
-        ValueError: for fewer than three subjects, shapes that differ, or errors that are not positive.
+        ValueError: for fewer than three subjects, shapes or names that differ, or errors that are not positive.
 
     Example:
         >>> found = random_effects([0.0, 1.0, 2.0, 3.0], [0.1, 0.1, 0.1, 0.1])
         >>> round(found.mean, 3), round(found.sd, 3)
         (1.5, 1.287)
     """
+    _check_same_subjects(values, errors)
     u, e = reals("values", values), reals("errors", errors)
     if u.ndim != 1 or u.shape != e.shape or len(u) < 3:
         raise ValueError(
@@ -204,6 +208,30 @@ def random_effects(values: Any, errors: Any) -> Spread:
     weights, mean = weighted(variance)
     drawn = variance / (variance + e**2)
     return Spread(mean, float(weights.sum() ** -0.5), float(np.sqrt(variance)), mean + drawn * (u - mean))
+
+
+def _check_same_subjects(values: Any, errors: Any) -> None:
+    """Refuses two that have names which differ: they would be paired by their places.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    if not (is_named(values) and is_named(errors)):
+        return
+    if isinstance(values, pd.Series) and isinstance(errors, pd.Series):
+        one, two = list(values.index), list(errors.index)  # whole numbers too, which are no names elsewhere
+    else:
+        one, two = ((*known_names(x, name)[1], None)[0] for x, name in ((values, "values"), (errors, "errors")))
+    if one is None or two is None or one == two:
+        return
+    if len(one) == len(two):
+        at = next(i for i, pair in enumerate(zip(one, two, strict=True)) if pair[0] != pair[1])
+        what = f"number {at} is {one[at]!r} in values and {two[at]!r} in errors"
+    else:
+        what = f"values has {len(one)} subjects and errors {len(two)}"
+    raise ValueError(
+        f"values and errors are of the same subjects in the same order, but {what}: write errors.reindex(values.index)"
+    )
 
 
 def standard_errors(
