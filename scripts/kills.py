@@ -72,7 +72,7 @@ from distributed import Client, LocalCluster
 
 def kill():
     while True:
-        time.sleep(random.uniform(0.5, 4.0))
+        time.sleep(random.uniform(5.0, 25.0))  # a worker takes seconds to come back
         workers = multiprocessing.active_children()
         if workers:
             os.kill(random.choice(workers).pid, signal.SIGKILL)
