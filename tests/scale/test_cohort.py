@@ -60,8 +60,18 @@ ROUNDED = gx.Delay(speed=2.0)
 BETWEEN = gx.Delay(speed=2.0, interpolation="linear", bounds=(1.0, 40.0))
 
 
-@pytest.mark.parametrize("kind", ["linear", "pairs"])
-@pytest.mark.parametrize("delay", [None, ROUNDED, BETWEEN], ids=["at once", "nearest", "linear"])
+@pytest.mark.parametrize(
+    ("delay", "kind"),
+    [
+        (None, "linear"),
+        (ROUNDED, "linear"),
+        (None, "pairs"),
+        pytest.param(ROUNDED, "pairs", marks=pytest.mark.long),
+        pytest.param(BETWEEN, "linear", marks=pytest.mark.long),
+        pytest.param(BETWEEN, "pairs", marks=pytest.mark.slow),
+    ],
+    ids=["at once-linear", "nearest-linear", "at once-pairs", "nearest-pairs", "linear-linear", "linear-pairs"],
+)
 def test_each_run_is_that_of_the_subjects_own_network(kind, delay):
     cohort, together, alone = both(subjects(kind=kind, delay=delay))
     assert not np.allclose(alone[0], alone[1], rtol=1e-3)
@@ -71,6 +81,7 @@ def test_each_run_is_that_of_the_subjects_own_network(kind, delay):
         np.testing.assert_allclose(one, alone[1], **CLOSE)
 
 
+@pytest.mark.slow
 def test_groups_several_couplings_and_delays_of_their_own():
     def net(seed):
         model = gx.Groups(
@@ -459,6 +470,7 @@ def with_data(delay):
     return gx.Cohort(subjects(delay=delay), {name: 0.1 * i for i, name in enumerate(NAMES)})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DOUBLE, reason="differences need digits")
 def test_gradients_are_those_of_differences_and_of_single_networks():
     cohort = with_data(BETWEEN)
@@ -481,6 +493,7 @@ def test_gradients_are_those_of_differences_and_of_single_networks():
     np.testing.assert_allclose(gradient @ direction, slope, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_from_its_checkpoint_and_to_disk_and_back(tmp_path):
     cohort = with_data(ROUNDED)
     loss = gx.scale.cohort_loss(energy, {"network.model.w": 0.3})
