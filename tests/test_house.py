@@ -32,6 +32,7 @@ ROOMS = [
     "parameters",
     "_formats",
     "labelled",
+    "_swept",
     "anatomy",
     "datasets",
     "delays",

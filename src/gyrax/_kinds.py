@@ -3,7 +3,7 @@
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast, get_args
 
 import jax
@@ -15,6 +15,17 @@ from ._types import is_traced, refuse_masked
 _F = TypeVar("_F", bound=Callable)
 #: Characters of a value that a sentence quotes.
 _LONG = 60
+
+
+def few(names: Sequence[Any], most: int = 5) -> str:
+    """The first of several names, and how many more there are.
+
+    Example:
+        >>> few(["A", "B", "C"], most=2), few(["A"])
+        ('A, B and 1 more', 'A')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def shown(value: Any) -> str:

@@ -18,9 +18,6 @@ from ._types import is_traced, refuse_masked
 
 Names = tuple[str, ...]
 
-#: The variable of a sweep that says how each point ended, and what marks a coordinate that is no parameter.
-STATUS, NO_PARAMETER = "status", "no_parameter"
-
 
 def _tuples(names: Any) -> tuple[Names | None, ...]:
     if isinstance(names, str | type) or not isinstance(names, Iterable):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._formats.fields import closest
 from .._formats.gains import File, read_gain, read_region_map, read_sensors
-from .._kinds import choice, reals
+from .._kinds import choice, few, reals
 from .._kinds import names as several
 from .._types import is_traced, owned
 from ..labelled import Names, check_same, is_named, known_names
@@ -82,9 +82,8 @@ class LeadField(eqx.Module):
             bad = ~np.isfinite(gain).reshape(len(gain), -1).all(1)
             if bad.any() and nonfinite == "refuse":
                 off = [name for name, b in zip(names, bad, strict=True) if b]
-                shown = ", ".join(off[:8]) + (f" and {len(off) - 8} more" if len(off) > 8 else "")
                 raise ValueError(
-                    f"the gain of {len(off)} sensors is not finite: {shown}; nonfinite='drop' leaves them out"
+                    f"the gain of {len(off)} sensors is not finite: {few(off, 8)}; nonfinite='drop' leaves them out"
                 )
             if bad.all():
                 raise ValueError("no sensor has a finite gain")

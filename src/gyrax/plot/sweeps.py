@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._kinds import choice
-from ..labelled import NO_PARAMETER, STATUS
+from .._swept import STATUS, over_noise
 from ._axes import NOTHING, colour_bar, colours, one_axes, panels
 
 #: An axis whose values grow by a constant factor is logarithmic from this ratio of its ends on.
@@ -53,7 +53,7 @@ def sweep(
         (3, 3)
     """
     choice("best", best, (None, "min", "max"))
-    array = _without_noise(_variable(dataset, variable))
+    array = over_noise(_variable(dataset, variable))
     if array.dtype.kind not in "iufb":
         raise ValueError(f"'{array.name}' is {array.dtype}, which has no colours: draw its size, or a part")
     names, gridded = _parameters(array)
@@ -80,6 +80,8 @@ def _every_two(array: Any, names: list[str], gridded: bool, best: Best, limits: 
     every: Any = panels(ax, n, n, (size, size)).reshape(n, n)
     scale = colours(np.asarray(array.values, float), limits)
     limits = scale["vmin"], scale["vmax"]
+    found = None if best is None else _best_of(array, names, best)
+    finite = array.where(np.isfinite(array))
     mappable: Any = None
     for row, column in np.ndindex(n, n):
         one, pair = every[row, column], list(dict.fromkeys((names[column], names[row])))
@@ -89,7 +91,7 @@ def _every_two(array: Any, names: list[str], gridded: bool, best: Best, limits: 
         part = array
         if gridded:
             others = [dim for dim in names if dim not in pair]
-            part = getattr(array.where(np.isfinite(array)).transpose(*pair, *others), best or "mean")(others)
+            part = getattr(finite.transpose(*pair, *others), best or "mean")(others)
         drawn = _draw(one, part, pair, gridded, limits if len(pair) == 2 else None, best)
         mappable = mappable or drawn
         if one.get_xscale() == one.get_yscale() == "linear":
@@ -99,14 +101,14 @@ def _every_two(array: Any, names: list[str], gridded: bool, best: Best, limits: 
         one.set(
             xlabel=pair[0] if row == n - 1 else "", ylabel=([*pair, name][1]) if row == column or not column else ""
         )
-        if best is not None:
-            place, value, _ = _best_of(array, names, best)
+        if found is not None:
+            place, value, _ = found
             one.plot(place[column], value if row == column else place[row], **_STAR)
     if gridded:
         name += f", {({'min': 'lowest', 'max': 'highest'} | {None: 'mean'})[best]} over the others"
     every[-1, 0].figure.colorbar(mappable, ax=list(every.ravel()), shrink=0.6, label=name)
-    if best is not None:
-        every[0, 0].set_title(_best_of(array, names, best)[2], loc="left", fontsize="medium")
+    if found is not None:
+        every[0, 0].set_title(found[2], loc="left", fontsize="medium")
     return every
 
 
@@ -125,12 +127,6 @@ def _variable(dataset: Any, variable: str | None) -> Any:
     if variable not in dataset.data_vars:
         raise ValueError(f"which variable? there are {', '.join(names) or 'none'}" + f"; got {variable!r}")
     return dataset[variable]
-
-
-def _without_noise(array: Any) -> Any:
-    """The mean over seeds, if there is anything else to draw it over."""
-    seeds = [dim for dim in array.dims if _numbers(array, dim, dim) and NO_PARAMETER in array[dim].attrs]
-    return array.mean(seeds, keep_attrs=True, skipna=False) if 0 < len(seeds) < array.ndim else array
 
 
 def _numbers(array: Any, name: Any, dim: Any) -> bool:

@@ -6,6 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._kinds import few
 from .._types import has_shape, is_known
 from .recording import Recording
 
@@ -59,9 +60,8 @@ class Run(eqx.Module):
             return ""
         first = failed[failed >= 0].min()
         regions = [self.labels[i] for i in np.unique(np.argwhere(failed == first)[:, -1])]
-        named = ", ".join(regions[:5]) + (f" and {len(regions) - 5} more" if len(regions) > 5 else "")
         return (
-            f"a state is not finite from {first * self.dt:g} ms on, first in {named}: "
+            f"a state is not finite from {first * self.dt:g} ms on, first in {few(regions)}: "
             "take a smaller dt, or look at the parameters there"
         )
 

@@ -42,9 +42,15 @@ class Job:
     size: int
 
     def shapes(self) -> dict[str, tuple[Any, tuple[Names | None, ...]]]:
-        """By name the shape and kind of what a point gives, and the names along its axes."""
+        """By name the shape and kind of what a point gives, and the names along its axes.
+
+        Raises:
+            ValueError: if the function gives nothing.
+        """
         # at the very size that is compiled, so that JAX traces once
         out = eqx.filter_eval_shape(self._asked, self.points.take(np.zeros(self.size, int)))
+        if not out:
+            raise ValueError("the function gives nothing: return a number, an array, or a dict of named ones")
         found = {}
         for name, values in out.items():
             array, names = (values.values, values.names) if isinstance(values, LabelledArray) else (values, ())

@@ -20,7 +20,7 @@ import numpy as np
 from .._digests import digest
 from .._formats.locking import passes
 from .._formats.writing import clear, write_text
-from .._kinds import shown
+from .._kinds import few, shown
 from ..fitting.captured import Itself, Read, reads
 from ..fitting.fingerprint import Fingerprint, as_read, differences, surroundings
 from ..fitting.results import FitResult
@@ -30,8 +30,6 @@ from ..parameters.addresses import named_leaves
 ABOUT, LOCK = "fits.json", "fits.lock"
 #: Columns of a table that are no numbers of the result.
 SECONDS, ERROR = "seconds", "error"
-#: Names that a sentence lists.
-_FEW = 5
 #: Characters of a file's name, to which endings come, and what stands there while it is written.
 _LONG = 150
 #: Files of a subject's folder that are looked at.
@@ -241,9 +239,8 @@ class Folder:
             name for name, one in kept.items() if not one.failed and one.subject != told[name].parts["the subject"]
         ]
         if other:
-            more = f" and {len(other) - _FEW} more" if len(other) > _FEW else ""
             raise ValueError(
-                f"subjects: under the names {', '.join(map(repr, other[:_FEW]))}{more}, out={str(self.path)!r} holds what was fitted to other data "
+                f"subjects: under the names {few(list(map(repr, other)))}, out={str(self.path)!r} holds what was fitted to other data "
                 "(their numbers, texts, or files that their paths lead to): give other names, or another folder"
             )
 

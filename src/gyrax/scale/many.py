@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from .._formats.locking import held
-from .._kinds import choice, expect, expect_function, refused
+from .._kinds import choice, expect, expect_function, few, refused
 from .._progress import tqdm
 from .._warned import warn
 from .kept import (
@@ -213,9 +213,8 @@ def _kept_before(folder: Folder, fit: Any, told: Mapping[str, Told], changed: st
     unknown = [f"fit reads {thing}" for thing in function.unknown]
     unknown += [f"{name} holds {thing}" for name, one in told.items() for thing in one.unknown]
     if unknown:
-        more = f" and {len(unknown) - _FEW} more" if len(unknown) > _FEW else ""
         warn(
-            f"a later call cannot tell whether these are what they were: {', '.join(unknown[:_FEW])}{more}. Nothing can look into them; if they "
+            f"a later call cannot tell whether these are what they were: {few(unknown)}. Nothing can look into them; if they "
             "change, name another out="
         )
     return kept

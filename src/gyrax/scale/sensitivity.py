@@ -9,7 +9,7 @@ import xarray as xr
 
 from .._extras import need
 from .._kinds import choice, expect, whole
-from ..labelled import STATUS
+from .._swept import STATUS
 from ..parameters.addresses import find_one, leaf_names
 from .axes import POINT, RANGES_LINE, Together, within
 from .sweeping import sweep

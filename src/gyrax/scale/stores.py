@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from .._extras import need
+from .._swept import STATUS
 from ..fitting.fingerprint import Fingerprint, differences
-from ..labelled import STATUS
 from .computing import FAILED, FINE, MEANINGS, NOT_FINITE, TO_DO, Outcome
 
 #: What became of each point, when, and what the store is of.

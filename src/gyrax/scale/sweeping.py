@@ -18,11 +18,12 @@ from .._extras import need
 from .._formats.locking import held
 from .._kinds import choice, expect, flag, number, random_key, refused, whole
 from .._progress import tqdm
+from .._swept import NO_PARAMETER, STATUS, over_noise
 from ..fitting.fingerprint import Fingerprint, as_read, statics, surroundings
 from ..fitting.objective import check_objective
 from ..fitting.space import apart
 from ..fitting.tracing import AsNow, seen
-from ..labelled import NO_PARAMETER, STATUS, Names
+from ..labelled import Names
 from ..parameters.addresses import leaf_names, replace
 from .axes import Axis, Points, read_space
 from .cohort import Cohort
@@ -105,8 +106,6 @@ def sweep(
     there = replace(model, dict(zip(points.leaves, first, strict=False)))
     now = seen(function, there, points.keys[0, 0]).function
     job = Job(model, now, points, min(batch or 1, points.total))
-    if not job.shapes():
-        raise ValueError("the function gives nothing: return a number, an array, or a dict of named ones")
     if not batch:
         job = job.fitting(memory)
         job = dataclasses.replace(job, size=min(job.size, shared_out(points.total, client)))
@@ -328,7 +327,4 @@ def _scores(found: xr.Dataset, by: str | None) -> xr.DataArray:
     axes = {dim for coordinate in found.coords.values() for dim in coordinate.dims[:1] if str(dim) not in own}
     if set(scores.dims) != axes:
         raise ValueError(f"'{by}' has shape {scores.shape} on {scores.dims}: the best is by a scalar of each point")
-    noise = [
-        dim for dim in scores.dims if NO_PARAMETER in found.get(dim, scores).attrs and found[dim].dtype.kind in "iu"
-    ]
-    return scores.mean(noise, skipna=False) if len(noise) < scores.ndim else scores
+    return over_noise(scores)

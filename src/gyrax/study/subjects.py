@@ -10,6 +10,7 @@ import numpy as np
 
 from .._formats.locking import passes
 from .._formats.writing import write_text
+from .._kinds import few
 from .._progress import tqdm
 from ..network.network import Network
 from ..parameters.addresses import get
@@ -22,8 +23,6 @@ from .study import Study
 
 #: Settings that are one file or folder, and those that are several files.
 _ONE, _SEVERAL = ("connectome", "atlas", "maps", "prior"), ("fit", "test")
-#: Subjects that a sentence names.
-_FEW = 5
 #: What a subject was fitted to, in the folder of its results.
 _FILES = "files.json"
 
@@ -109,9 +108,8 @@ def _all_or_none(name: str, pattern: str, files: Mapping[str, list[str]]) -> Non
     """Refuses what some subjects lack: left out in silence, they would be fitted to less, or to what is another's."""
     lack = [subject for subject, mine in files.items() if not mine]
     if lack:
-        more = f" and {len(lack) - _FEW} more" if len(lack) > _FEW else ""
         raise FileNotFoundError(
-            f"--{name} {pattern}: {len(lack)} of {len(files)} subjects have none: {', '.join(lack[:_FEW])}{more}. Complete them, move their "
+            f"--{name} {pattern}: {len(lack)} of {len(files)} subjects have none: {few(lack)}. Complete them, move their "
             "folders elsewhere, or name the others by a pattern in quotes that leaves them out, such as --subjects 'study/sub-0[1-4]'"
         )
 
