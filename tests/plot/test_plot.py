@@ -10,7 +10,10 @@ import pytest
 import xarray as xr
 
 import gyrax as gx
+from drawn import closed, curve, texts
 from gyrax.features import Spectrum
+
+__all__ = ["closed"]  # a fixture of every test here
 
 SIGNED = np.array([[1.0, -0.4], [-0.4, 0.5]])
 #: Three channels that differ at every frequency and sample, so that no mix-up goes unseen.
@@ -39,21 +42,6 @@ PLOTS = {
     "sweep": (lambda **kw: gx.plot.sweep(GRID, best="min", **kw), ("w", "k")),
     "phase_plane": (lambda **kw: gx.plot.phase_plane(gx.models.Hopf(), {"y": (-1, 1), "x": (-2, 2)}, **kw), ("y", "x")),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.close("all")
-    yield
-    plt.close("all")
-
-
-def texts(labels):
-    return [label.get_text() for label in labels]
-
-
-def curve(line):
-    return np.column_stack(line.get_data())
 
 
 @pytest.mark.slow

@@ -7,18 +7,14 @@ import numpy as np
 import pytest
 
 import gyrax as gx
+from drawn import closed
+
+__all__ = ["closed"]  # a fixture of every test here
 
 CENTRES = np.array([[-40.0, -50.0, 10.0], [30.0, 20.0, 60.0], [5.0, -80.0, -10.0]])
 CONNECTOME = gx.Connectome(np.ones((3, 3)), labels=["A", "B", "C"], centres=CENTRES)
 VALUES = np.array([0.2, 0.9, 0.5])
 POSITIONS = np.array([[0.0, 0.0], [-70.0, 0.0], [70.0, 0.0], [0.0, -70.0], [0.0, 70.0], [50.0, 50.0]])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.close("all")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

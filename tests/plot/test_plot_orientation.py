@@ -1,7 +1,6 @@
 """Rows of a matrix go down and its columns across, in every plot that shows one: none here is symmetric."""
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,18 +8,14 @@ import xarray as xr
 from matplotlib.contour import QuadContourSet
 
 import gyrax as gx
+from drawn import closed
+
+__all__ = ["closed"]  # a fixture of every test here
 
 RNG = np.random.default_rng(5)
 DIRECTED = RNG.uniform(0.1, 1.0, (4, 4))
 SIGNED = RNG.normal(size=(4, 4))
 LABELS = list("ABCD")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.close("all")
-    yield
-    plt.close("all")
 
 
 def cell(ax, row, column):

@@ -10,6 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.contour import QuadContourSet
 
 import gyrax as gx
+from drawn import closed
+
+__all__ = ["closed"]  # a fixture of every test here
 
 
 class FitzHughNagumo(gx.AbstractModel):
@@ -29,13 +32,6 @@ class FitzHughNagumo(gx.AbstractModel):
 
 
 BOUNDS = {"V": (-2.5, 2.0), "W": (-1.5, 2.5)}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.close("all")
-    yield
-    plt.close("all")
 
 
 def nullclines(ax):

@@ -10,25 +10,13 @@ import pytest
 import xarray as xr
 
 import gyrax as gx
+from drawn import closed, curve, texts
+
+__all__ = ["closed"]  # a fixture of every test here
 
 GRID = xr.Dataset(
     {"r": (("w", "k"), np.array([[3.0, 1.0, 2.0], [5.0, 7.0, 4.0]]))}, coords={"w": [0.1, 0.5], "k": [0.0, 1.0, 5.0]}
 )
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.close("all")
-    yield
-    plt.close("all")
-
-
-def texts(labels):
-    return [label.get_text() for label in labels]
-
-
-def curve(line):
-    return np.column_stack(line.get_data())
 
 
 def test_a_sweep_over_two_parameters_has_each_value_at_its_place():
